@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -27,24 +26,13 @@ Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True)
-class Group:
-    """Runs that trackers show together: an experiment, or all runs that belong to none, such as bases."""
-
-    id: str
-    name: str
-
-
-ALONE = Group("no-experiment", "No experiment")
-"""The group of runs that belong to no experiment."""
-
-
-@dataclass(frozen=True)
 class TrackedRun:
     """Everything that a tracker is told of a run. Points in time are seconds since 1970, UTC."""
 
     id: str
     name: str
-    group: Group
+    experiment: Experiment | None
+    """The experiment that trackers show it in; None for a run that belongs to none, such as a base."""
     state: State
     started: float
     """When it was first in training."""
@@ -55,16 +43,6 @@ class TrackedRun:
     """One row per number: ``name``, ``step``, ``value`` and ``time``. The names are :data:`LOSS`, one for each column
     of :attr:`core.store.record.Curve.epochs`, and one for each number of :class:`core.store.record.Result`."""
 
-    @property
-    def version(self) -> str:
-        """Equal as long as nothing of the run changes: a run that goes on after its end ends later."""
-        return f"{self.state} at {self.ended:.3f}"
-
-
-def group_of(experiment: Experiment | None) -> Group:
-    """The group of the runs of an experiment, or of those that belong to none."""
-    return Group(experiment.id, experiment.name) if experiment else ALONE
-
 
 def tracked_run(store: Store, id: str) -> TrackedRun:
     """What trackers are told of a run; the time of a step is its start and the training time up to the step.
@@ -73,12 +51,12 @@ def tracked_run(store: Store, id: str) -> TrackedRun:
     """
     run = store.run(id)  # before its curve, so that the curve of a run that is over is complete
     entered = [at for at, state in store.transitions(id) if state == "running"]
-    started = min([*entered, *([run.started] if run.started else [])], default=run.created)
+    started = min([*entered, run.started or run.created])
     ended = run.ended or started + run.training_seconds
     return TrackedRun(
         id=id,
         name=f"{run.spec.label}, rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}",
-        group=group_of(store.experiment(run.experiment) if run.experiment else None),
+        experiment=store.experiment(run.experiment) if run.experiment else None,
         state=run.state,
         started=started,
         ended=ended,
@@ -92,23 +70,15 @@ def settings_of(spec: RunSpec) -> dict[str, Scalar]:
 
     Runs on texts have none of those that only images have.
     """
+    (flat,) = pd.json_normalize(spec.model_dump(mode="json")).to_dict("records")
+    of_images = {f"{part}.{name}" for part in ("task", "source") for name in OF_IMAGES}
     found: dict[str, Scalar] = {}
-    _collect(found, "", spec.model_dump(mode="json"))
-    if spec.network.reads_tokens:
-        for part in ("task", "source"):
-            for name in OF_IMAGES:
-                found.pop(f"{part}.{name}", None)
+    for path, value in flat.items():
+        setting = value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
+        is_long = isinstance(setting, str) and len(setting) > MAX_TEXT
+        if setting is not None and not is_long and not (spec.network.reads_tokens and path in of_images):
+            found[str(path)] = setting
     return found
-
-
-def _collect(found: dict[str, Scalar], path: str, value: Any) -> None:
-    if isinstance(value, dict):
-        for name, part in value.items():
-            _collect(found, f"{path}.{name}" if path else name, part)
-    elif value is not None:
-        setting = value if isinstance(value, str | int | float | bool) else json.dumps(value)
-        if not isinstance(setting, str) or len(setting) <= MAX_TEXT:
-            found[path] = setting
 
 
 def _points(run: Run, curve: Curve, started: float, ended: float) -> pd.DataFrame:

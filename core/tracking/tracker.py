@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from core.errors import TrackerError
 from core.optional_packages import optional_module
-from core.tracking.content import Group, TrackedRun
+from core.store.record import Experiment
+from core.tracking.content import TrackedRun
 
 
 class Tracker(ABC):
-    """A tracker at one address, opened. A subclass is one kind, and is listed in :mod:`core.tracking.registry`.
-
-    Every method raises :class:`core.errors.TrackerError` if the tracker cannot be reached or written.
+    """A tracker at one address, which is opened only to write. A subclass is one kind, and is listed in
+    :data:`core.tracking.tracking.TRACKERS`.
     """
 
     kind: ClassVar[str]
@@ -24,36 +24,37 @@ class Tracker(ABC):
     example: ClassVar[str]
     """An address."""
 
-    @classmethod
-    @abstractmethod
-    def clean(cls, address: str) -> str:
-        """Check an address, without looking whether there is anything. Returns: the address, absolute."""
-
-    @abstractmethod
     def __init__(self, address: str) -> None:
-        """Open a tracker, and make it where that is possible. Args: address: as :meth:`clean` returns it."""
+        """Args: address: without the kind. A subclass raises :class:`TrackerError` where it is none."""
+        self.address = address
+
+    @property
+    def shown(self) -> str:
+        """Kind and address, without a password."""
+        return f"{self.kind}:{re.sub('://[^/].*@', '://', self.address)}"
 
     @abstractmethod
-    def write(self, run: TrackedRun, files: Sequence[Path]) -> bool:
-        """Write a run that is over whole, in place of any other version or part of it.
+    def write(self, run: TrackedRun, adapter: Path | None) -> bool:
+        """Write a run that is over whole, in place of any other end or part of it.
 
         Args:
             run: what to write.
-            files: what to keep beside it where a tracker keeps files, such as its adapter.
+            adapter: the file of its adapter, if it has one, to be kept where a tracker keeps files.
 
         Returns:
-            False where it is there whole in this :attr:`core.tracking.content.TrackedRun.version` already.
+            False where it is there whole already, with the same state and time of its end.
+
+        Raises:
+            TrackerError: the tracker cannot be reached or written, or its package is not installed.
         """
 
-    def write_report(self, group: Group, version: str, content: bytes) -> bool:
-        """Write the report of an experiment, one HTML file or nothing, where the tracker keeps files.
+    def write_report(self, experiment: Experiment, report: str) -> None:  # noqa: B027
+        """Write the report of an experiment, one HTML file, in place of an earlier one, where a tracker keeps files.
 
-        Returns:
-            Whether it was written: not where it is there in this version, which is equal for reports on the same runs.
+        Raises:
+            TrackerError: as :meth:`write`.
         """
-        return False
 
-
-def package(name: str, title: str) -> Any:
-    """A module of a package that the tracker of this title needs. Raises: TrackerError: it is not installed."""
-    return optional_module(name, f"{title} needs", "trackers", TrackerError)
+    def package(self, name: str) -> Any:
+        """A module of a package that the tracker needs. Raises: TrackerError: it is not installed."""
+        return optional_module(name, f"{self.title} needs", "trackers", TrackerError)
