@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from core.errors import TrackerError
-from core.store.record import Experiment, State
-from core.tracking.content import TrackedRun
-from core.tracking.tracker import Tracker
+from core.store.record import Experiment
+from core.tracking.tracker import TrackedRun, Tracker
 
 EXPERIMENT = "LoRA Lab"
 """Name of the experiment of MLflow that all runs are in; what is called an experiment here is a parent run there."""
@@ -22,20 +21,21 @@ RUN, PARENT, STATE, COMPLETE = (f"lora_lab.{name}" for name in ("run", "experime
 
 SQLITE = "sqlite:///"
 
-HTTP_SECONDS = 10
-"""Timeout of a request. MLflow's own would try a server that is down for minutes."""
+SERVER = re.compile(r"https?://(.*@)?([^][/:@]+|\[[\da-fA-F:.]+\])(:\d+)?(/.*)?")
+"""Addresses of servers, with a user and a password or without."""
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag of the experiment, by which MLflow's page shows runs and their metrics, not what it has for language models."""
 
 VARIABLES = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_CONFIGURE_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(HTTP_SECONDS),
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "120",
 }
-"""MLflow's settings as we want them, where somebody has not set them otherwise."""
-
-STATUS: dict[State, str] = {"finished": "FINISHED", "stopped": "FINISHED", "failed": "FAILED"}
+"""Settings of MLflow where somebody has not set them: by default it would try a server that is down for minutes."""
 
 
 class MlflowTracker(Tracker):
@@ -47,7 +47,7 @@ class MlflowTracker(Tracker):
 
     def __init__(self, address: str) -> None:
         file = address.removeprefix(SQLITE) if address.startswith(SQLITE) else ""
-        if not file and not _is_server(address):
+        if not file and not SERVER.fullmatch(address):
             raise TrackerError(
                 f"MLflow needs a SQLite file or a server, as in mlflow:{self.example} or mlflow:http://localhost:5000."
             )
@@ -74,7 +74,7 @@ class MlflowTracker(Tracker):
             client.log_batch(id, metrics, params)
             if adapter is not None:
                 client.log_artifact(id, str(adapter))
-            client.set_terminated(id, STATUS[run.state], round(run.ended * 1000))
+            client.set_terminated(id, "FAILED" if run.state == "failed" else "FINISHED", round(run.ended * 1000))
             client.set_tag(id, COMPLETE, end)
         return True
 
@@ -99,21 +99,15 @@ class MlflowTracker(Tracker):
                 file.parent.mkdir(parents=True, exist_ok=True)
             client = mlflow.MlflowClient(self.address)
             found = client.get_experiment_by_name(EXPERIMENT)
-            id = found.experiment_id if found else client.create_experiment(EXPERIMENT, location)
+            id = found.experiment_id if found else client.create_experiment(EXPERIMENT, location, KIND)
             yield client, str(id)
         except Exception as error:  # they have no common base class
             reason = str(error).strip().partition("\n")[0][:300].rstrip(".").replace(self.address, self.shown)
             if isinstance(error.__context__, requests.RequestException):
-                reason = f"there is no connection, or no answer within {HTTP_SECONDS} seconds"
+                reason = (
+                    f"there is no connection, or no answer within {os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT']} seconds"
+                )
             raise TrackerError(f"{self.shown} cannot be used: {reason}.") from error
-
-
-def _is_server(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        return False
 
 
 def _parent(client: Any, all: str, experiment: Experiment) -> str:

@@ -14,17 +14,10 @@ from pathlib import Path
 
 from core.errors import TrackerError, os_error_as
 from core.files import write_atomically
-from core.tracking.content import TrackedRun
-from core.tracking.tracker import Tracker
+from core.tracking.tracker import TrackedRun, Tracker
 
 EVENTS = "events.out.tfevents."
 """Beginning of the name of an event file; when the run ended follows, in milliseconds."""
-
-PART = "run.part"
-"""Name of such a file on its way; TensorBoard reads every file with *tfevents* in its name."""
-
-MAX_NAME = 80
-"""Maximum number of characters of a name in the name of a folder."""
 
 
 class TensorBoardTracker(Tracker):
@@ -46,15 +39,16 @@ class TensorBoardTracker(Tracker):
             root.mkdir(parents=True, exist_ok=True)
             folder = _folder(root, run)
             path = folder / f"{EVENTS}{run.ended * 1000:.0f}.{run.state}"
+            part = folder / "run.part"  # TensorBoard reads every file with "tfevents" in its name
             if path.exists():
                 return False
             with tempfile.TemporaryDirectory() as aside:
                 self._write_events(aside, run)
                 (events,) = Path(aside).iterdir()
-                write_atomically(folder / PART, events.read_bytes())
+                write_atomically(part, events.read_bytes())
             for earlier in folder.glob(f"{EVENTS}*"):
                 earlier.unlink()
-            (folder / PART).replace(path)
+            part.replace(path)
         return True
 
     def _write_events(self, folder: str, run: TrackedRun) -> None:
@@ -84,5 +78,5 @@ def _folder(root: Path, run: TrackedRun) -> Path:
 
 
 def _readable(name: str) -> str:
-    """A name with nothing but letters, digits and ``. = -``, shortened."""
-    return re.sub(r"[^A-Za-z0-9.=]+", "-", name).strip("-.")[:MAX_NAME]
+    """A name with nothing but letters, digits and ``. = -``, shortened to 80 characters."""
+    return re.sub(r"[^A-Za-z0-9.=]+", "-", name).strip("-.")[:80]

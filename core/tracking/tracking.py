@@ -8,12 +8,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 
 from core.artifacts.artifacts import Artifacts
 from core.background import Background
@@ -22,10 +22,9 @@ from core.errors import LabError, StoreError, TrackerError, UnknownRunError
 from core.settings import Settings
 from core.store.record import Experiment
 from core.store.store import Store
-from core.tracking.content import OVER, tracked_run
 from core.tracking.mlflow_tracker import MlflowTracker
 from core.tracking.tensorboard_tracker import TensorBoardTracker
-from core.tracking.tracker import Tracker
+from core.tracking.tracker import OVER, Tracker, tracked_run
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +81,13 @@ class Tracking:
         """Where each tracker stands that gets every run; only the thread changes it."""
         self.sendings = Background()
         """What is sent in the background, or was, under names of :meth:`begin`."""
-        self._since = 0.0
+        self._since = time.time()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
 
     def start(self) -> None:
         """Begin to write runs that end from now on."""
         if self.written:
-            self._since = time.time()
             self._thread.start()
 
     def close(self, timeout: float) -> None:
@@ -157,7 +155,7 @@ class Tracking:
         name = f"{experiment.id} to {tracker.shown}"
         self.sendings.begin(name, partial(self.experiment, experiment, tracker, make_report))
 
-    def _turn(self, tracker: Tracker) -> AcquireReturnProxy:
+    def _turn(self, tracker: Tracker) -> AbstractContextManager[object]:
         """Wait until nobody else writes to a tracker, in this process or another. Returns: a lock, released on exit."""
         name = hashlib.sha256(f"{tracker.kind}:{tracker.address}".encode()).hexdigest()[:16]
         try:

@@ -12,7 +12,7 @@ from core.errors import TrackerError
 from core.lab import Lab
 from core.store.record import Experiment, State
 from core.tracking import tracking
-from core.tracking.content import tracked_run
+from core.tracking.tracker import tracked_run
 from core.tracking.tracking import tracker_of
 from tests import forked
 from tests.tracking.conftest import Place

@@ -22,7 +22,7 @@ from core.run_spec import RunSpec
 from core.store.record import Experiment
 from core.tasks.views.registry import VIEWS
 from core.tasks.views.view import View
-from core.tracking.content import settings_of
+from core.tracking.tracker import settings_of
 from tests import forked
 from tests.adapter.classifiers import sample
 from tests.tracking.conftest import Place
