@@ -25,13 +25,14 @@ from core.settings import Settings
 from core.spec import LoRASpec, ModelSpec, OptimSpec, RunSpec, TaskSpec
 from core.study.compare import arms_of, chosen_arms, validation_of
 from core.study.report import Table, report_of
+from tests.launching import fine_tune
 
 SMALL = ModelSpec.of(num_hidden_1=12, num_hidden_2=10, num_classes=10)
 TURNED = TaskSpec.of(dataset="digits", rotation=45.0)
 
 
 def settle(lab: Lab, *ids: str) -> None:
-    while any(lab.run(id).is_live for id in ids):
+    while any(lab.store.run(id).is_live for id in ids):
         time.sleep(0.02)
 
 
@@ -63,15 +64,15 @@ def report_text(lab: Lab, experiment: Experiment) -> dict[str, object]:
 
 def main(folder: Path) -> None:
     lab = Lab(replace(Settings(folder / "home"), checkpoint_seconds=0.2))
-    lost = lab.launch(RunSpec.of(method="pretrain", model=SMALL, task=TaskSpec.of(), optim=training(0.003, 5)))
-    failing = lab.launch(
+    lost = lab.launcher.launch(RunSpec.of(method="pretrain", model=SMALL, task=TaskSpec.of(), optim=training(0.003, 5)))
+    failing = lab.launcher.launch(
         RunSpec.of(method="full", model=SMALL, task=TURNED, source=TaskSpec.of(), base=lost.id, optim=training(0.01))
     )
     lab.stop(lost.id)
     lab.start()
     settle(lab, failing.id)
     lab.catalog.keep(own_dataset(), "stripes")
-    base = lab.launch(RunSpec.of(method="pretrain", model=SMALL, task=TaskSpec.of(), optim=training(0.003, 6)))
+    base = lab.launcher.launch(RunSpec.of(method="pretrain", model=SMALL, task=TaskSpec.of(), optim=training(0.003, 6)))
     settle(lab, base.id)
     arms = [
         (training(0.001), None),
@@ -81,20 +82,20 @@ def main(folder: Path) -> None:
         (training(0.01), "biases"),
         (training(0.003), "scratch"),
     ]
-    first = lab.fine_tune(base, TURNED, arms, range(3), "Digits, rotated 45°")
-    sweep = lab.fine_tune(
+    first = fine_tune(lab, base, TURNED, arms, range(3), "Digits, rotated 45°")
+    sweep = fine_tune(lab, 
         base,
         TaskSpec.of(dataset="digits", invert=True),
         [(training(rate), lora) for rate in (0.001, 0.003, 0.01) for lora in (None, LoRASpec.of(rank=2))],
         range(2),
         "digits sweep",
     )
-    own = lab.launch(
+    own = lab.launcher.launch(
         RunSpec.of(method="pretrain", model=SMALL, task=TaskSpec.of(dataset="stripes"), optim=training(0.003))
     )
-    varied = lab.fine_tune(base, TURNED, arms[:2], range(2), "a base for each seed", own_bases=True)
+    varied = fine_tune(lab, base, TURNED, arms[:2], range(2), "a base for each seed", own_bases=True)
     settle(lab, own.id, *first.runs, *sweep.runs, *varied.runs)
-    stopped = lab.launch(
+    stopped = lab.launcher.launch(
         RunSpec.of(
             method="lora",
             model=SMALL,
@@ -105,11 +106,11 @@ def main(folder: Path) -> None:
             optim=OptimSpec.of(epochs=200, batch_size=1),
         )
     )
-    while lab.run(stopped.id).step < 200:
+    while lab.store.run(stopped.id).step < 200:
         time.sleep(0.01)
     lab.stop(stopped.id)
     settle(lab, stopped.id)
-    left = lab.launch(
+    left = lab.launcher.launch(
         RunSpec.of(
             method="full",
             model=SMALL,
@@ -130,8 +131,8 @@ def main(folder: Path) -> None:
 
     lab = Lab(Settings(folder / "home"))
     runs = {}
-    for entry in lab.search.entries([run.id for run in lab.runs()]):
-        run, curve = entry.run, lab.curve(entry.run.id)
+    for entry in lab.search.entries([run.id for run in lab.store.runs()]):
+        run, curve = entry.run, lab.store.curve(entry.run.id)
         runs[run.id] = {
             "spec": run.spec.to_json(),
             "label": run.spec.label,
@@ -142,8 +143,8 @@ def main(folder: Path) -> None:
             "cause": run.cause,
             "result": asdict(run.result) if run.result else None,
             "files": lab.store.files(run.id),
-            "states": [state for _, state in lab.history(run.id)],
-            "log": [text for _, text in lab.log(run.id)],
+            "states": [state for _, state in lab.store.transitions(run.id)],
+            "log": [text for _, text in lab.store.log(run.id)],
             "losses": hashlib.sha256(curve.loss.tobytes() + curve.seconds.tobytes()).hexdigest(),
             "steps": len(curve.step),
             "epochs": len(curve.epochs),
@@ -152,8 +153,8 @@ def main(folder: Path) -> None:
             "archived": entry.run.archived,
         }
     experiments = {}
-    for experiment in lab.experiments():
-        arms = arms_of(lab.members(experiment))
+    for experiment in lab.store.experiments():
+        arms = arms_of(lab.store.members(experiment))
         chosen = {arm.key for arm in chosen_arms(arms, validation_of(arms))}
         experiments[experiment.id] = {
             "name": experiment.name,

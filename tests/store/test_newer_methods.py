@@ -37,7 +37,7 @@ def add_run(lab: Lab, like: RunSpec, changes: dict[str, Any], **row: object) -> 
     spec = json.dumps(json.loads(like.to_json()) | changes)
     with lab.store.transaction() as db:
         insert(db, spec=spec, base=like.base, bank_key="k", owner=lab.owner, **row)
-    return lab.run(str(row["id"]))
+    return lab.store.run(str(row["id"]))
 
 
 def add_newer(lab: Lab, like: RunSpec) -> str:
@@ -47,12 +47,12 @@ def add_newer(lab: Lab, like: RunSpec) -> str:
 
 @pytest.fixture
 def newer(current_lab: Lab) -> str:
-    return add_newer(current_lab, current_lab.runs(methods=["full"])[0].spec)
+    return add_newer(current_lab, current_lab.store.runs(methods=["full"])[0].spec)
 
 
 def add_ranking_run(lab: Lab) -> str:
     """Id of a finished run with an objective of a newer version."""
-    full = lab.runs(methods=["full"])[0]
+    full = lab.store.runs(methods=["full"])[0]
     objective = {"kind": "ranking", "measure": "hits_at_ten", "within": 0.1, "completions": True}
     result = json.dumps(RESULT.to_dict() | {"hits_at_ten": 1.25, "validation_hits_at_ten": 1.3})
     own = {"id": "r-ranking", "method": "full", "state": "finished", "created": 2.0, "result": result}
@@ -65,9 +65,9 @@ def add_ranking_run(lab: Lab) -> str:
 
 
 def test_what_is_newer_is_listed_found_and_shown_on_every_page(current_lab: Lab, newer: str) -> None:
-    run = current_lab.run(newer)
+    run = current_lab.store.run(newer)
     assert (run.spec.label, run.spec.is_known, run.spec.base is not None) == ("galore", False, True)
-    assert run.spec.arm != current_lab.runs(methods=["full"])[0].spec.arm
+    assert run.spec.arm != current_lab.store.runs(methods=["full"])[0].spec.arm
     assert [entry.run.id for entry in current_lab.search.find(Query(text="galore")).entries] == [newer]
     ranking = add_ranking_run(current_lab)
     for page in PAGES:
@@ -78,16 +78,16 @@ def test_what_is_newer_is_listed_found_and_shown_on_every_page(current_lab: Lab,
 
 @pytest.mark.parametrize("base", ["a run", "none", "a network"])
 def test_it_waits_while_others_are_trained(current_lab: Lab, tmp_path: Path, base: str) -> None:
-    full = current_lab.runs(methods=["full"])[0]
+    full = current_lab.store.runs(methods=["full"])[0]
     like = pretrain = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
     if base == "a run":
         like = full.spec
     elif base == "a network":
         like = RunSpec.of(method="full", network=import_tiny(current_lab, tmp_path / "tiny"), task=PETS, optim=short())
     newer = add_newer(current_lab, like)
-    others = finish(current_lab, *current_lab.repeat(full.id), current_lab.launch(pretrain).id)
+    others = finish(current_lab, *current_lab.launcher.repeat(full.id), current_lab.launcher.launch(pretrain).id)
     assert [run.state for run in others] == ["finished"] * 2
-    waits = current_lab.run(newer)
+    waits = current_lab.store.run(newer)
     assert (waits.state, waits.step, waits.cause) == ("queued", 0, None)
 
 
@@ -99,6 +99,6 @@ def test_its_copy_keeps_the_spec_as_it_was(current_lab: Lab, newer: str, tmp_pat
 
 def test_it_cannot_be_launched_or_read_from_a_file(current_lab: Lab, newer: str) -> None:
     with pytest.raises(SpecError, match="has no method 'galore': update it"):
-        current_lab.repeat(newer)
+        current_lab.launcher.repeat(newer)
     with pytest.raises(SpecError, match="There is no method 'galore'"):
-        RunSpec.from_json(current_lab.run(newer).spec.to_json())
+        RunSpec.from_json(current_lab.store.run(newer).spec.to_json())

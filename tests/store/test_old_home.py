@@ -47,8 +47,8 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def said(lab: Lab) -> dict[str, Any]:
     """Every run and experiment as this version reads it, in the format of ``expected.json``."""
     runs = {}
-    for entry in lab.search.entries([run.id for run in lab.runs()]):
-        run, curve = entry.run, lab.curve(entry.run.id)
+    for entry in lab.search.entries([run.id for run in lab.store.runs()]):
+        run, curve = entry.run, lab.store.curve(entry.run.id)
         runs[run.id] = {
             "spec": json.loads(run.spec.to_json()),
             "label": run.spec.label,
@@ -58,8 +58,8 @@ def said(lab: Lab) -> dict[str, Any]:
             "cause": run.cause,
             "result": run.result.to_dict() if run.result else None,
             "files": lab.store.files(run.id),
-            "states": [state for _, state in lab.history(run.id)],
-            "log": [text for _, text in lab.log(run.id)],
+            "states": [state for _, state in lab.store.transitions(run.id)],
+            "log": [text for _, text in lab.store.log(run.id)],
             "losses": hashlib.sha256(curve.loss.tobytes() + curve.seconds.tobytes()).hexdigest(),
             "steps": len(curve.step),
             "epochs": len(curve.epochs),
@@ -69,7 +69,7 @@ def said(lab: Lab) -> dict[str, Any]:
         }
     experiments = {
         experiment.id: {"name": experiment.name, "base": experiment.base, "runs": list(experiment.runs)}
-        for experiment in lab.experiments()
+        for experiment in lab.store.experiments()
     }
     return {"runs": runs, "experiments": experiments}
 
@@ -110,7 +110,7 @@ def upgraded(spec: dict[str, Any]) -> dict[str, Any]:
 
 def test_runs_are_arms_as_they_were(read_only: Lab) -> None:
     now, then = {}, {}
-    for run in read_only.runs():
+    for run in read_only.store.runs():
         now.setdefault(run.spec.arm, set()).add(run.id)
         then.setdefault(EXPECTED["runs"][run.id]["arm"], set()).add(run.id)
     assert len(now) > 10
@@ -118,17 +118,17 @@ def test_runs_are_arms_as_they_were(read_only: Lab) -> None:
 
 
 def test_a_run_and_its_repeat_are_one_arm(lab: Lab) -> None:
-    old = list(lab.runs(states=["finished"]))
+    old = list(lab.store.runs(states=["finished"]))
     kinds = {run.spec.kind for run in old}
     assert {"pretrain", "full", "lora"} < kinds
     picked = [next(run for run in old if run.spec.kind == kind) for kind in sorted(kinds)]
-    again = finish(lab, *lab.repeat(*(run.id for run in picked)))
+    again = finish(lab, *lab.launcher.repeat(*(run.id for run in picked)))
     assert [run.state for run in again] == ["finished"] * len(picked)
     assert [run.spec.arm for run in again] == [run.spec.arm for run in picked]
 
 
 def test_what_waited_has_the_bank_key_of_a_new_run(read_only: Lab) -> None:
-    (left,) = read_only.runs(states=["interrupted"])
+    (left,) = read_only.store.runs(states=["interrupted"])
     ((found,),) = read_only.store.rows("SELECT bank_key FROM runs WHERE id = ?", left.id)
     assert found == bank_key(left.spec)
 
@@ -140,7 +140,7 @@ def test_everything_is_as_version_1_left_it(read_only: Lab) -> None:
 
 
 def test_every_file_reads_back_and_every_adapter_holds(read_only: Lab) -> None:
-    for run in (run for run in read_only.runs() if run.result):
+    for run in (run for run in read_only.store.runs() if run.result):
         if run.spec.role == "adapter":
             verify_adapter(read_only.artifacts.path(run.id, ADAPTER), read_only.artifacts.base(run))
             read_network(read_only.artifacts.path(run.id, MERGED))
@@ -149,7 +149,7 @@ def test_every_file_reads_back_and_every_adapter_holds(read_only: Lab) -> None:
 
 
 def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:
-    runs = [run for run in lab.runs() if run.result]
+    runs = [run for run in lab.store.runs() if run.result]
     assert len(runs) > 20
     assert not any(PREDICTIONS in lab.store.files(run.id) for run in runs)
     made = {run.id: predictions(lab, run).predicted for run in runs}
@@ -169,31 +169,31 @@ def test_predictions_of_its_runs_are_computed_once_and_kept(lab: Lab) -> None:
 
 
 def test_the_interrupted_run_goes_on_from_its_checkpoint(lab: Lab) -> None:
-    (left,) = lab.runs(states=["interrupted"])
-    lab.finish([left.id])
-    wait_until(lambda: lab.run(left.id).step > left.step)
-    assert lab.run(left.id).resumed_step == left.step
+    (left,) = lab.store.runs(states=["interrupted"])
+    lab.launcher.finish([left.id])
+    wait_until(lambda: lab.store.run(left.id).step > left.step)
+    assert lab.store.run(left.id).resumed_step == left.step
     lab.stop(left.id)
     assert finish(lab, left.id)[0].state == "stopped"
 
 
 @pytest.mark.minutes  # test_finish.py has one that was trained today
 def test_what_was_stopped_or_failed_is_trained_from_its_first_step_since_no_checkpoint_is_left(lab: Lab) -> None:
-    (failed,), (one, other) = lab.runs(states=["failed"]), lab.runs(states=["stopped"])
+    (failed,), (one, other) = lab.store.runs(states=["failed"]), lab.store.runs(states=["stopped"])
     base = str(failed.spec.base)  # was stopped before it had learned anything, and so the other failed
-    rest = lab.rest([failed.id, next(run.id for run in (one, other) if run.id != base)])
+    rest = lab.launcher.rest([failed.id, next(run.id for run in (one, other) if run.id != base)])
     assert [run.id for run in rest.bases] == [base]
     assert {run.step for run in rest.everything} == {0}
     ids = [run.id for run in rest.everything]
     assert sorted(ids) == sorted(run.id for run in (failed, one, other))
-    assert lab.finish(ids) == 3
+    assert lab.launcher.finish(ids) == 3
     for run in finish(lab, *ids):
         assert (run.state, run.step, run.resumed_step) == ("finished", run.steps, 0)
-        assert lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
+        assert lab.store.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
 
 
 def test_its_runs_get_copies_and_a_store_that_is_lost_is_made_anew(lab: Lab, opened: Opener) -> None:
-    ids = [run.id for run in lab.runs()]
+    ids = [run.id for run in lab.store.runs()]
     wait_until(lambda: all(copied(lab, id) for id in ids))
     lab.close()
     lose(lab.settings)
