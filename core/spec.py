@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from core.errors import SpecError
 
 SCHEMA = 2
-"""Version of the JSON format of specs. Version 1 can be read; see :meth:`Spec.from_version_1`."""
+"""Version of the JSON format of specs."""
 
 MAX_CHARACTERS = 262_144
 """Maximum length of a spec in JSON, three times that of the longest spec that the bounds of its fields allow."""
@@ -71,28 +71,12 @@ class Spec(BaseModel):
         except (ValueError, RecursionError) as error:
             raise SpecError("This is not a spec: it is not valid JSON.") from error
         schema = values.pop("schema", None) if isinstance(values, dict) else None
-        if schema not in (1, SCHEMA):
-            raise SpecError(f"This spec was not written with schema version 1 to {SCHEMA}.")
-        values = cls.from_version_1(values) if schema == 1 else values
+        if schema != SCHEMA:
+            raise SpecError(f"This spec was not written with schema version {SCHEMA}.")
         try:
             return cls.model_validate(values, context={KEEP_UNKNOWN: keep_unknown})
         except ValidationError as error:
             raise SpecError(_sentence(cls, error)) from error
-
-    @classmethod
-    def from_version_1(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Fields of version 2 from those of version 1, also in the specs that a spec holds.
-
-        Raises:
-            SpecError: version 1 did not allow these fields together.
-        """
-        inside = {name: _spec_in(info.annotation) for name, info in cls.model_fields.items()}
-        return {
-            name: inside[name].from_version_1(value)
-            if isinstance(value, dict) and _is_spec(inside.get(name))
-            else value
-            for name, value in values.items()
-        }
 
 
 class KindSpec(Spec):

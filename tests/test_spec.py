@@ -204,7 +204,11 @@ BAD = [
     (RunSpec, {"method": {"kind": "lora", "rank": 0}}, "Rank must be at least 1, not 0."),
     (RunSpec, {"method": "pretrain", "network": "mind"}, "There is no network 'mind'; choose one of: perceptron"),
     (RunSpec, {"method": "pretrain", "optim": {"epochs": 0}}, "Epochs must be at least 1, not 0."),
-    (RunSpec, {"method": "pretrain", "task": {"colour": "red"}}, "colour is not a setting; known here: dataset, classes, "),
+    (
+        RunSpec,
+        {"method": "pretrain", "task": {"colour": "red"}},
+        "colour is not a setting; known here: dataset, classes, ",
+    ),
     (RunSpec, {"method": "pretrain", "seed": -1}, "Seed must be at least 0, not -1."),
     (TaskSpec, {"classes": (1,) * 1001}, "Classes kept takes at most 1000: remove some."),
     (TaskSpec, {"classes": (1, 10**400)}, "Classes kept must be at most 999"),
@@ -247,7 +251,9 @@ def test_any_json_gives_a_spec_or_one_sentence(spec: type[Spec], data: st.DataOb
         assert spec.from_json(found.to_json()) == found
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "{}", '{"schema": 3}', "[" * 100_000, "9" * 9_999])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", "{}", '{"schema": 1}', '{"schema": 3}', "[" * 100_000, "9" * 9_999]
+)
 def test_text_that_is_no_spec_gets_one_sentence(text: str) -> None:
     with pytest.raises(SpecError) as caught:
         PerceptronSpec.from_json(text)
