@@ -191,8 +191,8 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_fit_the_method(self) -> Self:
-        if not self.is_known:
-            return self  # the newer version that wrote it knows which parts its method takes
+        if self.is_reported:
+            return self
         if self.role is Role.BASE and (self.base or self.source):
             raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
         if self.role is not Role.BASE and not (self.base and self.source) and not self.is_direct:
@@ -243,11 +243,6 @@ class RunSpec(Spec):
     def trained_network(self) -> NetworkSpec:
         """The network as it is trained: one that knows whether its head is trained whole."""
         return self.network.but(whole_head=True) if self.head else self.network
-
-    @property
-    def is_known(self) -> bool:
-        """Whether this version can train it; runs of a newer one are listed and kept."""
-        return self.method.is_known and self.network.is_known and self.objective.is_known
 
     @property
     def is_reported(self) -> bool:

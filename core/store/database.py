@@ -12,6 +12,7 @@ from typing import Any
 
 from core.errors import StoreBusyError, StoreDamagedError, StoreError, StoreGoneError
 from core.spec import SCHEMA
+from core.store.record import spec_of
 from core.store.schema import TABLES, UPGRADES, VERSION
 
 BUSY_SECONDS = 30.0
@@ -24,6 +25,9 @@ WRITE_BACK = "PRAGMA wal_checkpoint(PASSIVE)"
 
 PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """Errors of an open store that do not mean that it is damaged."""
+
+PARTS = "'$.schema', '$.method.kind', '$.network.kind', '$.objective.kind'"
+"""Places in a spec that say which version can read it."""
 
 RESTORE = "`python -m core restore` rebuilds it from the folders of the runs, and keeps the damaged file"
 
@@ -101,14 +105,17 @@ class Database:
             self._obstacle = None
 
     def verify(self) -> None:
-        """Read the whole store and check that it is intact; takes about a second per few hundred megabytes.
+        """Read the whole store and check that it is intact, and that this version has what its runs are of; takes about
+        a second per few hundred megabytes.
 
         Raises:
-            StoreError: it is damaged, or cannot be read.
+            StoreError: it is damaged, cannot be read, or has a run of another version.
         """
         ((found,),) = self._read("PRAGMA quick_check(1)")
         if found != "ok":
             raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): {RESTORE}.")
+        for row in self._read(f"SELECT spec FROM runs GROUP BY json_extract(spec, {PARTS})"):  # noqa: S608 (constants)
+            spec_of(row["spec"])
 
     def _read(self, query: str) -> list[sqlite3.Row]:
         """Like :meth:`rows`, but says what is wrong with a store that cannot be read. Raises: StoreError."""
