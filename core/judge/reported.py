@@ -14,7 +14,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 
 from core.judge.grouping import Row
-from core.judge.scale import Scale
+from core.judge.scale import TEST, Scale
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import METHODS
 from core.networks.network import NetworkSpec
@@ -110,6 +110,7 @@ class ReportedObjective(ObjectiveSpec):
     shown: str
     unit: str
     higher: bool
+    part: str = Field(TEST, exclude_if=lambda part: part == TEST)
 
     @model_validator(mode="before")
     @classmethod
@@ -131,7 +132,11 @@ class ReportedObjective(ObjectiveSpec):
 
     @property
     def primary(self) -> Measure:
-        return Scale(self.column, self.shown, self.unit, self.higher, self.margin).measure
+        return Scale(self.column, self.shown, self.unit, self.higher, self.margin, self.part).measure
+
+    @property
+    def has_test_part(self) -> bool:
+        return self.part == TEST
 
     @property
     def margin(self) -> float:
@@ -169,7 +174,12 @@ def runs_of(rows: Sequence[Row], scale: Scale, reference: str, noun: str, search
         searched: whether a search of this lab found the learning rates.
     """
     objective = ReportedObjective(
-        within=scale.within, column=scale.name, shown=scale.title, unit=scale.unit, higher=scale.higher
+        within=scale.within,
+        column=scale.name,
+        shown=scale.title,
+        unit=scale.unit,
+        higher=scale.higher,
+        part=scale.part,
     )
     network = ReportedNetwork(noun=noun or "example")
     found = [_run(place, row, objective, network, reference) for place, row in enumerate(rows)]

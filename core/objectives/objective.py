@@ -102,6 +102,11 @@ class ObjectiveSpec(KindSpec):
         return next((measure for measure in self.measures if measure.name == self.measure), self.measures[0])
 
     @property
+    def has_test_part(self) -> bool:
+        """Whether the primary measure is of a test part, by which no setting was chosen."""
+        return True
+
+    @property
     def margin(self) -> float:
         """How much worse in the primary measure a setting may be and still be good enough."""
         return self.primary.margin if self.within is None else self.within

@@ -112,7 +112,7 @@ class Said:
     headline: str
     """Its answer, or why it has none."""
     setting: Arm | None
-    """The run's setting where it has several seeds; None while the test part is not to be read."""
+    """The run's setting where several of its seeds have finished; None while the test part is not to be read."""
     is_first: bool
     """Whether the run is offered, of all seeds of its setting."""
     is_offered: bool
@@ -126,7 +126,7 @@ class Said:
                 f"Mean of {len(self.setting.runs)} seeds",
                 measure.text(self.setting.interval(measure.name).mean, 1),
                 border=True,
-                help=f"{measure.title} on the test part, over all seeds of this setting.",
+                help=f"{measure.title} on the test part, over all seeds of this setting that have finished.",
             )
 
     def show_answer(self) -> None:
@@ -150,7 +150,7 @@ def said_of(lab: Lab, run: Run) -> Said | None:
     members = lab.members(experiment)
     found = answer_of(lab, experiment, members)
     arms = [] if found.unread else averaged_arms(members)
-    setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.runs) > 1), None)
+    setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.finished) > 1), None)
     is_first = setting is not None and found.offered is not None and found.offered.id == run.id
     is_first = is_first and run.validated is not None
     before = answer_before(lab, experiment, members) if found.unread else None

@@ -109,7 +109,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
     with right:
         layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
-    shown = tuple(main_arms(members, always=arm.key))
+    shown = tuple(main_arms(members, always=run))
     colours = colours_of(run.spec for run in members)
     return Focus(
         lab, experiment, shown, run, arm, layer, shapes, Layers(tuple(shapes)), colours, _masked_differs(lab, run)

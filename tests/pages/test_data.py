@@ -146,6 +146,27 @@ def test_a_file_in_review_is_kept_over_a_visit_to_another_page_until_it_is_saved
     assert "not saved yet" not in texts(app)
 
 
+def test_a_file_under_the_wrong_kind_is_told_the_right_one_and_goes_with_the_choice_of_it(opened: Lab) -> None:
+    chat = b'{"prompt": "one and one", "completion": "two"}\n' * 40
+    pairs = ("image", "Images", "a.npz", GOOD, "60 images"), ("text", "Texts", "b.jsonl", chat, "40 passages")
+    for (right, title, name, content, shown), (wrong, *_) in zip(pairs, pairs[::-1], strict=True):
+        app = draw("data")
+        app.segmented_control(key="upload-kind").set_value(wrong).run()
+        upload(app, name, content)
+        assert len(app.error) == 1
+        assert f"{name} can be read as {title.lower()}: choose {title} above for that." in texts(app)
+        app.segmented_control(key="upload-kind").set_value(right).run()
+        assert "above" not in app.info[0].value
+        assert not app.error
+        assert shown in texts(app)
+        app.segmented_control(key="upload-kind").set_value(wrong).run()
+        assert f"choose {title} above to go on with it" in texts(app)
+    for kind in ("image", "text"):
+        app = upload(draw("data"), "c.bin", bytes(range(256)))
+        app.segmented_control(key="upload-kind").set_value(kind).run()
+        assert "above" not in texts(app), "no kind reads it"
+
+
 def test_images_that_cannot_be_used_are_in_one_list_and_left_out_by_a_button(opened: Lab) -> None:
     bad = [(f"cat/**bold** [x](a) {n}.png", b"x") for n in range(11)]
     content = zipped(*folders({"cat": 12, "dog": 9}), *bad)

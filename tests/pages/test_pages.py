@@ -361,7 +361,7 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     assert len(app.get("plotly_chart")) == 2
     compare, weights = draw("compare"), draw("weights")
     assert not compare.warning, "the answer says that runs were stopped"
-    assert "Shown: Full, LoRA" in texts(weights)
+    assert r"Shown: Full \(stopped early\), LoRA r=4 \(stopped early\)" in texts(weights)
     assert filled.looks.of(experiment.id) == []
 
 

@@ -102,13 +102,15 @@ def test_a_form_that_is_filled_from_an_experiment_has_the_preset_of_its_task(lab
     for start, task, preset in (
         (network, whole.but(shots=10), "ten-shot"),
         (network, whole.but(shots=5), "same"),
-        (network, whole.but(length=32), OWN),
+        (network, whole.but(length=32), "same"),
+        (network, whole.but(classes=(0, 1)), OWN),
         (base, whole.but(length=LONGEST, classes=(2, 3)), "split"),
     ):
         experiment = lab.fine_tune(start, task, [(short(), LoRASpec.of(rank=1))], range(1))
         lab.stop(*experiment.runs)
         app = draw("finetune", like=experiment.id)
         assert (app.pills(key="finetune-preset").value, task) == (preset, task)
+        assert app.select_slider(key="finetune-length").value == task.length
         if preset != "ten-shot":
             assert app.select_slider(key="finetune-shots").value == (task.shots or "all")
 
@@ -183,7 +185,7 @@ def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays_as_d
         app.query_params["like"] = experiment.id
         app.run()
         assert app.selectbox(key="pick-base").value == shallow
-        assert app.pills(key="finetune-blocks").value == [1]
+        assert app.pills(key="finetune-transformer-blocks").value == [1]
     finally:
         lab.networks.remove(deep)
 

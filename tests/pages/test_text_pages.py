@@ -176,7 +176,7 @@ def test_a_form_says_what_does_not_fit(
     monkeypatch.setattr(memory, "kernel_bytes", lambda *_: 0)
     app = draw("finetune", base=trained_home.digest)
     app.pills(key="finetune-methods").set_value(["lora"]).run()
-    app.pills(key="finetune-rank").set_value([LoRASpec.of().rank]).run()
+    app.pills(key="finetune-transformer-rank").set_value([LoRASpec.of().rank]).run()
     app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
     network = everything.networks.spec(trained_home.digest)

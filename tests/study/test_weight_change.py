@@ -119,7 +119,12 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
     shown = main_arms(runs)
     assert [(arm.spec.kind, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]
     worse = next(arm for arm in arms_of(runs) if arm.spec.kind == "lora" and arm.learning_rate == 0.01)
-    assert worse.key in {arm.key for arm in main_arms(runs, always=worse.key)}
+    assert worse.key in {arm.key for arm in main_arms(runs, always=worse.runs[0])}
+    ended = run(1, 0.01, 70.0, seed=1)
+    early = replace(ended, state="stopped")
+    for other, counted in ((early, (early,)), (ended, (worse.runs[0], ended))):
+        (found,) = [arm for arm in main_arms([*runs, other], always=other) if arm.key == worse.key]
+        assert found.runs == counted, "a stopped run is in no mean with finished ones"
     assert main_run(runs) == runs[4]
     assert main_run(runs[:2]) == runs[1]
     unknown = [replace(run, result=measured(run.result, validation_accuracy=None)) for run in runs]

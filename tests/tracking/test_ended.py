@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from core.settings import Settings
 from core.store.record import Experiment
 from core.tracking import tracking
 from tests.conftest import BOTH, compared, finish, short, wait_until
-from tests.slow_servers import slow_server
 from tests.tracking.readers import in_mlflow, in_tensorboard, single, stored
 
 
@@ -61,8 +61,12 @@ def test_a_tracker_that_blocks_or_fails_changes_nothing_for_a_run(
         curves = [lab.curve(run.id).loss.tolist() for run in alone]
     (tmp_path / "file").write_text("no folder")
     logs = tmp_path / "logs"
-    with slow_server("it never answers") as server, caplog.at_level(logging.WARNING):
-        addresses = f"mlflow:{server.url}", f"tensorboard:{tmp_path / 'file'}", f"tensorboard:{logs}"
+    with socket.create_server(("127.0.0.1", 0)) as silent, caplog.at_level(logging.WARNING):
+        addresses = (
+            f"mlflow:http://127.0.0.1:{silent.getsockname()[1]}/",
+            f"tensorboard:{tmp_path / 'file'}",
+            f"tensorboard:{logs}",
+        )
         with opened(tmp_path / "home", *addresses) as lab:
             experiment = train(lab)
             followed = finish(lab, *experiment.runs)

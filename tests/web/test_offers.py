@@ -17,7 +17,8 @@ from core.lab import Lab
 from core.run_spec import RunSpec
 from core.web import downloads
 from core.web.access import Access
-from core.web.chain import Limits, chain
+from core.web.bodies import Limits
+from core.web.chain import chain
 from core.web.offers import CLOSED, MAX_OFFERS, Offer, Offers
 from tests.conftest import DIGITS, finish, short
 from tests.web.asking import TOKEN, ask

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from core.data.passage import Passage
 from core.data.task_spec import TaskSpec
+from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.settings import Settings
@@ -78,3 +82,23 @@ def test_the_code_of_the_page_asks_with_the_chat_template_and_gets_what_evaluati
     for run, answer in zip(runs, adapters, strict=True):
         found = evaluate(lab.artifacts.trained(run), test, (), objective=run.spec.objective)
         assert answer["bits_per_byte"] == pytest.approx(found.measures["bits_per_byte"], rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+def test_the_code_of_the_card_scores_an_answer_as_evaluation_does(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = lab.run(lab.predictor.adapters().adapters[0].adapter)
+    (shown,) = [code.value for code in draw("adapters", adapter=run.id).code if "PeftModel" in code.value]
+    shutil.copytree(lab.networks.folder(str(run.spec.network.brought)), tmp_path / "base")
+    shutil.copy(lab.artifacts.path(run.id, ADAPTER), tmp_path / f"{run.id}-adapter.zip")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(shown, names)
+    test = lab.tasks.get(run.spec.task, network=run.spec.network).test
+    for place, passage in enumerate(lab.catalog.load("chats").test_texts[:3]):
+        assert isinstance(passage, Passage)
+        messages = [{"role": role, "content": content} for role, content in passage.messages]
+        one = test.at(torch.tensor([place]))
+        counted = evaluate(lab.artifacts.trained(run), one, (), objective=run.spec.objective).measures["bits_per_byte"]
+        assert names["bits_per_byte"](messages) == pytest.approx(counted, rel=1e-4)

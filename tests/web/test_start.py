@@ -76,7 +76,7 @@ BAD_HOMES: dict[str, Case] = {
 
 OTHERS: dict[str, Case] = {
     "no number": (lambda _: {"LORA_LAB_MAX_GB": "x"}, "LORA_LAB_MAX_GB must be a number"),
-    "a weak token": (lambda _: {"LORA_LAB_TOKEN": "passwordpassword"}, "LORA_LAB_TOKEN is easy to guess"),
+    "a short token": (lambda _: {"LORA_LAB_TOKEN": "my password"}, "LORA_LAB_TOKEN must have 12 to 256"),
     "no proxy": (lambda _: {"LORA_LAB_PROXIES": "127.0.0.1, proxy"}, "LORA_LAB_PROXIES must be"),
 }
 

@@ -24,7 +24,6 @@ from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_text
-from pages.shared.ui.upload_field import upload_field
 
 SAVE = "Save experiment as file"
 """Label of the link, wherever it is: on Report it stands beside one for another file."""
@@ -74,7 +73,9 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
     """
     turn = st.session_state.setdefault(f"{key}-open-turn", 0)
     with st.popover("Open file", icon=":material/folder_open:"):
-        file = upload_field("An experiment as a JSON file", MAX_FILE // 2**20, type="json", key=f"{key}-open-{turn}")
+        file = st.file_uploader(
+            "An experiment as a JSON file", max_upload_size=MAX_FILE // 2**20, type="json", key=f"{key}-open-{turn}"
+        )
         st.caption(f"A file that *{SAVE}* has written, here or elsewhere, or that you have edited.")
     if file is None:
         st.session_state.pop(f"{key}-open-state", None)

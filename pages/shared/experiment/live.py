@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isnan
 
 import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
-from core.numbers import NOTHING
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
-from core.study.figures.live import latest, live_loss, live_measure
+from core.study.figures.live import latest_text, live_loss, live_measure
 from pages.shared.experiment.state import (
     finish_button,
     followed,
@@ -206,13 +204,10 @@ def _ended_curve(_lab: Lab, id: str, ended: float | None) -> Curve:
 
 
 def _table_of(arms: list[Arm], curves: Mapping[str, Curve]) -> dict[str, list[str]]:
-    """One row per arm: how many runs have finished, how far they are, and their primary measure so far."""
-    measure, so_far = judged_by(arms).primary, [latest(arm, curves) for arm in arms]
+    """One row per arm: how far its runs are, their primary measure so far, and their states."""
     return {
         "Setting": [arm.label for arm in arms],
         "Progress": [f"{100 * sum(map(_share, arm.runs)) / len(arm.runs):.0f} %" for arm in arms],
-        f"Validation {measure.noun}, mean of the seeds": [
-            NOTHING if isnan(value) else measure.text(value) for value in so_far
-        ],
+        f"Validation {judged_by(arms).primary.noun}, mean of the seeds": [latest_text(arm, curves) for arm in arms],
         "Runs": [state_text(arm.runs) for arm in arms],
     }
