@@ -41,7 +41,7 @@ def plan_of(experiment: Experiment) -> Plan | None:
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> Plan:
     """A stored plan; cached, since each redraw of a form asks all experiments whether they are what it asks for."""
-    return Plan.from_json(text, keep_unknown=True)
+    return Plan.from_json(text)
 
 
 @dataclass(frozen=True)

@@ -306,11 +306,11 @@ def rest_of(store: Store, ids: Sequence[str]) -> Rest:
         store: has them.
         ids: of the runs, such as all of an experiment; unknown ones are skipped.
     """
-    asked = sorted((run for run in store.runs_of(ids) if _can_finish(run)), key=lambda run: run.created)
+    asked = sorted((run for run in store.runs_of(ids) if run.is_unfinished), key=lambda run: run.created)
     starts = {base.id: base for base in store.runs_of(list({run.spec.base for run in asked if run.spec.base}))}
     runs = [run for run in asked if run.spec.base is None or _can_start(starts.get(run.spec.base))]
     needed = {run.spec.base for run in runs}.difference(run.id for run in runs)
-    bases = [base for base in starts.values() if base.id in needed and _can_finish(base)]
+    bases = [base for base in starts.values() if base.id in needed and base.is_unfinished]
     built_on = store.built_on([run.id for run in (*runs, *bases)])
     steps = store.checkpoint_steps([run.id for run in (*runs, *bases)])
 
@@ -321,13 +321,9 @@ def rest_of(store: Store, ids: Sequence[str]) -> Rest:
     return Rest(found(runs, False), found(bases, False), found(runs, True))
 
 
-def _can_finish(run: Run) -> bool:
-    return run.is_unfinished and run.spec.is_known
-
-
 def _can_start(base: Run | None) -> bool:
     """Whether runs can start from a base, once it has been trained to its end."""
-    return base is not None and (base.result is not None or base.is_live or _can_finish(base))
+    return base is not None and (base.result is not None or base.is_live or base.is_unfinished)
 
 
 def is_usable(base: Run | None) -> bool:

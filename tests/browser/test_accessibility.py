@@ -47,8 +47,6 @@ from tests.soak.sizes import FULL, full_or_short
 
 pytestmark = pytest.mark.browser
 
-OLD_HOME = REPO / "tests" / "old_home" / "home"
-
 FILTERED = "runs?run=r-b5ea1bb2&dataset=digits&tag=rank+1"
 OTHERS = ["compare?all-tried=true", "learn?learn_rank=16", "runs?run=r-b5ea1bb2,r-0f5233ef"]
 PAGES = [
@@ -57,10 +55,10 @@ PAGES = [
     FILTERED,
     *full_or_short(["runs", *OTHERS], []),
 ]
-"""Every page, and addresses under which one draws something else; the runs are those of the old home."""
+"""Every page, and addresses under which one draws something else; the runs are those of the home of digits."""
 
 FAILED = "r-7a74c8a3"
-"""A run of the old home."""
+"""A run of the same home."""
 
 NAME = (
     "=1+1 :material/rocket: :rocket: :red[red] **bold** a <-> b www.example.org https://example.org a@example.org "
@@ -386,8 +384,7 @@ class Visitor:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """An old home with a network, where everything that people can name has a name that looks like markup."""
-    home: Path = tmp_path_factory.mktemp("old") / "home"
-    shutil.copytree(OLD_HOME, home)
+    home = copy_of("digits_home", tmp_path_factory.mktemp("old"))
     lab = Lab(Settings(home=home))
     shutil.copytree(copy_of("minilm_home", home.parent / "texts") / "networks", home / "networks")
     for experiment in lab.store.experiments():

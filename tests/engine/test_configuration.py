@@ -413,7 +413,7 @@ def test_an_experiment_that_is_there_is_asked_for_again_by_its_configuration(
     assert specs_of(lab, again) == specs_of(lab, first)
     there = compare(other, read(other, text))
     one, two = (
-        {(spec.but(base="base"), where.run(spec.base).spec) for spec in specs_of(where, at)}
+        {(spec.but(base="base"), where.store.run(spec.base).spec) for spec in specs_of(where, at)}
         for where, at in ((lab, first), (other, there))
     )
     assert one == two, "also of the bases"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -31,6 +30,7 @@ from core.store.stages import stages_of
 from core.wording.experiments import MAX_NAME, experiment_name
 from tests.conftest import BOTH, DIGITS, HANG, PRETRAIN, TURNED, compared, finish, short, wait_until
 from tests.launching import fine_tune
+from tests.same_numbers.homes import copy_of
 
 
 def pairs(runs: list[Run]) -> list[tuple[str, int]]:
@@ -322,8 +322,7 @@ def test_a_list_of_five_hundred_takes_one_query(idle: Lab) -> None:
 
 
 def test_old_homes_have_one_stage_per_experiment_and_can_grow(tmp_path: Path) -> None:
-    shutil.copytree(Path(__file__).parents[1] / "old_home" / "home", tmp_path / "home")
-    with closing(Lab(replace(Settings(tmp_path / "home"), threads=1))) as lab:
+    with closing(Lab(Settings(copy_of("digits_home", tmp_path), threads=1))) as lab:
         for experiment in lab.store.experiments():
             assert stage_sizes(lab, experiment) == [len(experiment.runs)]
             new = add_seeds(lab, experiment, 1)

@@ -149,8 +149,8 @@ def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.C
     ("text", "arguments", "sentence"),
     [
         ("{", [], "not valid JSON"),
-        ("[]", [], "schema version 1"),
-        ('{"schema": 1, "run": "r-1"}', [], "Spec is missing"),
+        ("[]", [], "schema version 2"),
+        ('{"schema": 2, "run": "r-1"}', [], "Spec is missing"),
         (b"\xff\xfe\x00", [], "not text"),
         (" " * (MAX_CHARACTERS + 1), [], "at most 262,144"),
         (PRETRAIN.but(task=TaskSpec.of(dataset="no-such")).to_json(), [], "no-such"),

@@ -180,7 +180,7 @@ def overlaps_of(lab: Lab, specs: Iterable[RunSpec]) -> tuple[str, ...]:
 
 def _frozen(lab: Lab, arm: Arm) -> str | None:
     """What the log of a run says of its frozen blocks, which knows whether what they gave could be kept."""
-    expected = frozen_sentence(arm.spec.trained_network, arm.spec.method) if arm.spec.is_known else None
+    expected = frozen_sentence(arm.spec.trained_network, arm.spec.method) if not arm.spec.is_reported else None
     if expected is None:
         return None
     start = expected.removesuffix(", once for each text.")
