@@ -162,7 +162,7 @@ def alone(lab: Lab, base: Run, folder: Path) -> list[Run]:
 def test_runs_on_nodes_come_to_the_bits_of_threads(lab: Lab, base: Run, tmp_path: Path) -> None:
     there = by_spec(lab, alone(lab, base, tmp_path / "there"))
     threads = opened(replace(lab.settings, home=tmp_path / "home", executor="threads"), 1)
-    here = by_spec(threads, alone(threads, finish(threads, threads.launch(PRETRAIN).id)[0], tmp_path / "here"))
+    here = by_spec(threads, alone(threads, finish(threads, threads.launcher.launch(PRETRAIN).id)[0], tmp_path / "here"))
     threads.close()
     assert here == there
 
