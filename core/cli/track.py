@@ -31,7 +31,7 @@ def track(options: argparse.Namespace) -> int:
     """Send, and print what was sent."""
     targets = [target_of(text) for text in options.to]
     with opened_lab(options) as lab:
-        experiment = lab.experiment(options.experiment)
+        experiment = lab.store.experiment(options.experiment)
         for target in targets:
             with ProgressBar(target.shown, "%", 100) as shown:
                 sent = lab.tracking.send(experiment, target, partial(report_file, lab), shown.share)

@@ -387,9 +387,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     home = copy_of("digits_home", tmp_path_factory.mktemp("old"))
     lab = Lab(Settings(home=home))
     shutil.copytree(copy_of("minilm_home", home.parent / "texts") / "networks", home / "networks")
-    for experiment in lab.experiments():
+    for experiment in lab.store.experiments():
         lab.store.rename(experiment.id, NAME)
-    for entry in lab.search.entries([run.id for run in lab.runs()]):
+    for entry in lab.search.entries([run.id for run in lab.store.runs()]):
         lab.notes.set_note(entry.run.id, NAME)
         lab.notes.set_tags(entry.run.id, [*entry.tags, NAME[:40]])
     images, labels = np.zeros((20, 28, 28), np.uint8), np.arange(20) % 2
@@ -470,7 +470,7 @@ def test_names_of_runs_can_be_read_and_are_downloaded_without_a_formula(
     downloaded(page.get_by_role("link", name="Download CSV")).save_as(tmp_path / "runs.csv")
     with (tmp_path / "runs.csv").open(newline="") as file:
         rows = {row["Run"]: row for row in csv.DictReader(file)}
-    assert rows.keys() == {run.id for run in lab.runs() if not run.archived}
+    assert rows.keys() == {run.id for run in lab.store.runs() if not run.archived}
     assert {row["Note"] for row in rows.values()} == {f"'{NAME}"}
     assert rows[FAILED]["Tags"] == f"'{NAME[:40]}"
     assert {id for id, row in rows.items() if row["Cause"] == f"'{NAME}"} == {FAILED}

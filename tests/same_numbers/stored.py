@@ -26,13 +26,13 @@ def stored(home: Path) -> dict[str, Any]:
     lab = Lab(Settings(home))
     try:
         found = {}
-        for run in lab.runs():
+        for run in lab.store.runs():
             tracked = tracked_run(lab.store, run.id)
             told = tracked.points.groupby("name")["value"]
             found[run.id] = {
                 "run": run_values(run),
                 "result": result_values(run),
-                "curve": curve_values(lab.curve(run.id)),
+                "curve": curve_values(lab.store.curve(run.id)),
                 "recipe": lab.recipe(run.id).model_dump(mode="json"),
                 "tracked": {
                     "name": tracked.name,

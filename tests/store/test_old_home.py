@@ -54,8 +54,8 @@ def read_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def said(lab: Lab) -> dict[str, Any]:
     """Every run and experiment as this version reads it, in the format of ``expected.json.xz``."""
     runs = {}
-    for entry in lab.search.entries([run.id for run in lab.runs()]):
-        run, curve = entry.run, lab.curve(entry.run.id)
+    for entry in lab.search.entries([run.id for run in lab.store.runs()]):
+        run, curve = entry.run, lab.store.curve(entry.run.id)
         runs[run.id] = {
             "spec": json.loads(run.spec.to_json()),
             "label": run.spec.label,
@@ -66,8 +66,8 @@ def said(lab: Lab) -> dict[str, Any]:
             "cause": run.cause,
             "result": run.result.to_dict() if run.result else None,
             "files": lab.store.files(run.id),
-            "states": [state for _, state in lab.history(run.id)],
-            "log": [text for _, text in lab.log(run.id)],
+            "states": [state for _, state in lab.store.transitions(run.id)],
+            "log": [text for _, text in lab.store.log(run.id)],
             "losses": hashlib.sha256(curve.loss.tobytes() + curve.seconds.tobytes()).hexdigest(),
             "steps": len(curve.step),
             "epochs": len(curve.epochs),
@@ -83,7 +83,7 @@ def said(lab: Lab) -> dict[str, Any]:
             "trim": experiment.trim,
             "plan": experiment.plan and json.loads(experiment.plan),
         }
-        for experiment in lab.experiments()
+        for experiment in lab.store.experiments()
     }
     return {"runs": runs, "experiments": experiments}
 
@@ -103,9 +103,9 @@ def one_of_each(runs: list[Run]) -> list[Run]:
 def test_every_run_and_experiment_is_as_it_was_left(read_only: Lab) -> None:
     assert said(read_only) == expected()
     assert read_only.unlisted() == []
-    kinds = {run.spec.network.kind for run in read_only.runs(states=["finished"])}
+    kinds = {run.spec.network.kind for run in read_only.store.runs(states=["finished"])}
     assert kinds == {"perceptron", "transformer", "decoder", "causal"}
-    assert {run.state for run in read_only.runs()} == {"finished", "stopped", "failed", "interrupted"}
+    assert {run.state for run in read_only.store.runs()} == {"finished", "stopped", "failed", "interrupted"}
 
 
 def test_datasets_and_imported_networks_are_as_they_were_left(read_only: Lab) -> None:
@@ -134,8 +134,8 @@ def accounts(looks: list[dict[str, Any]]) -> list[Look]:
 
 def test_verdicts_studies_and_judged_results_are_found_again_and_their_looks_count(lab: Lab) -> None:
     studies = 0
-    for experiment in lab.experiments():
-        known, members = EXPECTED["experiments"][experiment.id], lab.members(experiment)
+    for experiment in lab.store.experiments():
+        known, members = EXPECTED["experiments"][experiment.id], lab.store.members(experiment)
         assert lab.looks.of(experiment.id) == accounts(known["looks"])
         if is_study(experiment):
             studies += len(study_of(lab, experiment).points)
@@ -156,22 +156,22 @@ def test_verdicts_studies_and_judged_results_are_found_again_and_their_looks_cou
 
 
 def test_a_run_and_its_repeat_are_one_arm(lab: Lab) -> None:
-    picked = one_of_each(lab.runs(states=["finished"]))
-    again = finish(lab, *lab.repeat(*(run.id for run in picked)))
+    picked = one_of_each(lab.store.runs(states=["finished"]))
+    again = finish(lab, *lab.launcher.repeat(*(run.id for run in picked)))
     assert [run.state for run in again] == ["finished"] * len(picked), [run.cause for run in again]
     assert [run.spec.arm for run in again] == [run.spec.arm for run in picked]
 
 
 def test_what_waited_has_the_bank_key_of_a_new_run(read_only: Lab) -> None:
     keys = dict(read_only.store.rows("SELECT id, bank_key FROM runs"))
-    left = read_only.runs(states=["interrupted"])
+    left = read_only.store.runs(states=["interrupted"])
     assert len(left) == 2
     assert [keys[run.id] for run in left] == [bank_key(run.spec) for run in left]
 
 
 def test_every_file_reads_back_and_every_adapter_holds(read_only: Lab) -> None:
     counts = dict.fromkeys((ADAPTER, MERGED, NETWORK), 0)
-    for run in (run for run in read_only.runs() if run.result):
+    for run in (run for run in read_only.store.runs() if run.result):
         for name in counts.keys() & read_only.store.files(run.id):  # some experiments keep chosen networks alone
             counts[name] += 1
             path = read_only.artifacts.path(run.id, name)
@@ -184,7 +184,7 @@ def test_every_file_reads_back_and_every_adapter_holds(read_only: Lab) -> None:
 
 
 def test_answers_to_the_test_part_are_those_that_were_kept(read_only: Lab) -> None:
-    runs = [run for run in read_only.runs() if run.result and run.spec.objective.has_classes]
+    runs = [run for run in read_only.store.runs() if run.result and run.spec.objective.has_classes]
     assert len(runs) > 60
     for run in runs:
         path = read_only.settings.runs / run.id / PREDICTIONS
@@ -194,38 +194,38 @@ def test_answers_to_the_test_part_are_those_that_were_kept(read_only: Lab) -> No
 
 
 def test_interrupted_runs_go_on_from_their_checkpoints(lab: Lab) -> None:
-    left = lab.runs(states=["interrupted"])
+    left = lab.store.runs(states=["interrupted"])
     assert {run.spec.network.kind for run in left} == {"perceptron", "transformer"}
-    lab.finish([run.id for run in left])
-    wait_until(lambda: all(lab.run(run.id).step > run.step for run in left))
-    assert [lab.run(run.id).resumed_step for run in left] == [run.step for run in left]
+    lab.launcher.finish([run.id for run in left])
+    wait_until(lambda: all(lab.store.run(run.id).step > run.step for run in left))
+    assert [lab.store.run(run.id).resumed_step for run in left] == [run.step for run in left]
     assert all(run.step for run in left)
     lab.stop(*(run.id for run in left))
     assert {run.state for run in finish(lab, *(run.id for run in left))} <= {"stopped", "finished"}
 
 
 def test_what_was_stopped_or_failed_is_trained_to_its_end(lab: Lab) -> None:
-    (failed,) = lab.runs(states=["failed"])
+    (failed,) = lab.store.runs(states=["failed"])
     base = str(failed.spec.base)  # was stopped before it had learned anything, and so the other failed
-    (stopped,) = (run for run in lab.runs(states=["stopped"]) if run.id != base)
-    rest = lab.rest([failed.id, stopped.id])
+    (stopped,) = (run for run in lab.store.runs(states=["stopped"]) if run.id != base)
+    rest = lab.launcher.rest([failed.id, stopped.id])
     assert [run.id for run in rest.bases] == [base]
     ids = [run.id for run in rest.everything]
     assert sorted(ids) == sorted([failed.id, stopped.id, base])
-    assert lab.finish(ids) == 3
+    assert lab.launcher.finish(ids) == 3
     for run in finish(lab, *ids):
         assert (run.state, run.step) == ("finished", run.steps), run.cause
         assert run.resumed_step == (stopped.step if run.id == stopped.id else 0)
-        assert lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
+        assert lab.store.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
 
 
 def test_its_runs_get_copies_and_a_store_that_is_lost_is_made_anew(lab: Lab, opened: Opener) -> None:
-    ids = [run.id for run in lab.runs()]
+    ids = [run.id for run in lab.store.runs()]
     wait_until(lambda: all(copied(lab, id) for id in ids))
     lab.close()
     lose(lab.settings)
     again = opened()
-    assert again.runs() == []
+    assert again.store.runs() == []
     assert sorted(again.unlisted()) == sorted(ids)
     assert again.restore().runs == tuple(sorted(ids))
     assert said(again) == expected()

@@ -48,7 +48,7 @@ def killing(write: Callable[..., Any], left: list[int], rng: random.Random) -> C
 
 def send(home: Path, experiment: str, target: Target) -> None:
     lab = Lab(Settings(home=home))
-    print(lab.tracking.send(lab.experiment(experiment), target, lambda _: b"<html>report</html>"), flush=True)
+    print(lab.tracking.send(lab.store.experiment(experiment), target, lambda _: b"<html>report</html>"), flush=True)
     lab.store.close()
 
 
