@@ -251,7 +251,9 @@ def test_any_json_gives_a_spec_or_one_sentence(spec: type[Spec], data: st.DataOb
         assert spec.from_json(found.to_json()) == found
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", "{}", '{"schema": 3}', "[" * 100_000, "9" * 9_999])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", "{}", '{"schema": 1}', '{"schema": 3}', "[" * 100_000, "9" * 9_999]
+)
 def test_text_that_is_no_spec_gets_one_sentence(text: str) -> None:
     with pytest.raises(SpecError) as caught:
         PerceptronSpec.from_json(text)

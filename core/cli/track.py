@@ -30,7 +30,7 @@ def track(options: argparse.Namespace) -> int:
     """Send, and print what was sent."""
     trackers = [tracker_of(text) for text in options.to]
     with opened_lab(options) as lab:
-        experiment = lab.experiment(options.experiment)
+        experiment = lab.store.experiment(options.experiment)
         for tracker in trackers:
             with ProgressBar(tracker.shown, "%", 100) as shown:
                 sent = lab.tracking.experiment(experiment, tracker, partial(report_file, lab), shown.share)

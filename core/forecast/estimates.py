@@ -206,7 +206,7 @@ class Estimates:
         """
         begun = sum(run.eta or 0.0 for run in runs)
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
-        waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
+        waiting = [run for run in runs if run.is_live and run.eta is None]
         owners = dict.fromkeys(run.experiment for run in waiting)
         lefts = [(own, self.rest([run for run in waiting if run.experiment == own])) for own in owners]
         lefts += [(own, self._together(specs, [1.0] * len(specs))) for own, specs in (coming or {}).items()]

@@ -43,10 +43,6 @@ class ReportedMethod(MethodSpec):
     alpha: float | None = Field(None, exclude_if=lambda alpha: alpha is None, title="Alpha")
 
     @property
-    def is_known(self) -> bool:
-        return False
-
-    @property
     def role(self) -> Role:  # type: ignore[override]
         """A control where the method is one here; an adapter unless it is the reference."""
         if self.is_reference:
@@ -93,10 +89,6 @@ class ReportedNetwork(NetworkSpec):
     title = "network"
 
     @property
-    def is_known(self) -> bool:
-        return False
-
-    @property
     def learns(self) -> str:  # type: ignore[override]
         """What one test example is called."""
         return self.noun
@@ -128,10 +120,6 @@ class ReportedObjective(ObjectiveSpec):
     @model_validator(mode="after")
     def _measure_is_known(self) -> Self:
         return self
-
-    @property
-    def is_known(self) -> bool:
-        return False
 
     @property
     def measures(self) -> tuple[Measure, ...]:  # type: ignore[override]

@@ -1,7 +1,7 @@
 """Configurations: all that somebody asks for when an experiment is started, as one spec.
 
 Forms, the command line and files (:mod:`core.plan.configuration_file`) make one, and
-:meth:`core.engine.launcher.Launcher.planned` makes the runs of it.
+:meth:`core.engine.launcher.Launcher.plan` makes the runs of it.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def write_configuration(configuration: Configuration) -> str:
     objective = configuration.objective
     if objective == CLASSIFICATION:
         del values["objective"]
-    elif objective.is_known:
+    else:
         values["objective"] |= {"measure": objective.primary.name, "within": objective.margin}
     return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,11 @@ from numpy.typing import NDArray
 
 from core.errors import RunFileError
 from core.objectives.measure import SOURCE, VALIDATION
-from core.store.schema import EPOCH_MEASURES_7
 
 NAME = "run.safetensors"
 """Name of the file."""
 
 FORMAT = "lora-lab-run-2"
-FORMAT_1 = "lora-lab-run-1"
-"""Format of versions without objectives: ``epochs`` had the measures of :data:`EPOCH_MEASURES_7` as columns."""
 
 EPOCH_MEASURE = "epochs."
 """Beginning of the names of tensors that have a measure of each epoch."""
@@ -116,29 +113,19 @@ def run_file_of(content: bytes) -> RunFile:
     """Parse a file that :meth:`RunFile.to_bytes` wrote.
 
     Raises:
-        RunFileError: it is truncated, damaged, or of a newer version.
+        RunFileError: it is truncated, damaged, or of another version.
     """
     try:
         about = _about(content)
         file = RunFile(**about["about"], curve=safetensors.numpy.load(content))
         lengths = {len(file.curve["loss"]), len(file.curve["seconds"])}
-        digests = _digest(about["about"], file.curve), _digest_without_names(about["about"], file.curve)
-        sound = about["sha256"] in digests and set(file.row) == set(COLUMNS)
+        sound = about["sha256"] == _digest(about["about"], file.curve) and set(file.row) == set(COLUMNS)
         sound = sound and lengths == {int(file.curve["count"].sum())}
     except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise RunFileError("This is not a copy of a run, or it is damaged.") from error
     if not sound:
         raise RunFileError("This copy of a run is damaged.")
-    return _upgraded(file) if about["format"] == FORMAT_1 else file
-
-
-def _upgraded(file: RunFile) -> RunFile:
-    """A file of format 1 in the present one."""
-    epochs = file.curve["epochs"]
-    first, last = 4, 4 + len(EPOCH_MEASURES_7)
-    measures = dict(zip(EPOCH_MEASURES_7, epochs[:, first:last].T, strict=True))
-    known = {EPOCH_MEASURE + name: values for name, values in measures.items() if not np.isnan(values).all()}
-    return replace(file, curve={**file.curve, "epochs": np.delete(epochs, np.s_[first:last], axis=1)} | known)
+    return file
 
 
 def read_run_file(folder: Path) -> RunFile:
@@ -168,22 +155,17 @@ def changes_in(folder: Path) -> int:
 
 
 def _about(content: bytes) -> dict[str, Any]:
-    """Parse the JSON in the header. Raises: RunFileError: newer version; ValueError, LookupError, ...: damaged."""
+    """Parse the JSON in the header. Raises: RunFileError: another version; ValueError, LookupError, ...: damaged."""
     header = json.loads(content[8 : 8 + min(int.from_bytes(content[:8], "little"), MAX_HEADER)])
     about: dict[str, Any] = json.loads(header["__metadata__"][KEY])
-    if about["format"] not in (FORMAT, FORMAT_1):
-        raise RunFileError(f"This copy of a run has format {about['format']!r:.40}: a newer LoRA Lab wrote it.")
+    if about["format"] != FORMAT:
+        raise RunFileError(f"This copy of a run has format {about['format']!r:.40}: another LoRA Lab wrote it.")
     return about
 
 
 def _digest(about: dict[str, Any], curve: dict[str, Array]) -> str:
     """SHA-256 of the whole content, the names of measures included."""
-    return hashlib.sha256(json.dumps([_digest_without_names(about, curve), *sorted(curve)]).encode()).hexdigest()
-
-
-def _digest_without_names(about: dict[str, Any], curve: dict[str, Array]) -> str:
-    """The digest of earlier files, which does not cover the names of tensors."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(curve):
         digest.update(np.ascontiguousarray(curve[name]).tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(json.dumps([digest.hexdigest(), *sorted(curve)]).encode()).hexdigest()

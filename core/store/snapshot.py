@@ -79,10 +79,10 @@ def put(db: sqlite3.Connection, file: RunFile, owner: str) -> None:
         owner: name of the process that may resume it.
 
     Raises:
-        RunFileError: a newer version wrote its spec.
+        RunFileError: another version wrote its spec.
     """
     try:
-        spec = RunSpec.from_json(file.row["spec"], keep_unknown=True)
+        spec = RunSpec.from_json(file.row["spec"])
     except SpecError as error:
         raise RunFileError(f"The spec of run {file.id} cannot be read: {error}") from error
     known = db.execute("SELECT 1 FROM runs WHERE id = ?", (file.id,)).fetchone()

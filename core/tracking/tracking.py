@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from core.artifacts.artifacts import Artifacts
 from core.background import Background
 from core.engine.jobs.run_files import ADAPTER
-from core.errors import LabError, StoreError, TrackerError, UnknownRunError
+from core.errors import LabError, StoreError, TrackerError, UnknownRunError, os_error_as
 from core.settings import Settings
 from core.store.record import Experiment
 from core.store.store import Store
@@ -158,10 +158,12 @@ class Tracking:
     def _turn(self, tracker: Tracker) -> AbstractContextManager[object]:
         """Wait until nobody else writes to a tracker, in this process or another. Returns: a lock, released on exit."""
         name = hashlib.sha256(f"{tracker.kind}:{tracker.address}".encode()).hexdigest()[:16]
-        try:
-            return FileLock(self._settings.tracking / f"{name}.lock").acquire(TURN_SECONDS)
-        except Timeout as error:
-            raise TrackerError(f"Another writer holds {tracker.shown}: try again when it is done.") from error
+        folder = self._settings.tracking
+        with os_error_as(TrackerError, f"{folder} cannot be written"):
+            try:
+                return FileLock(folder / f"{name}.lock").acquire(TURN_SECONDS)
+            except Timeout as error:
+                raise TrackerError(f"Another writer holds {tracker.shown}: try again when it is done.") from error
 
     def _work(self) -> None:
         is_last = False

@@ -85,7 +85,7 @@ live_panels(lab, "finetune-live")
 asked = st.query_params.get("experiment")
 launched = known(lab, asked) if asked else None
 if launched:
-    members = lab.members(launched)
+    members = lab.store.members(launched)
     if not is_under_way(members):
         st.markdown(f"**{literal(launched.name)}**: {state_text(with_bases(lab, members))}.")
         finish_button(lab, members, "finetune")
@@ -167,7 +167,7 @@ with settings:
             more = {"device": device, "own_bases": own_bases, "tune": tune, "objective": objective}
             more["forgetting"] = forgetting
             asked = with_head(Configuration.on(origin, task, arms, seeds, **more))
-            planned = lab.planned(asked, base if isinstance(base, Run) else None)
+            planned = lab.launcher.plan(asked, base if isinstance(base, Run) else None)
     except LabError as error:
         failed = True
         if not isinstance(error, widgets.ShownError):

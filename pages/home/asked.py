@@ -145,12 +145,12 @@ def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str 
         The question, None where Home cannot ask it; and the name of the plan, None for other settings than those. What
         was added to the experiment since, as longer training, does not count.
     """
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     asked = asked_by(lab, members)
     if asked is None:
         return None, None
     try:
-        wanted = _as_launched(lab.configuration(experiment), experiment, members)
+        wanted = _as_launched(lab.experiments.configuration(experiment), experiment, members)
         for name, plan in PLANS.items():
             own = asked.configuration(lab, plan)
             if own.asks_the_same(wanted.but(seeds=own.seeds, trim=own.trim)):  # whatever seeds were added since

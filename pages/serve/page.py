@@ -47,7 +47,7 @@ def examples(adapters: list[ServedAdapter]) -> None:
     continues = first.reads == LANGUAGE
     rows_of = ("Base and adapters", [None, *names]) if continues else ("Rows with adapters", [*names])
     asked: dict[str, tuple[list[str | None], str | None]] = {rows_of[0]: (rows_of[1], None)}
-    if lab.runs_of([first.base]):  # a network that was imported answers with adapters only
+    if lab.store.runs_of([first.base]):  # a network that was imported answers with adapters only
         asked["Base alone"] = ([None], first.base)
     prompt, text = _asked(lab, first)
     if continues:
@@ -78,7 +78,7 @@ def _asked(_lab: Lab, adapter: ServedAdapter) -> tuple[str, str]:
     if EXAMPLES[adapter.reads].json:
         return "", TEXT
     try:
-        return asked_text(_lab, _lab.run(adapter.adapter))
+        return asked_text(_lab, _lab.store.run(adapter.adapter))
     except LabError:
         return "", TEXT
 

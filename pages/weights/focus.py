@@ -95,7 +95,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
     }
     asked = st.query_params.get("run", "")
     # A run of the experiment that was shown before, or none; a run that does not exist is told of by the choice below.
-    if asked not in names and (not asked or lab.runs_of([asked])):
+    if asked not in names and (not asked or lab.store.runs_of([asked])):
         first = main_run(members)
         start = first.id if first is not None else next(iter(names))
         st.query_params["run"] = start

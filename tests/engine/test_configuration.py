@@ -34,6 +34,7 @@ from core.settings import Settings
 from core.store.record import Experiment
 from core.tasks.presets import PRESETS, preset_tasks
 from tests.conftest import BOTH, DIGITS, PRETRAIN, TURNED, compared, short
+from tests.launching import compare
 from tests.test_spec import objectives
 from tests.text_home import import_tiny
 
@@ -164,7 +165,9 @@ def test_presets_have_new_rows_exactly_where_they_leave_classes_out(library: Lab
     for preset, source, start in (("split", "digits", None), ("split", "pets", network), ("same", "pets", network)):
         found = preset_configuration(library.catalog, preset, source, None, optim, BOTH, [0], network=start)
         assert found.base.method == PretrainSpec(new_rows=preset == "split")
-        assert not any("new_rows" in run.to_json() for run in library.planned(found).runs), "a part of the base alone"
+        assert not any("new_rows" in run.to_json() for run in library.launcher.plan(found).runs), (
+            "a part of the base alone"
+        )
 
 
 def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_that_of_all(library: Lab) -> None:
@@ -181,14 +184,14 @@ def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_
     full, dora = (arm.optim for arm in found.arms)
     assert (full.epochs, full.batch_size, dora.epochs, dora.batch_size) == (5, 32, 2, 32)
     assert dora.learning_rate == default_optim(DoRASpec).learning_rate
-    assert len(library.planned(found).runs) == 2 * 3 * 2
+    assert len(library.launcher.plan(found).runs) == 2 * 3 * 2
 
 
 def test_a_file_has_measure_and_margin_where_they_are_not_the_default(library: Lab) -> None:
     objective = {"kind": "classification", "measure": "macro_f1", "within": 1.0}
     found = read(library, by_hand(objective=objective))
     assert (found.objective.primary.name, found.objective.margin) == ("macro_f1", 1.0)
-    assert {run.objective for run in library.planned(found).runs} == {found.objective}
+    assert {run.objective for run in library.launcher.plan(found).runs} == {found.objective}
     assert json.loads(write_configuration(found))["objective"] == objective
     for written, effective in (
         ({"measure": "loss"}, {"measure": "loss", "within": 0.02}),
@@ -331,13 +334,13 @@ def test_a_bad_file_gets_one_sentence_that_names_the_place(
     library: Lab, values: dict[str, Any] | str, sentence: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        library.planned(read(library, values))
+        library.launcher.plan(read(library, values))
     message = str(caught.value)
     assert message.startswith(sentence)
     assert message.endswith(".")
     assert message.isprintable()
     assert len(message) < 400
-    assert library.runs() == []
+    assert library.store.runs() == []
 
 
 def test_a_byte_order_mark_as_windows_writes_it_is_not_part_of_the_file(library: Lab) -> None:
@@ -395,7 +398,7 @@ def test_the_file_in_the_readme_is_one(library: Lab) -> None:
 
 
 def specs_of(lab: Lab, experiment: Experiment) -> set[RunSpec]:
-    return {run.spec for run in lab.members(experiment)}
+    return {run.spec for run in lab.store.members(experiment)}
 
 
 @pytest.mark.parametrize("own_bases", [False, True])
@@ -405,12 +408,12 @@ def test_an_experiment_that_is_there_is_asked_for_again_by_its_configuration(
     lab, other = (Lab(Settings(home=tmp_path / name)) for name in ("one", "other"))
     arms = [*BOTH, (short(rate=0.3), "head")]
     first = compared(lab, "split", "digits", None, PRETRAIN.optim, arms, [3, 1], own_bases=own_bases)
-    text = write_configuration(lab.configuration(first))
-    again = lab.compare(read(lab, text))
+    text = write_configuration(lab.experiments.configuration(first))
+    again = compare(lab, read(lab, text))
     assert specs_of(lab, again) == specs_of(lab, first)
-    there = other.compare(read(other, text))
+    there = compare(other, read(other, text))
     one, two = (
-        {(spec.but(base="base"), where.run(spec.base).spec) for spec in specs_of(where, at)}
+        {(spec.but(base="base"), where.store.run(spec.base).spec) for spec in specs_of(where, at)}
         for where, at in ((lab, first), (other, there))
     )
     assert one == two, "also of the bases"
@@ -451,24 +454,26 @@ def test_another_measure_is_another_experiment_on_the_same_bases(idle: Lab, own_
         judged(idle, measure, within, own_bases=own_bases)
         for measure, within in (("", None), ("macro_f1", 1.0), ("macro_f1", 2.0))
     )
-    bases = [{run.spec.base for run in idle.members(each)} for each in (first, second, third)]
+    bases = [{run.spec.base for run in idle.store.members(each)} for each in (first, second, third)]
     assert bases[0] == bases[1] == bases[2]
     assert len(bases[0]) == (2 if own_bases else 1)
-    assert {idle.run(id).spec.objective for id in bases[0] if id} == {CLASSIFICATION}
+    assert {idle.store.run(id).spec.objective for id in bases[0] if id} == {CLASSIFICATION}
     for each in (first, second, third):
-        members = idle.members(each)
-        assert idle.find_experiment(Planned(tuple(run.spec for run in members))).id == each.id
-        assert idle.configuration(each).objective == members[0].spec.objective
-    arms = [{run.spec.arm for run in idle.members(each)} for each in (first, second)]
+        members = idle.store.members(each)
+        assert idle.experiments.find(Planned(tuple(run.spec for run in members))).id == each.id
+        assert idle.experiments.configuration(each).objective == members[0].spec.objective
+    arms = [{run.spec.arm for run in idle.store.members(each)} for each in (first, second)]
     assert arms[0] == arms[1]
 
 
 def test_an_experiment_that_grows_keeps_measure_and_margin(idle: Lab) -> None:
     for own_bases in (False, True):
         experiment = judged(idle, "loss", 0.1, own_bases=own_bases)
-        new = idle.grow(experiment, [*BOTH, (short(), LoRASpec.of(rank=1))], range(3))
+        new = idle.experiments.grow(experiment, [*BOTH, (short(), LoRASpec.of(rank=1))], range(3))
         assert len(new) == 5
-        assert {run.spec.objective for run in idle.runs_of(new)} == {CLASSIFICATION.but(measure="loss", within=0.1)}
+        assert {run.spec.objective for run in idle.store.runs_of(new)} == {
+            CLASSIFICATION.but(measure="loss", within=0.1)
+        }
 
 
 def test_a_base_has_no_measure_of_its_own() -> None:

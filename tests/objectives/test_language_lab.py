@@ -45,6 +45,7 @@ from core.web.predict import description
 from pages.home.question import is_usually_direct
 from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short
+from tests.launching import fine_tune
 from tests.pages.test_pages import draw, texts
 from tests.text_home import pets
 from tests.training.tiny_passages import save_network
@@ -68,7 +69,7 @@ class Done:
     """The same network with LoRA alone."""
 
     def run(self, experiment: Experiment, kind: str) -> Run:
-        return next(run for run in self.lab.members(experiment) if run.spec.kind == kind)
+        return next(run for run in self.lab.store.members(experiment) if run.spec.kind == kind)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +84,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     decoder = DecoderSpec.of(width=16, blocks=2, heads=2, feed_forward=24)
     topics = compared(lab, "split", "pets", None, short(2, 0.01), ARMS, range(2), network=decoder, length=64)
     task = TaskSpec.of(dataset="pets", length=32)
-    direct = lab.fine_tune(network, task, ARMS, range(2), forgetting=task.but(dataset="others"))
-    alone = lab.fine_tune(network, task, ARMS[1:], range(1))
+    direct = fine_tune(lab, network, task, ARMS, range(2), forgetting=task.but(dataset="others"))
+    alone = fine_tune(lab, network, task, ARMS[1:], range(1))
     runs = finish(lab, topics.base, *topics.runs, *direct.runs, *alone.runs)
     assert {run.state for run in runs} == {"finished"}, [run.cause for run in runs]
     yield Done(lab, network, topics, direct, alone)
@@ -93,7 +94,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
 
 def test_results_are_bits_per_byte_and_forgetting_is_told_in_them(done: Done) -> None:
     for experiment in (done.topics, done.direct):
-        for run in done.lab.members(experiment):
+        for run in done.lab.store.members(experiment):
             assert run.spec.objective == LanguageSpec()
             assert 0 < run.result.measures["bits_per_byte"] < 20
             assert run.result.measures["validation_bits_per_byte"] < 20
@@ -108,7 +109,7 @@ def test_every_answer_says_how_much_better_than_the_base_a_language_model_is(
     done: Done, which: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = getattr(done, which)
-    members = done.lab.members(experiment)
+    members = done.lab.store.members(experiment)
     loras = [run for run in members if run.spec.kind == "lora"]
     after, base = (np.mean([run.result.measures[f"bits_per_byte{end}"] for run in loras]) for end in ("", "_before"))
     off = f"{abs(base - after):.4f} bits per byte {'better' if after < base else 'worse'}"
@@ -120,29 +121,29 @@ def test_every_answer_says_how_much_better_than_the_base_a_language_model_is(
 
 
 def test_an_imported_network_is_measured_on_other_texts_before_and_after(done: Done) -> None:
-    for run in done.lab.members(done.direct):
+    for run in done.lab.store.members(done.direct):
         source = done.lab.tasks.get(run.spec.source, network=run.spec.network)
         assert source.spec.dataset == "others"
         networks = {"_before": done.lab.artifacts.base_network(run), "": done.lab.artifacts.trained(run)}
         for end, network in networks.items():
             found = evaluate(network, source.test, (), objective=LanguageSpec()).measures["bits_per_byte"]
             assert run.result.measures[f"source_bits_per_byte{end}"] == pytest.approx(found, rel=1e-5)
-    assert "of the source" in forgetting_in_short(*arms_of(done.lab.members(done.direct))[::-1])
+    assert "of the source" in forgetting_in_short(*arms_of(done.lab.store.members(done.direct))[::-1])
     assert ("Forgetting measured on", "others, at most 32 tokens") in report_of(done.lab, done.direct).facts
-    asked = done.lab.configuration(done.direct)
+    asked = done.lab.experiments.configuration(done.direct)
     assert read_configuration(write_configuration(asked), done.lab.catalog, done.lab.networks) == asked
     assert "forgetting" not in asked.but(forgetting=None).to_json()
     with pytest.raises(SpecError, match="another dataset"):
-        done.lab.planned(asked.but(forgetting=asked.task))
+        done.lab.launcher.plan(asked.but(forgetting=asked.task))
 
 
 def test_the_measure_of_each_text_is_kept_and_means_that_of_the_run(done: Done) -> None:
     for experiment in (done.topics, done.direct):
-        for run in done.lab.members(experiment):
+        for run in done.lab.store.members(experiment):
             values = predicted.tested_by(done.lab)(run)
             assert values.mean() == pytest.approx(run.result.measures["bits_per_byte"], rel=1e-5)
             assert values.std() > 0
-        assert answer_of(done.lab, experiment, done.lab.members(experiment)).told is not None
+        assert answer_of(done.lab, experiment, done.lab.store.members(experiment)).told is not None
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -261,7 +262,7 @@ def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: s
 
 def test_a_text_on_which_settings_differ_is_opened_token_by_token(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pages.tryit.answers.APART", 0.01)
-    full, lora = arms_of(done.lab.members(done.topics))
+    full, lora = arms_of(done.lab.store.members(done.topics))
     found = text_costs(done.lab, full, lora, 4)
     app = draw("tryit", experiment=done.topics.id, **{"try-example": str(found.rows[3] + 1)})
     assert app.number_input(key="try-example").value == found.rows[3] + 1

@@ -60,7 +60,7 @@ def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path) -> N
         task=DIGITS,
         optim=short(epochs=200, batch_size=BATCH),
     )
-    run = lab.launch(task)
+    run = lab.launcher.launch(task)
     started = start(tmp_path, "--server.address", "0.0.0.0", soft_descriptors=DESCRIPTORS)
     with closing(lab.store), started as server, ExitStack() as idle:
         visitor = server.entered()
@@ -73,7 +73,7 @@ def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path) -> N
             lines = len(server.printed().splitlines())
             page_at = time.monotonic()
             end = page_at + SECONDS
-            while time.monotonic() < end or (not checkpoints and lab.run(run.id).is_live):
+            while time.monotonic() < end or (not checkpoints and lab.store.run(run.id).is_live):
                 pages.append(timed(lambda: visitor.ask("GET", "/runs")))
                 pages.append(timed(lambda: visitor.ask("GET", "/healthz")))
                 if time.monotonic() >= page_at:
@@ -103,7 +103,7 @@ def test_stalled_connections_keep_nobody_with_the_token_out(tmp_path: Path) -> N
         assert ended.state in ("finished", "stopped"), ended.cause
         assert ended.result is not None
         assert checkpoints
-        assert not [text for _, text in lab.log(run.id) if "checkpoint could not" in text]
+        assert not [text for _, text in lab.store.log(run.id) if "checkpoint could not" in text]
         assert max(pages) < MAX_WAIT
         assert max(sockets) < MAX_WAIT
         assert written < MAX_LINES, server.printed()[-3000:]

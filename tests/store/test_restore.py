@@ -29,6 +29,7 @@ from core.web.downloads import routes
 from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, Opener, copied, finish, short, wait_until
 from tests.engine.child import lab_process
+from tests.launching import fine_tune
 from tests.store.harm import AS_NOBODY, cut, lose, restore, scribble
 from tests.store.test_old_home import said
 from tests.web.asking import ask
@@ -44,27 +45,27 @@ def settings(settings: Settings) -> Settings:
 
 def fill(lab: Lab) -> None:
     """Train runs of several kinds in two launches, with notes and tags, until all are copied to their folders."""
-    base = finish(lab, lab.launch(SPEC).id)[0]
-    experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "x", trim=True)
-    finish(lab, *experiment.runs, *lab.grow(experiment, BOTH, [2]))
-    lab.rename(experiment.id, "*An* experiment")
+    base = finish(lab, lab.launcher.launch(SPEC).id)[0]
+    experiment = fine_tune(lab, base, TURNED, [*BOTH, (short(), "head")], range(2), "x", trim=True)
+    finish(lab, *experiment.runs, *lab.experiments.grow(experiment, BOTH, [2]))
+    lab.experiments.rename(experiment.id, "*An* experiment")
     lab.notes.set_tags(experiment.runs[0], ["café", "b"])
     lab.notes.set_note(experiment.runs[1], "two\nlines")
     lab.notes.archive([experiment.runs[2]])
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.store.runs()))
 
 
 def trained(lab: Lab, *seeds: int) -> list[str]:
     """Ids of bases that were trained with these seeds, once all runs are copied to their folders."""
-    ids = [lab.launch(SPEC.but(seed=seed)).id for seed in seeds]
+    ids = [lab.launcher.launch(SPEC.but(seed=seed)).id for seed in seeds]
     finish(lab, *ids)
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+    wait_until(lambda: all(copied(lab, run.id) for run in lab.store.runs()))
     return ids
 
 
 def stage_ids(lab: Lab) -> list[list[str]]:
     """Ids of the runs of each launch of its experiment."""
-    return [[run.id for run in stage] for stage in stages_of(lab.members(lab.experiments()[0]))]
+    return [[run.id for run in stage] for stage in stages_of(lab.store.members(lab.store.experiments()[0]))]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_a_store_that_is_lost_cut_or_damaged_is_made_anew_from_the_folders(
 ) -> None:
     shutil.copytree(filled, settings.home)
     lab = Lab(settings)
-    before, ids, stages = said(lab), [run.id for run in lab.runs()], stage_ids(lab)
+    before, ids, stages = said(lab), [run.id for run in lab.store.runs()], stage_ids(lab)
     lab.close()
     assert [len(stage) for stage in stages] == [6, 2]
     harm(settings)
@@ -94,7 +95,7 @@ def test_a_store_that_is_lost_cut_or_damaged_is_made_anew_from_the_folders(
     else:
         lab = opened()
         assert sorted(lab.unlisted()) == sorted(ids)
-        assert lab.runs() == []
+        assert lab.store.runs() == []
         lab.close()
     assert sorted(path.name for path in settings.runs.iterdir()) == found
     done = restore(settings)
@@ -105,7 +106,7 @@ def test_a_store_that_is_lost_cut_or_damaged_is_made_anew_from_the_folders(
         assert str(kept) in done.stdout
     lab = opened()
     assert said(lab) == before
-    (experiment,) = lab.experiments()
+    (experiment,) = lab.store.experiments()
     assert (experiment.name, experiment.trim) == ("*An* experiment", True)
     assert stage_ids(lab) == stages
     assert lab.unlisted() == []
@@ -117,16 +118,16 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
 ) -> None:
     lab = opened()
     (early,) = trained(lab, 0)
-    experiment = lab.fine_tune(lab.run(early), TURNED, BOTH[:1], [0], "early")
+    experiment = fine_tune(lab, lab.store.run(early), TURNED, BOTH[:1], [0], "early")
     finish(lab, *experiment.runs)
-    waiting = lab.launch(LONG).id
+    waiting = lab.launcher.launch(LONG).id
     wait_until(lambda: lab.store.checkpoint(waiting) is not None)
     older = settings.home.parent / "older.sqlite3"
     lab.store.copy_to(older)  # contains an experiment and one run in training
     lab.stop(waiting)
     finish(lab, waiting)
     lab.notes.set_note(early, "written later")
-    lab.rename(experiment.id, "later")
+    lab.experiments.rename(experiment.id, "later")
     late, gone = trained(lab, 1, 2)
     lab.notes.delete([gone])
     before = said(lab)
@@ -135,10 +136,10 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
     shutil.copy(older, settings.store)
 
     lab = opened()
-    assert lab.run(waiting).state == "stopped"  # updated by the start, so that it does not become interrupted
+    assert lab.store.run(waiting).state == "stopped"  # updated by the start, so that it does not become interrupted
     assert lab.unlisted() == [late]
     lab.restore()
-    assert lab.experiment(experiment.id).name == "later"
+    assert lab.store.experiment(experiment.id).name == "later"
     assert said(lab) == before
 
 
@@ -157,7 +158,7 @@ def test_what_was_deleted_stays_deleted(opened: Opener, settings: Settings) -> N
     shutil.copy(older, settings.store)  # it contains the deleted run
     lab = opened()
     lab.restore()
-    assert [run.id for run in lab.runs()] == [second]
+    assert [run.id for run in lab.store.runs()] == [second]
 
 
 def test_a_folder_that_says_nothing_goes_to_the_strays_and_a_damaged_copy_is_found_in_a_backup(
@@ -200,18 +201,18 @@ def test_a_killed_run_whose_store_is_lost_goes_on_from_its_checkpoint_bit_for_bi
     spec = LONG.but(optim=LONG.optim.but(epochs=12))
     with lab_process(settings.home, [spec], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
         reader = Lab(settings)
-        wait_until(lambda: names_a_checkpoint(settings.runs / id) and reader.run(id).step > 100)
+        wait_until(lambda: names_a_checkpoint(settings.runs / id) and reader.store.run(id).step > 100)
         process.send_signal(signal.SIGKILL)
         process.wait()
         reader.close()
     lose(settings)
     lab = opened()
     assert lab.restore().runs == (id,)
-    assert lab.run(id).state == "interrupted"
-    lab.finish([id])
-    run, untouched = finish(lab, id, lab.launch(spec).id)
+    assert lab.store.run(id).state == "interrupted"
+    lab.launcher.finish([id])
+    run, untouched = finish(lab, id, lab.launcher.launch(spec).id)
     assert run.resumed_step > 0
-    assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
+    assert lab.store.curve(id).loss.tolist() == lab.store.curve(untouched.id).loss.tolist()
     assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
 
 
@@ -219,7 +220,7 @@ def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
     opened: Opener, settings: Settings
 ) -> None:
     lab = opened()
-    id = lab.launch(LONG).id
+    id = lab.launcher.launch(LONG).id
     wait_until(lambda: names_a_checkpoint(settings.runs / id))
     lose(settings)
     with pytest.raises(StoreGoneError, match="put the file back or run `python -m core restore`"):
@@ -227,9 +228,9 @@ def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
     lab.close()
     lab = opened()
     assert lab.restore().runs == (id,)
-    assert lab.run(id).state == "interrupted"
-    lab.finish([id])
-    wait_until(lambda: lab.run(id).resumed_step > 0 and lab.run(id).step > lab.run(id).resumed_step)
+    assert lab.store.run(id).state == "interrupted"
+    lab.launcher.finish([id])
+    wait_until(lambda: lab.store.run(id).resumed_step > 0 and lab.store.run(id).step > lab.store.run(id).resumed_step)
 
 
 def test_restore_refuses_while_a_process_uses_a_damaged_store(opened: Opener, settings: Settings) -> None:
@@ -262,7 +263,7 @@ def test_backups_keep_the_latest_and_one_of_each_of_the_last_days(tmp_path: Path
 def test_a_copy_is_the_run_and_one_flipped_bit_anywhere_is_noticed(settings: Settings, filled: Path) -> None:
     shutil.copytree(filled, settings.home)
     lab = Lab(settings)
-    (id,) = (run.id for run in lab.runs(methods=["pretrain"]))
+    (id,) = (run.id for run in lab.store.runs(methods=["pretrain"]))
     folder = settings.runs / id
     file = read_run_file(folder)
     assert file.row["state"] == "finished"

@@ -53,7 +53,7 @@ def send(home: Path, experiment: str, tracker: Tracker) -> None:
     lab = Lab(Settings(home=home))
     print(
         "sent",
-        lab.tracking.experiment(lab.experiment(experiment), tracker, lambda _: b"<html>report</html>"),
+        lab.tracking.experiment(lab.store.experiment(experiment), tracker, lambda _: b"<html>report</html>"),
         flush=True,
     )
     lab.store.close()

@@ -24,8 +24,8 @@ Curves = dict[str, dict[str, list[tuple[int, float]]]]
 def stored(lab: Lab, experiment: Experiment) -> Curves:
     """Every curve and measure of an experiment and its base, as the store has them."""
     found: Curves = {}
-    for run in lab.runs_of([experiment.base, *experiment.runs]):
-        curve = lab.curve(run.id)
+    for run in lab.store.runs_of([experiment.base, *experiment.runs]):
+        curve = lab.store.curve(run.id)
         own = {"loss": list(zip(curve.step.tolist(), curve.loss.tolist(), strict=True))}
         for name in curve.epochs.columns:
             pairs = [(int(s), float(v)) for s, v in zip(curve.epochs["step"], curve.epochs[name], strict=True)]

@@ -58,7 +58,7 @@ def test_a_tracker_that_blocks_or_fails_changes_nothing_for_a_run(
 ) -> None:
     with opened(tmp_path / "alone") as lab:
         alone = finish(lab, *train(lab).runs)
-        curves = [lab.curve(run.id).loss.tolist() for run in alone]
+        curves = [lab.store.curve(run.id).loss.tolist() for run in alone]
     (tmp_path / "file").write_text("no folder")
     logs = tmp_path / "logs"
     with socket.create_server(("127.0.0.1", 0)) as silent, caplog.at_level(logging.WARNING):
@@ -71,7 +71,7 @@ def test_a_tracker_that_blocks_or_fails_changes_nothing_for_a_run(
             experiment = train(lab)
             followed = finish(lab, *experiment.runs)
             assert [run.score for run in followed] == [run.score for run in alone]
-            assert [lab.curve(run.id).loss.tolist() for run in followed] == curves
+            assert [lab.store.curve(run.id).loss.tolist() for run in followed] == curves
             wait_until(lambda: has_all(lab, logs, experiment))  # a tracker that fails holds none up for long
             blocked, failing, fine = lab.tracking.written
             assert "cannot be used" in str(failing.error)
@@ -104,7 +104,7 @@ def test_a_home_with_what_an_earlier_version_noted_writes_what_ends_from_now_on(
     (home / "tracking").mkdir(exist_ok=True)
     (home / "tracking" / "since.json").write_text(json.dumps({f"tensorboard:{logs}": 0.0}))
     with opened(home, f"tensorboard:{logs}") as lab:
-        run = finish(lab, lab.launch(lab.run(experiment.base).spec.but(seed=7)).id)[0]
+        run = finish(lab, lab.launcher.launch(lab.store.run(experiment.base).spec.but(seed=7)).id)[0]
     assert in_tensorboard(logs).keys() == {run.id}
 
 

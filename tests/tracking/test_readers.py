@@ -76,7 +76,7 @@ def test_the_hparams_page_has_settings_and_measures(logs: Path, idle: Lab, exper
         col_params=[api_pb2.ColParams(metric=info.name) for info in known.metric_infos],
     )
     groups = list_session_groups.Handler(ask, backend, "", request).run().session_groups
-    runs = {run.id: run for run in idle.runs_of([experiment.base, *experiment.runs])}
+    runs = {run.id: run for run in idle.store.runs_of([experiment.base, *experiment.runs])}
     shown = {group.hparams["run"].string_value: group for group in groups}
     assert shown.keys() == runs.keys()
     for id, group in shown.items():
@@ -89,14 +89,14 @@ def test_the_hparams_page_has_settings_and_measures(logs: Path, idle: Lab, exper
 
 
 def test_scripts_read_losses_as_scalars(logs: Path, idle: Lab, experiment: Experiment) -> None:
-    run = idle.run(experiment.runs[0])
+    run = idle.store.run(experiment.runs[0])
     (path,) = logs.glob(f"*/*_{run.id}")
     events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
-    curve = idle.curve(run.id)
+    curve = idle.store.curve(run.id)
     assert [scalar.value for scalar in events.Scalars("loss")] == curve.loss.tolist()
     times = [scalar.wall_time for scalar in events.Scalars("loss")]
     assert times == sorted(times)
-    assert idle.run(run.id).started <= times[0] <= times[-1] <= idle.run(run.id).ended
+    assert idle.store.run(run.id).started <= times[0] <= times[-1] <= idle.store.run(run.id).ended
 
 
 def test_mlflow_has_params_parents_and_files(
@@ -111,7 +111,7 @@ def test_mlflow_has_params_parents_and_files(
     assert {run.info.run_name for run in parents.values()} == {experiment.name}
     assert {run.info.status for run in listed} == {"FINISHED"}
     for id, child in children.items():
-        run = idle.run(id)
+        run = idle.store.run(id)
         assert child.data.params == {name: str(value) for name, value in settings_of(run.spec).items()}
         assert (child.data.tags.get("mlflow.parentRunId") in parents) == (id in experiment.runs)
         assert child.info.end_time == round((run.ended or 0) * 1000)
@@ -128,7 +128,7 @@ def test_mlflow_has_params_parents_and_files(
 def test_a_renamed_experiment_stays_one(place: Place, idle: Lab, experiment: Experiment) -> None:
     command = ["track", experiment.id, "--to", place.target, "--home", str(idle.settings.home)]
     assert main(command) == 0
-    idle.rename(experiment.id, "Another / name: ✓")
+    idle.experiments.rename(experiment.id, "Another / name: ✓")
     assert main(command) == 0
     assert place.read() == place.kept(stored(idle, experiment))
 

@@ -25,6 +25,7 @@ from tests import forked
 from tests.browser.conftest import free_port
 from tests.conftest import HANG, finish, short
 from tests.data.passage_files import chat, conversation, dataset_of
+from tests.launching import fine_tune
 from tests.pages.test_pages import draw
 from tests.training.tiny_passages import save_network
 from tests.web.conftest import wait_for_answer
@@ -50,7 +51,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     card = lab.networks.import_folder(folder / "tiny", "tiny-chat")
     network = lab.networks.spec(card.digest, learns="language")
     arms = [(short(1, 0.02), LoRASpec.of(rank=rank)) for rank in (1, 2)]
-    finish(lab, *lab.fine_tune(network, TaskSpec.of(dataset="chats", length=64), arms, [0]).runs)
+    finish(lab, *fine_tune(lab, network, TaskSpec.of(dataset="chats", length=64), arms, [0]).runs)
     yield lab
     close_lab()
 
@@ -77,7 +78,7 @@ def test_the_code_of_the_page_asks_with_the_chat_template_and_gets_what_evaluati
     printed = [line for line in capsys.readouterr().out.splitlines() if " " not in line]
     assert [float(line) for line in printed] == [each["bits_per_byte"] for each in (base, *adapters)]
     named = sorted(lab.predictor.adapters().adapters, key=lambda each: command.index(each.adapter))
-    runs = [lab.run(each.adapter) for each in named]
+    runs = [lab.store.run(each.adapter) for each in named]
     test = lab.tasks.get(runs[0].spec.task, network=runs[0].spec.network).test.at(torch.tensor([0]))
     for run, answer in zip(runs, adapters, strict=True):
         found = evaluate(lab.artifacts.trained(run), test, (), objective=run.spec.objective)
@@ -88,7 +89,7 @@ def test_the_code_of_the_page_asks_with_the_chat_template_and_gets_what_evaluati
 def test_the_code_of_the_card_scores_an_answer_as_evaluation_does(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = lab.run(lab.predictor.adapters().adapters[0].adapter)
+    run = lab.store.run(lab.predictor.adapters().adapters[0].adapter)
     (shown,) = [code.value for code in draw("adapters", adapter=run.id).code if "PeftModel" in code.value]
     shutil.copytree(lab.networks.folder(str(run.spec.network.brought)), tmp_path / "base")
     shutil.copy(lab.artifacts.path(run.id, ADAPTER), tmp_path / f"{run.id}-adapter.zip")

@@ -229,7 +229,7 @@ def run_of_seed(arm: Arm, seed: int) -> Run:
 
 def _base_key(lab: Lab, run: Run) -> tuple[str, float | None] | None:
     """The base of a run, and when it ended, by which its network is known; None where the run started from none."""
-    bases = [] if run.spec.base is None else lab.runs_of([run.spec.base])
+    bases = [] if run.spec.base is None else lab.store.runs_of([run.spec.base])
     return (bases[0].id, bases[0].ended) if bases else None
 
 

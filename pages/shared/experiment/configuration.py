@@ -56,7 +56,7 @@ def save_button(configuration: Configuration, key: str, name: str = "experiment"
 def save_experiment(lab: Lab, experiment: Experiment, key: str) -> None:
     """Draw a link that downloads the configuration of an experiment; none where its base is gone."""
     try:
-        save_button(lab.configuration(experiment), key, experiment.id)
+        save_button(lab.experiments.configuration(experiment), key, experiment.id)
     except LabError:
         return
 
@@ -82,8 +82,8 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
         return None
     try:
         configuration = read_configuration(file.getvalue(), lab.catalog, lab.networks)
-        planned = lab.planned(configuration)
-        lab.check_runs(planned.specs)
+        planned = lab.launcher.plan(configuration)
+        lab.launcher.check_runs(planned.specs)
     except LabError as error:
         st.error(literal(f"{file.name}: {error}"))
         return None
@@ -92,7 +92,7 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
         start = _start_of(lab, configuration)
         if start is not None:
             search = configuration.tune if configuration.is_search else None
-            plain = planned if configuration.vary is None else lab.planned(configuration.but(vary=None))
+            plain = planned if configuration.vary is None else lab.launcher.plan(configuration.but(vary=None))
             fill_from(lab, key, plain.least or plain.runs, start, search, configuration.vary)
             st.session_state[f"{key}-trim"] = configuration.trim
         known = file.file_id, "filled" if start is not None else "beyond"
@@ -146,7 +146,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
     st.info("The form cannot show all that this file says, so here it is as a whole.", icon=":material/description:")
     about, cost = st.columns([3, 2], gap="large")
     with errors_shown():
-        planned = lab.planned(configuration)
+        planned = lab.launcher.plan(configuration)
         with about:
             st.subheader("What the file says")
             for title, line in _lines(lab, configuration, planned).items():

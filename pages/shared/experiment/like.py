@@ -65,12 +65,12 @@ def fill_form(lab: Lab, key: str) -> bool:
         return False
     st.session_state[f"{key}-like-said"] = []
     try:
-        experiment = lab.experiment(id)
-        specs, tune, vary = [run.spec for run in lab.members(experiment)], None, None
+        experiment = lab.store.experiment(id)
+        specs, tune, vary = [run.spec for run in lab.store.members(experiment)], None, None
         if experiment.plan is not None and not _gone(lab, specs[0]):  # from where its search began
-            asked = lab.configuration(experiment)
+            asked = lab.experiments.configuration(experiment)
             vary, tune = asked.vary, asked.tune
-            specs = list(lab.planned(asked.but(vary=None)).least)
+            specs = list(lab.launcher.plan(asked.but(vary=None)).least)
     except LabError as error:
         st.session_state[FILLED] = (key, id)
         st.warning(literal(str(error)))
@@ -97,7 +97,7 @@ def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
     if id is None or shown is None:
         return
     try:
-        wanted = lab.configuration(lab.experiment(id))
+        wanted = lab.experiments.configuration(lab.store.experiment(id))
     except LabError:
         return  # its base is gone, and the form has said so
     if shown.asks_the_same(wanted):

@@ -1,15 +1,16 @@
-"""Growing experiments: by what people add, and by what their plans find to be next."""
+"""Experiments: how they start, and how they grow by what people add and by what their plans find to be next."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from core.engine.launcher import Launcher, Planned, Queued, is_usable, name_of, new_id
+from core.engine.workers import Workers
 from core.engine.writes import Trim
 from core.errors import LabError, QueueFullError, RunStateError
 from core.networks.network import NetworkSpec
@@ -19,6 +20,7 @@ from core.plan.plan import Plan
 from core.run_spec import RunSpec, with_head_rate
 from core.store.notes import clean_name
 from core.store.record import Experiment, PlanState, Run
+from core.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +41,16 @@ def plan_of(experiment: Experiment) -> Plan | None:
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> Plan:
     """A stored plan; cached, since each redraw of a form asks all experiments whether they are what it asks for."""
-    return Plan.from_json(text, keep_unknown=True)
+    return Plan.from_json(text)
 
 
-class Growing(Launcher):
-    """The part of :class:`core.lab.Lab` that adds runs to experiments."""
+@dataclass(frozen=True)
+class Experiments:
+    """Starts experiments, and adds runs to them."""
+
+    launcher: Launcher
+    store: Store
+    workers: Workers
 
     def configuration(self, experiment: Experiment) -> Configuration:
         """The configuration that gives the runs of an experiment again, every arm with every seed; of a search that by
@@ -64,7 +71,7 @@ class Growing(Launcher):
         more |= {"objective": first.objective, "forgetting": first.source if first.is_direct else None}
         return Configuration.on(start, first.task, settings_of(specs), seeds, head=first.head, **more)
 
-    def arm_settings(self, experiment: Experiment) -> list[Setting]:
+    def settings(self, experiment: Experiment) -> list[Setting]:
         """The settings that an experiment is grown from: those of its runs, or of a search what it was asked for, each
         at the learning rate that it begins around. Raises: UnknownRunError: the experiment is gone.
         """
@@ -72,7 +79,7 @@ class Growing(Launcher):
             return [(arm.optim, arm.method) for arm in plan.configuration.arms]
         return settings_of(run.spec for run in self._members(experiment.id))
 
-    def find_experiment(self, planned: Planned) -> Experiment | None:
+    def find(self, planned: Planned) -> Experiment | None:
         """The newest experiment that has, or will have, all that is planned trained to its end; else the newest one
         that has it, of which some can be finished.
         """
@@ -112,7 +119,7 @@ class Growing(Launcher):
             UnknownRunError: there is no experiment with this id.
         """
         own = name_of([run.spec for run in self._members(id)], plan_of(self.store.experiment(id)))
-        new = clean_name(name) or self._unused(own, id)
+        new = clean_name(name) or self.launcher.unused(own, id)
         self.store.rename(id, new)
         return new
 
@@ -127,7 +134,7 @@ class Growing(Launcher):
         Args:
             experiment: to which runs are to be added. Base, task, device, measure and margin are those
                 of its runs.
-            arms: training settings, as in :meth:`fine_tune`.
+            arms: training settings and method of each.
             seeds: one run per arm and seed.
             again: whether runs that failed or were stopped are to be trained again; otherwise they count too.
 
@@ -144,6 +151,10 @@ class Growing(Launcher):
         plan = plan.with_more(arms, seeds)
         return replace(self._missing(members, plan.wanted(members), again), plan=plan)
 
+    def _members(self, id: str) -> list[Run]:
+        """Runs of an experiment, in the order in which they were queued. Raises: UnknownRunError."""
+        return self.store.members(self.store.experiment(id).id)
+
     def _missing(self, members: Sequence[Run], asked: Sequence[Wanted], again: bool = False) -> Planned:
         """Which runs of those that are asked for an experiment lacks. Raises: see :meth:`growth`."""
         first = members[0].spec
@@ -155,7 +166,7 @@ class Growing(Launcher):
             bases = {run.id: run for run in self.store.runs_of(list({str(run.spec.base) for run in members}))}
             starts = {run.spec.seed: str(run.spec.base) for run in members if is_usable(bases.get(str(run.spec.base)))}
             seeds = dict.fromkeys(seed for *_, seed in asked)
-            other, new = self._bases(base.spec, [seed for seed in seeds if seed not in starts])
+            other, new = self.launcher.bases(base.spec, [seed for seed in seeds if seed not in starts])
             origin = starts | other
         elif base is not None and not is_usable(base):
             raise RunStateError(f"The base of this experiment, {base.id}, has no result: finish the experiment first.")
@@ -183,7 +194,7 @@ class Growing(Launcher):
             Ids of the new runs, bases not among them; empty if nothing is missing.
 
         Raises:
-            LabError: see :meth:`growth` and :meth:`fine_tune`; nothing was queued.
+            LabError: see :meth:`growth` and :meth:`core.engine.launcher.Launcher.queue`; nothing was queued.
             RunStateError: somebody else changed the experiment at the same time; nothing was queued.
         """
         before = self.store.experiment(experiment.id)
@@ -199,10 +210,10 @@ class Growing(Launcher):
         known = [run.spec for run in self.store.runs_of(before.runs)]
         name, own = before.name, name_of(known, plan_of(before))
         if is_numbered(name, own):
-            name = self._unused(name_of([*known, *growth.runs], growth.plan), before.id)
+            name = self.launcher.unused(name_of([*known, *growth.runs], growth.plan), before.id)
         plan = before.plan if growth.plan is None else growth.plan.with_queued(growth.runs).to_json()
         after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in members)), plan=plan)
-        self._queue([*growth.bases, *new], after, before, joins)
+        self.launcher.queue([*growth.bases, *new], after, before, joins)
         return tuple(id for id, _ in members)
 
     def deleted(self, experiment: Experiment) -> Planned:
@@ -211,7 +222,7 @@ class Growing(Launcher):
         if plan is not None:
             missing = self._missing(members, plan.wanted(members))
             return replace(missing, runs=tuple(s for s in missing.runs if (s.arm, s.seed) in plan.queued), plan=plan)
-        return self.growth(experiment, self.arm_settings(experiment), sorted({run.spec.seed for run in members}))
+        return self.growth(experiment, self.settings(experiment), sorted({run.spec.seed for run in members}))
 
     def restore_deleted(self, experiment: Experiment) -> tuple[str, ...]:
         """Queue what :meth:`deleted` says, again. Returns: ids of the new runs. Raises: see :meth:`grow`."""
@@ -221,11 +232,11 @@ class Growing(Launcher):
 
     # Plans
 
-    def queue(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
-        """Queue a new experiment, see :meth:`core.engine.launcher.Launcher.queue`; where other experiments have all
+    def start(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
+        """Queue a new experiment, see :meth:`core.engine.launcher.Launcher.start`; where other experiments have all
         that its search begins with, also what follows, so that something trains or the search is over.
         """
-        before, experiment = None, super().queue(planned, name, trim, anew)
+        before, experiment = None, self.launcher.start(planned, name, trim, anew)
         while experiment != before and any(each.id == experiment.id for each in self.store.open_plans()):
             before = experiment
             self.extend_plans()
@@ -245,7 +256,7 @@ class Growing(Launcher):
         first = self._members(experiment.id)[0].spec
         base = None if first.is_direct else self.store.run(str(first.base))
         asked = with_head(self.configuration(experiment)).searched()
-        planned = self.planned(asked, base if is_usable(base) else None)
+        planned = self.launcher.plan(asked, base if is_usable(base) else None)
         shared = self.store.alike([*planned.runs, *planned.least, *planned.most])
         return replace(planned, shared=frozenset(shared))
 
