@@ -36,9 +36,9 @@ def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> 
     app = asked(experiment)
     assert on_primary("Send") not in [button.label for button in app.button]
     app.text_input(key=f"track-{experiment.id}-address-tensorboard").set_value(str(logs)).run()
-    assert "points of 5 runs were sent" in sent(app, filled)
+    assert "5 runs sent;" in sent(app, filled)
     assert in_tensorboard(logs) == single(stored(filled, experiment))
-    assert "nothing was sent twice" in sent(app, filled)
+    assert "0 runs sent;" in sent(app, filled)
 
 
 def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_others_choose_only_among_the_trackers_that_get_every_run(
     close_lab()
     open_lab(replace(settings, track=(f"tensorboard:{tmp_path / 'logs'}",)))
     app = asked(experiment)
-    assert "has not been written yet" in texts(app)
+    assert "gets every run when it ends." in texts(app)
     assert not app.text_input
     assert button(app, "Send")
 

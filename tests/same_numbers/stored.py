@@ -15,7 +15,7 @@ import numpy as np
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Curve, Run
-from core.tracking.content import tracked_run
+from core.tracking.tracker import tracked_run
 
 ENDS = 10
 """Losses at the beginning and at the end of a curve that a golden file has as they are."""
