@@ -132,7 +132,7 @@ def test_a_checkpoint_cannot_use_the_memory_that_other_threads_have_freed(monkey
 def test_runs_on_one_base_share_what_its_frozen_blocks_give_and_those_on_two_do_not() -> None:
     texts, tokens = TaskSpec.of(dataset="digits", length=32), 1_000_000
     spec = RunSpec.of(method="head", network=BERT, base="b", own_base=True, source=texts, task=texts)
-    sizes = Sizes(100, (10, 10), tokens, 0, 64, (64,))
+    sizes = Sizes(100, (10, 10), tokens, 64, (64,))
     one, two = (memory_for([spec, spec.but(seed=seed)], sizes) for seed in (0, 1))
     assert two - one == pytest.approx(frozen_blocks(BERT, HeadSpec()).kept_bytes(tokens), rel=0.1)
 
