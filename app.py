@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,8 +37,9 @@ from core.study.report.answer import offered_adapter
 from core.web import below_pages, downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
-from core.web.chain import Limits, chain
-from core.web.server import limited
+from core.web.bodies import Limits
+from core.web.chain import chain
+from core.web.server import limit
 from pages.shared.ui.links import ENTRIES
 
 STOP_SECONDS = 3.0
@@ -132,6 +133,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         if isinstance(server, uvicorn.Server):
             ACCESS.check_address(server.config.host)
             port = server.config.port
+            limit(server.config, ACCESS.proxies)
         await to_thread.run_sync(lab.open_lab)
         # The first form that shows rotated images would wait a second for it.
         Thread(target=import_module, args=["torchvision.transforms.functional"], daemon=True).start()
@@ -140,10 +142,9 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would log the same with a traceback
         raise
     try:
-        async with limited(server, ACCESS.proxies) if isinstance(server, uvicorn.Server) else nullcontext():
-            scheme = "https" if st.get_option("server.sslCertFile") else "http"
-            print(ACCESS.announcement(scheme, port, BASE), flush=True)
-            yield {}
+        scheme = "https" if st.get_option("server.sslCertFile") else "http"
+        print(ACCESS.announcement(scheme, port, BASE), flush=True)
+        yield {}
     finally:
         await to_thread.run_sync(lab.close_lab, STOP_SECONDS)
 

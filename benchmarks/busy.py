@@ -44,9 +44,9 @@ def busy(count: int) -> Iterator[None]:
 def pace(lab: Lab, id: str) -> float:
     """Steps per second over one window."""
     time.sleep(SETTLE)
-    first, start = lab.run(id).step, time.perf_counter()
+    first, start = lab.store.run(id).step, time.perf_counter()
     time.sleep(WINDOW)
-    return (lab.run(id).step - first) / (time.perf_counter() - start)
+    return (lab.store.run(id).step - first) / (time.perf_counter() - start)
 
 
 def measure(nice: int, loops: list[int], repeats: int) -> dict[str, float]:
@@ -54,14 +54,14 @@ def measure(nice: int, loops: list[int], repeats: int) -> dict[str, float]:
     priority.NICE = nice
     found: dict[int, list[float]] = {count: [] for count in loops}
     with mnist_lab() as lab:
-        run = lab.launch(SPEC)
-        until(lambda: lab.run(run.id).step > 0)
+        run = lab.launcher.launch(SPEC)
+        until(lambda: lab.store.run(run.id).step > 0)
         for _ in range(repeats):
             for count in loops:
                 with busy(count):
                     found[count].append(pace(lab, run.id))
         lab.stop(run.id)
-        until(lambda: not lab.run(run.id).is_live)
+        until(lambda: not lab.store.run(run.id).is_live)
     return {f"beside {count} loops": round(median(paces), 1) for count, paces in found.items()}
 
 

@@ -29,6 +29,7 @@ from core.plan.experiment import Setting, arm_specs, every
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run
+from tests.launching import fine_tune
 
 SOURCE, TARGET = TaskSpec.of(dataset="digits"), TaskSpec.of(dataset="digits", rotation=45.0)
 NEAR = 1.5
@@ -96,7 +97,7 @@ class Row:
 
 
 def specs_of(shape: Shape, base: Run) -> list[RunSpec]:
-    """The runs of a shape, as :meth:`core.lab.Lab.fine_tune` makes them."""
+    """The runs of a shape, as :func:`tests.launching.fine_tune` makes them."""
     return arm_specs(base.id, base.spec, every(shape.arms, range(shape.seeds), TARGET), "auto")
 
 
@@ -120,13 +121,15 @@ def rows_of(lab: Lab, shapes: Sequence[Shape], beside: bool) -> Iterator[Row]:
     for shape in shapes:
         model = PerceptronSpec.of(num_hidden_1=shape.hidden[0], num_hidden_2=shape.hidden[1])
         pretrain = RunSpec.of(method="pretrain", network=model, task=SOURCE)
-        base = bases.get(pretrain) or bases.setdefault(pretrain, lab.launch(pretrain))
+        base = bases.get(pretrain) or bases.setdefault(pretrain, lab.launcher.launch(pretrain))
         until(lambda: not lab.live())
         specs = specs_of(shape, base)
         for warm in (False, True):
-            other = lab.launch(pretrain.but(seed=9, optim=OptimSpec.of(epochs=200))) if warm and beside else None
+            other = (
+                lab.launcher.launch(pretrain.but(seed=9, optim=OptimSpec.of(epochs=200))) if warm and beside else None
+            )
             if other:
-                until(lambda other=other: lab.run(other.id).step > 0)  # type: ignore[misc]
+                until(lambda other=other: lab.store.run(other.id).step > 0)  # type: ignore[misc]
             found = lab.estimates.whole(specs) if other else forecast_of(lab, specs)
             if other:
                 lab.stop(other.id)
@@ -134,9 +137,9 @@ def rows_of(lab: Lab, shapes: Sequence[Shape], beside: bool) -> Iterator[Row]:
             if found is None or found.seconds_low is None or found.seconds_high is None:
                 print(f"  {shape.name}: no forecast", flush=True)
                 continue
-            experiment = lab.fine_tune(base, TARGET, every(shape.arms, range(shape.seeds)), shape.name)
+            experiment = fine_tune(lab, base, TARGET, every(shape.arms, range(shape.seeds)), shape.name)
             took = until(lambda: not lab.live())
-            results = [run.result for run in lab.members(experiment) if run.result]
+            results = [run.result for run in lab.store.members(experiment) if run.result]
             peak = max(result.peak_memory or 0 for result in results)
             when = f"{'warm' if warm else 'cold'}, {'beside' if other else 'idle'}"
             name = f"{shape.name}, batch {shape.batch_size}, {shape.hidden[0]} and {shape.hidden[1]} units"

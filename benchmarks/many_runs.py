@@ -26,6 +26,7 @@ from core.plan.configuration import preset_configuration
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from tests.browser.chromium import launched
+from tests.launching import compare
 
 TABLES = ("runs", "losses", "epochs", "transitions", "log", "files")
 """Tables with rows of a run."""
@@ -36,13 +37,14 @@ def fill(home: Path, count: int) -> None:
     lab = Lab(Settings(home))
     lab.start()
     optim = OptimSpec.of(epochs=2)
-    base = lab.compare(
+    base = compare(
+        lab,
         preset_configuration(
             lab.catalog, "rotation-45", "digits", None, optim, [(optim, FullSpec()), (optim, LoRASpec.of())], [0]
-        )
+        ),
     ).base
     until(lambda: not lab.live())
-    templates = [run.id for run in lab.runs()]
+    templates = [run.id for run in lab.store.runs()]
     store = lab.settings.store
     lab.close()
     db = sqlite3.connect(store)

@@ -36,6 +36,7 @@ from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.tasks.presets import preset_tasks
+from tests.launching import fine_tune
 
 PORT = 6397
 RANKS, RATES, SEEDS = (2, 8), (0.001, 0.003), (0, 1, 2, 3)
@@ -81,7 +82,7 @@ def cpu_seconds() -> float:
 
 def ended(lab: Lab, ids: Sequence[str]) -> None:
     """Wait until runs have ended."""
-    until(lambda: not any(run.is_live for run in lab.runs_of(ids)))
+    until(lambda: not any(run.is_live for run in lab.store.runs_of(ids)))
 
 
 def sweep(lab: Lab, base: Run, epochs: int, turn: int) -> float:
@@ -92,9 +93,9 @@ def sweep(lab: Lab, base: Run, epochs: int, turn: int) -> float:
     ]
     arms += [(OptimSpec.of(epochs=epochs, learning_rate=rate), FullSpec()) for rate in RATES]
     start = time.perf_counter()
-    runs = lab.fine_tune(base, task, arms, [100 * turn + seed for seed in SEEDS]).runs
+    runs = fine_tune(lab, base, task, arms, [100 * turn + seed for seed in SEEDS]).runs
     ended(lab, runs)
-    causes = {run.cause for run in lab.runs_of(runs) if run.state != "finished"}
+    causes = {run.cause for run in lab.store.runs_of(runs) if run.state != "finished"}
     if causes:
         sys.exit(f"Runs have no result: {causes}")
     return time.perf_counter() - start
@@ -112,16 +113,16 @@ def main() -> None:
     with cluster(os.cpu_count() or 1), mnist_lab() as lab:
         source, task = preset_tasks("rotation-45", "mnist", lab.catalog)
         optim = OptimSpec.of(epochs=1)
-        base = lab.launch(RunSpec.of(method="pretrain", task=source, optim=optim))
+        base = lab.launcher.launch(RunSpec.of(method="pretrain", task=source, optim=optim))
         ended(lab, [base.id])
-        base = lab.run(base.id)
+        base = lab.store.run(base.id)
         lab.executors.choose("ray")
         until(lambda: lab.workers.places > 0)
         for turn in range(options.rounds):
             for name in ("threads", "ray") if turn % 2 == 0 else ("ray", "threads"):
                 lab.executors.choose(name)
                 # A cluster is warm once a process of it has trained something.
-                warm = lab.fine_tune(base, task, [(optim, LoRASpec.of(rank=1))], [1000 + 10 * turn + len(name)]).runs
+                warm = fine_tune(lab, base, task, [(optim, LoRASpec.of(rank=1))], [1000 + 10 * turn + len(name)]).runs
                 ended(lab, warm)
                 counts, before = (CountingRayExecutor.jobs, CountingRayExecutor.messages), cpu_seconds()
                 seconds[name].append(sweep(lab, base, options.epochs, 2 * turn + (name == "ray")))

@@ -28,6 +28,7 @@ from core.run_spec import OptimSpec
 from core.settings import Settings
 from pages.shared.ui.links import ENTRIES
 from tests.browser.chromium import launched
+from tests.launching import compare
 
 PRESETS = ("rotation-45", "permutation")
 """Targets of the two experiments."""
@@ -57,7 +58,7 @@ def queue(lab: Lab, preset: str, epochs: int) -> None:
     methods = [FullSpec(), *(LoRASpec.of(rank=rank) for rank in RANKS)]
     arms = [(optim, method) for method in methods]
     asked = preset_configuration(lab.catalog, preset, "digits", None, OptimSpec.of(epochs=3), arms, list(SEEDS))
-    lab.compare(asked.but(tune=TuneSpec(rates=RATES)))
+    compare(lab, asked.but(tune=TuneSpec(rates=RATES)))
 
 
 def fill(home: Path) -> None:
@@ -67,7 +68,7 @@ def fill(home: Path) -> None:
     for preset in PRESETS:
         queue(lab, preset, epochs=3)
     until(lambda: not lab.live())
-    print(f"{len(lab.runs())} runs", flush=True)
+    print(f"{len(lab.store.runs())} runs", flush=True)
     lab.close()
 
 

@@ -26,6 +26,7 @@ from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.tasks.presets import preset_tasks
 from core.web.predict import ADAPTERS, PREDICT
+from tests.launching import compare, fine_tune
 
 SIZES = (1, 16, 64)
 """Rows per request."""
@@ -51,13 +52,13 @@ def train(home: Path, network: str) -> None:
     if network == "perceptron":
         optim = OptimSpec.of(epochs=1)
         arms = [(optim, LoRASpec.of(rank=4))]
-        experiment = lab.compare(preset_configuration(lab.catalog, "rotation-45", "digits", None, optim, arms, seeds))
+        experiment = compare(lab, preset_configuration(lab.catalog, "rotation-45", "digits", None, optim, arms, seeds))
     else:
         spec = lab.networks.spec(lab.networks.import_known("minilm").digest, 12)
         _, task = preset_tasks("split", "definitions", lab.catalog)
         arms = [(OptimSpec.of(epochs=1, batch_size=8), LoRASpec.of(rank=8))]
-        experiment = lab.fine_tune(spec, task.but(shots=1), arms, seeds)
-    while any(run.is_live for run in lab.members(experiment)):
+        experiment = fine_tune(lab, spec, task.but(shots=1), arms, seeds)
+    while any(run.is_live for run in lab.store.members(experiment)):
         lab.live()
         time.sleep(0.1)
     lab.close()

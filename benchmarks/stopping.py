@@ -20,6 +20,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.tasks.presets import preset_tasks
+from tests.launching import fine_tune
 
 MOMENTS = (0.3, 1.1, 2.7)
 """Seconds of training before a stop is requested."""
@@ -30,7 +31,7 @@ LONG = OptimSpec.of(epochs=200)
 
 def ended(lab: Lab, runs: list[Run]) -> bool:
     """Whether all of these runs have ended."""
-    return not any(run.is_live for run in lab.runs_of([run.id for run in runs]))
+    return not any(run.is_live for run in lab.store.runs_of([run.id for run in runs]))
 
 
 def stopped(lab: Lab, start: Callable[[], list[Run]]) -> dict[str, list[float]]:
@@ -38,7 +39,7 @@ def stopped(lab: Lab, start: Callable[[], list[Run]]) -> dict[str, list[float]]:
     one, others = [], []
     for moment in MOMENTS:
         runs = start()
-        until(lambda runs=runs: all(run.step for run in lab.runs_of([run.id for run in runs])))  # type: ignore[misc]
+        until(lambda runs=runs: all(run.step for run in lab.store.runs_of([run.id for run in runs])))  # type: ignore[misc]
         time.sleep(moment)
         lab.stop(runs[0].id)
         one.append(until(lambda runs=runs: ended(lab, runs[:1])))  # type: ignore[misc]
@@ -54,20 +55,22 @@ def main() -> None:
     seeds = count()
     with mnist_lab() as lab:
         source, target = preset_tasks("rotation-45", "mnist", lab.catalog)
-        base = lab.launch(RunSpec.of(method="pretrain", task=source, optim=OptimSpec.of(epochs=1)))
+        base = lab.launcher.launch(RunSpec.of(method="pretrain", task=source, optim=OptimSpec.of(epochs=1)))
         until(lambda: ended(lab, [base]))
-        base = lab.run(base.id)
+        base = lab.store.run(base.id)
 
         def alone(hidden: tuple[int, int], batch_size: int) -> list[Run]:
             model = PerceptronSpec.of(num_hidden_1=hidden[0], num_hidden_2=hidden[1])
             optim = LONG.but(batch_size=batch_size)
             return [
-                lab.launch(RunSpec.of(method="pretrain", network=model, task=source, optim=optim, seed=next(seeds)))
+                lab.launcher.launch(
+                    RunSpec.of(method="pretrain", network=model, task=source, optim=optim, seed=next(seeds))
+                )
             ]
 
         def beside(number: int, method: MethodSpec) -> list[Run]:
             own = [next(seeds) for _ in range(number)]
-            return lab.members(lab.fine_tune(base, target, [(LONG, method)], own, "stopping"))
+            return lab.store.members(fine_tune(lab, base, target, [(LONG, method)], own, "stopping"))
 
         cases: dict[str, Callable[[], list[Run]]] = {
             "pretraining": lambda: alone((128, 256), 64),

@@ -13,6 +13,7 @@ from benchmarks.machine import machine
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
 from core.tasks.presets import preset_tasks
+from tests.launching import fine_tune
 
 RANKS = (2, 4, 8, 16)
 RATES = (0.0005, 0.0016, 0.005, 0.016)
@@ -25,12 +26,12 @@ def main() -> None:
     with mnist_lab() as lab:
         source, target = preset_tasks("rotation-45", "mnist", lab.catalog)
         optim = OptimSpec.of(epochs=EPOCHS)
-        base = lab.launch(RunSpec.of(method="pretrain", task=source, optim=optim))
+        base = lab.launcher.launch(RunSpec.of(method="pretrain", task=source, optim=optim))
         until(lambda: not lab.live())
         arms = [(optim.but(learning_rate=rate), LoRASpec.of(rank=rank)) for rank, rate in product(RANKS, RATES)]
-        experiment = lab.fine_tune(lab.run(base.id), target, arms, SEEDS, "sweep")
+        experiment = fine_tune(lab, lab.store.run(base.id), target, arms, SEEDS, "sweep")
         seconds = until(lambda: not lab.live())
-        runs = lab.members(experiment)
+        runs = lab.store.members(experiment)
         results = [run.result for run in runs if run.state == "finished" and run.result]
         print(
             json.dumps(

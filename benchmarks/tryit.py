@@ -22,6 +22,7 @@ from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.tasks.presets import preset_tasks
 from tests.browser.chromium import launched
+from tests.launching import compare, fine_tune
 
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Of the eight adapters."""
@@ -63,14 +64,14 @@ def train(home: Path, network: str) -> None:
     if network == "perceptron":
         optim = OptimSpec.of(epochs=2, learning_rate=0.002)
         arms = [(optim, LoRASpec.of(rank=rank)) for rank in RANKS]
-        experiment = lab.compare(preset_configuration(lab.catalog, "rotation-45", "digits", None, optim, arms, [0]))
+        experiment = compare(lab, preset_configuration(lab.catalog, "rotation-45", "digits", None, optim, arms, [0]))
     else:
         optim = OptimSpec.of(epochs=1, learning_rate=0.001, batch_size=8)
         spec = lab.networks.spec(lab.networks.import_known("minilm").digest, 12)
         _, task = preset_tasks("split", "definitions", lab.catalog)
         arms = [(optim, LoRASpec.of(rank=min(rank, 32), alpha=rank)) for rank in RANKS]
-        experiment = lab.fine_tune(spec, task.but(shots=4), arms, [0])
-    while any(run.is_live for run in lab.members(experiment)):
+        experiment = fine_tune(lab, spec, task.but(shots=4), arms, [0])
+    while any(run.is_live for run in lab.store.members(experiment)):
         lab.live()
     lab.close()
 

@@ -25,6 +25,8 @@ class BackgroundState:
     running: bool = True
     error: str | None = None
     """Why it failed, in one sentence."""
+    result: object = None
+    """What it returned, once it has ended well."""
 
 
 class Background:
@@ -78,8 +80,9 @@ class Background:
 
     def _do(self, name: str, work: Work, stop: threading.Event) -> None:
         error: str | None = None
+        result: object = None
         try:
-            work(lambda share: self._update(name, progress=share), stop)
+            result = work(lambda share: self._update(name, progress=share), stop)
         except LabError as failure:
             error = str(failure)
         except OSError as failure:
@@ -89,8 +92,8 @@ class Background:
         except Exception as failure:
             log.exception("The work on %s failed", name)
             error = f"Could not finish {name}: {failure}."
-        self._update(name, running=False, error=None if stop.is_set() else error)
+        self._update(name, running=False, error=None if stop.is_set() else error, result=result)
 
-    def _update(self, name: str, **changes: float | bool | str | None) -> None:
+    def _update(self, name: str, **changes: object) -> None:
         with self._lock:
             self._states[name] = replace(self._states[name], **changes)  # type: ignore[arg-type]

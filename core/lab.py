@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from torch import nn
 
@@ -19,12 +19,12 @@ from core.data.dataset import Dataset, Images, Targets
 from core.data.sources.catalog import Catalog, Downloads
 from core.data.task_spec import TaskSpec
 from core.engine.executors import Executors
-from core.engine.growing import Growing
+from core.engine.experiments import Experiments
 from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.run_files import NETWORK
+from core.engine.launcher import Launcher
 from core.engine.processes import Process, is_living, living
 from core.engine.progress import Progress
-from core.engine.rest import Rest, rest_of
 from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
@@ -43,7 +43,7 @@ from core.store.backups import Backups
 from core.store.judged import JudgedResults
 from core.store.looks import Looks
 from core.store.notes import RunNotes
-from core.store.record import Curve, Experiment, ExperimentRow, Run, State
+from core.store.record import Run
 from core.store.recovery import adopt, came_back, open_store
 from core.store.search import Search
 from core.study.arms.choice import unchosen
@@ -56,18 +56,17 @@ from core.tracking.tracking import Tracking
 log = logging.getLogger(__name__)
 
 
-class Lab(Growing):
+class Lab:
     """One home folder, opened by this process.
 
-    Methods launch (:class:`core.engine.launcher.Launcher`), let grow (:class:`core.engine.growing.Growing`), follow and
-    control runs. Everything else is a part with methods of its own: :attr:`search`, :attr:`notes`, :attr:`looks`
-    (how often results were read), :attr:`judged` (results that others report), :attr:`artifacts` (files of runs),
-    :attr:`exports` (files for other tools), :attr:`origins` (the base of an adapter),
-    :attr:`executors` (where runs train), :attr:`usage` (disk space),
-    :attr:`estimates` (time and memory), :attr:`predictor` (answers with adapters),
-    :attr:`tracking` (what is sent to TensorBoard and MLflow), :attr:`catalog` (datasets), :attr:`tasks`,
-    :attr:`downloads`, :attr:`networks` (imported ones) and :attr:`arrivals` (networks that arrive in the background).
-    Only tests use the store and the workers directly.
+    Its parts have methods of their own: :attr:`store` (what runs and experiments are and were),
+    :attr:`launcher` (plans experiments, queues runs), :attr:`experiments` (start, and grow), :attr:`search`,
+    :attr:`notes`, :attr:`looks` (how often results were read), :attr:`judged` (results that others report),
+    :attr:`artifacts` (files of runs), :attr:`exports` (files for other tools), :attr:`origins` (the base of an
+    adapter), :attr:`executors` (where runs train), :attr:`usage` (disk space), :attr:`estimates` (time and memory),
+    :attr:`predictor` (answers with adapters), :attr:`tracking` (what is sent to TensorBoard and MLflow),
+    :attr:`catalog` (datasets), :attr:`tasks`, :attr:`downloads`, :attr:`networks` (imported ones) and :attr:`arrivals`
+    (networks that arrive in the background). Pages and commands only read the store, and only tests use the workers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -104,8 +103,28 @@ class Lab(Growing):
         dependencies = Dependencies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, dependencies)
         self.workers = Workers(
-            settings, self.store, self.tasks, self.executors, self.owner, self._trim, self.extend_plans
+            settings,
+            self.store,
+            self.tasks,
+            self.executors,
+            self.owner,
+            self._trim,
+            lambda: self.experiments.extend_plans(),
         )
+        self.launcher = Launcher(
+            settings,
+            self.catalog,
+            self.networks,
+            self.tasks,
+            self.store,
+            self.artifacts,
+            self.usage,
+            self.estimates,
+            self.workers,
+            self.executors,
+            self.owner,
+        )
+        self.experiments = Experiments(self.launcher, self.store, self.workers)
         self._watchdog = Watchdog(self._process, self.workers, settings.settle_seconds, settings.hang_seconds)
 
     def start(self) -> None:
@@ -149,18 +168,6 @@ class Lab(Growing):
 
     # Following runs
 
-    def run(self, id: str) -> Run:
-        """One run. Raises: UnknownRunError: there is no run with this id."""
-        return self.store.run(id)
-
-    def runs(self, **filters: Sequence[State] | Sequence[str] | str | None) -> list[Run]:
-        """Runs that match all filters, the newest first; see :meth:`core.store.store.Store.runs`."""
-        return self.store.runs(**filters)  # type: ignore[arg-type]
-
-    def runs_of(self, ids: Sequence[str]) -> list[Run]:
-        """These runs, in this order; unknown ids are skipped."""
-        return self.store.runs_of(ids)
-
     def live(self) -> list[Run]:
         """Running and queued runs, in the order of training."""
         return sorted(
@@ -175,30 +182,6 @@ class Lab(Growing):
             if run.result
         ]
 
-    def curve(self, id: str) -> Curve:
-        """A run's losses and epochs so far."""
-        return self.store.curve(id)
-
-    def history(self, id: str) -> list[tuple[float, State]]:
-        """The states that a run has entered, with times."""
-        return self.store.transitions(id)
-
-    def experiment(self, id: str) -> Experiment:
-        """One experiment. Raises: UnknownRunError: there is no experiment with this id."""
-        return self.store.experiment(id)
-
-    def experiments(self, limit: int = 100) -> list[Experiment]:
-        """Experiments, the newest first."""
-        return self.store.experiments(limit)
-
-    def experiment_rows(self, limit: int = 100, skipped: int = 0) -> list[ExperimentRow]:
-        """What a list shows of each experiment, the newest first; quick, since no run is read."""
-        return self.store.experiment_rows(limit, skipped)
-
-    def members(self, experiment: Experiment | str) -> list[Run]:
-        """An experiment's runs, in the order in which they were queued. Args: experiment: itself, or its id."""
-        return self.store.members(experiment if isinstance(experiment, str) else experiment.id)
-
     def stop(self, *ids: str) -> None:
         """Stop runs, all at once, and keep what they have learned. Raises: UnknownRunError."""
         experiments = self.store.experiments_of([run.id for run in self.store.runs_of(ids) if not run.is_over])
@@ -212,18 +195,10 @@ class Lab(Growing):
         self.executors.choose(executor)
         self.workers.wake()
 
-    def rest(self, ids: Sequence[str]) -> Rest:
-        """What :meth:`finish` would train of these runs; see :func:`core.engine.rest.rest_of`."""
-        return rest_of(self.store, ids)
-
-    def log(self, id: str) -> list[tuple[float, str]]:
-        """A run's log; see :meth:`core.store.store.Store.log`."""
-        return self.store.log(id)
-
     def recipe(self, id: str) -> Recipe:
         """A file from which a run can be trained again anywhere. Raises: UnknownRunError: there is no such run."""
-        run = self.run(id)
-        bases = self.runs_of([run.spec.base] if run.spec.base else [])
+        run = self.store.run(id)
+        bases = self.store.runs_of([run.spec.base] if run.spec.base else [])
         base = [Recipe.of_run(run, self._weights(run)) for run in bases]
         return Recipe.of_run(run, self._weights(run), *base)
 
@@ -254,7 +229,7 @@ class Lab(Growing):
         try:
             for one in map(self.store.experiment, self.store.experiments_of(self.store.experiment(id).runs)):
                 shared = self.store.shared(one.id)  # what another experiment has may be chosen there
-                for run in unchosen(self.members(one)) if one.trim else []:
+                for run in unchosen(self.store.members(one)) if one.trim else []:
                     if run.id not in shared:
                         self.artifacts.drop_network(run.id)
         except sqlite3.Error:

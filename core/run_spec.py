@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from core.data.dataset import LANGUAGE
 from core.data.task_spec import TaskSpec
-from core.errors import SpecError
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import AnyMethod
 from core.networks.network import NetworkSpec
@@ -190,31 +189,10 @@ class RunSpec(Spec):
         description="Start each seed from a base that was pretrained with that seed, so that both vary together.",
     )
 
-    @classmethod
-    def from_version_1(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Version 1 had the name of the method, LoRA settings and a control beside each other.
-
-        Raises:
-            SpecError: LoRA settings without LoRA, or a control without full fine-tuning.
-        """
-        values = super().from_version_1(values)
-        method, lora, control = values.pop("method", None), values.pop("lora", None), values.pop("control", None)
-        if (method == "lora") != (lora is not None):
-            raise SpecError("LoRA settings are required for the method lora, and allowed only there.")
-        if control and method != "full":
-            raise SpecError("A control is a kind of full fine-tuning: choose the method full.")
-        if method is not None:
-            settings = lora if isinstance(lora, dict) else {}
-            values["method"] = {"kind": control or method} | settings
-        if "model" in values:
-            sizes = values.pop("model")
-            values["network"] = {"kind": "perceptron"} | sizes if isinstance(sizes, dict) else sizes
-        return values
-
     @model_validator(mode="after")
     def _parts_fit_the_method(self) -> Self:
-        if not self.is_known:
-            return self  # the newer version that wrote it knows which parts its method takes
+        if self.is_reported:
+            return self
         if self.role is Role.BASE and (self.base or self.source):
             raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
         if self.role is not Role.BASE and not (self.base and self.source) and not self.is_direct:
@@ -265,11 +243,6 @@ class RunSpec(Spec):
     def trained_network(self) -> NetworkSpec:
         """The network as it is trained: one that knows whether its head is trained whole."""
         return self.network.but(whole_head=True) if self.head else self.network
-
-    @property
-    def is_known(self) -> bool:
-        """Whether this version can train it; runs of a newer one are listed and kept."""
-        return self.method.is_known and self.network.is_known and self.objective.is_known
 
     @property
     def is_reported(self) -> bool:

@@ -60,7 +60,7 @@ class Settings:
 
     track: tuple[str, ...] = ()
     """Trackers that get every run when it ends (``LORA_LAB_TRACK``), each as its kind and address, as in
-    ``tensorboard:FOLDER``; see :mod:`core.tracking.registry`."""
+    ``tensorboard:FOLDER``; see :mod:`core.tracking.tracking`."""
 
     track_seconds: float = 3.0
     """Interval at which runs are looked for that have ended, to be written to trackers."""

@@ -17,13 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from core.errors import SpecError
 
 SCHEMA = 2
-"""Version of the JSON format of specs. Version 1 can be read; see :meth:`Spec.from_version_1`."""
+"""Version of the JSON format of specs."""
 
 MAX_CHARACTERS = 262_144
 """Maximum length of a spec in JSON, three times that of the longest spec that the bounds of its fields allow."""
-
-KEEP_UNKNOWN = "keep unknown kinds"
-"""Key in the context of a validation; see :meth:`Spec.from_json`."""
 
 Device = Literal["auto", "cuda", "mps", "cpu"]
 
@@ -54,12 +51,8 @@ class Spec(BaseModel):
         return json.dumps({"schema": SCHEMA, **self.model_dump(mode="json")}, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str, keep_unknown: bool = False) -> Self:
+    def from_json(cls, text: str) -> Self:
         """Parse the output of :meth:`to_json`.
-
-        Args:
-            text: the JSON.
-            keep_unknown: whether to accept kinds that only a newer version knows; what has one can be shown, not run.
 
         Raises:
             SpecError: too long, not JSON, of another schema version, or invalid.
@@ -71,28 +64,12 @@ class Spec(BaseModel):
         except (ValueError, RecursionError) as error:
             raise SpecError("This is not a spec: it is not valid JSON.") from error
         schema = values.pop("schema", None) if isinstance(values, dict) else None
-        if schema not in (1, SCHEMA):
-            raise SpecError(f"This spec was not written with schema version 1 to {SCHEMA}.")
-        values = cls.from_version_1(values) if schema == 1 else values
+        if schema != SCHEMA:
+            raise SpecError(f"This spec was not written with schema version {SCHEMA}.")
         try:
-            return cls.model_validate(values, context={KEEP_UNKNOWN: keep_unknown})
+            return cls.model_validate(values)
         except ValidationError as error:
             raise SpecError(_sentence(cls, error)) from error
-
-    @classmethod
-    def from_version_1(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Fields of version 2 from those of version 1, also in the specs that a spec holds.
-
-        Raises:
-            SpecError: version 1 did not allow these fields together.
-        """
-        inside = {name: _spec_in(info.annotation) for name, info in cls.model_fields.items()}
-        return {
-            name: inside[name].from_version_1(value)
-            if isinstance(value, dict) and _is_spec(inside.get(name))
-            else value
-            for name, value in values.items()
-        }
 
 
 class KindSpec(Spec):
@@ -104,11 +81,6 @@ class KindSpec(Spec):
     def name(cls) -> str:
         """The kind of this class."""
         return str(cls.model_fields["kind"].default)
-
-    @property
-    def is_known(self) -> bool:
-        """False for a kind that only a newer version of LoRA Lab knows: it can be shown, but not run."""
-        return True
 
 
 def class_of(kind: str, classes: Sequence[type[K]], what: str) -> type[K]:
@@ -128,15 +100,14 @@ def class_of(kind: str, classes: Sequence[type[K]], what: str) -> type[K]:
     return known[kind]
 
 
-def by_kind(value: Any, info: ValidationInfo, base: type[K], classes: Sequence[type[K]], unknown: type[K]) -> K:
+def by_kind(value: Any, info: ValidationInfo, base: type[K], classes: Sequence[type[K]]) -> K:
     """What a value stands for: a spec itself, the name of a kind with its default settings, or a kind with settings.
 
     Args:
         value: of a field that is being validated.
-        info: of the validation; see ``keep_unknown`` of :meth:`Spec.from_json`.
+        info: of the validation.
         base: class of all kinds.
         classes: the registered kinds.
-        unknown: class for a kind that is not registered, if such are kept.
 
     Raises:
         ValueError: no such kind, or its settings are invalid; the message is one sentence.
@@ -148,8 +119,7 @@ def by_kind(value: Any, info: ValidationInfo, base: type[K], classes: Sequence[t
     if not isinstance(kind, str):
         name = str(info.field_name).capitalize()
         raise ValueError(f"{name} must be a kind with its settings, not {shortened(value)}.")
-    is_kept = (info.context or {}).get(KEEP_UNKNOWN) and all(cls.name() != kind for cls in classes)
-    cls = unknown if is_kept else class_of(kind, classes, str(info.field_name))
+    cls = class_of(kind, classes, str(info.field_name))
     try:
         return cls.model_validate(fields)
     except ValidationError as error:
@@ -206,7 +176,7 @@ def _sentence(spec: type[Spec], error: ValidationError) -> str:
         case "missing":
             return f"{title} is missing."
         case "extra_forbidden":
-            return f"{shown_name(names[-1])} is not a setting of {owner.__name__}."
+            return f"{shown_name(names[-1])} is not a setting; known here: {', '.join(owner.model_fields)}."
         case "literal_error":
             rule = f"must be {context['expected']}"
         case "too_long":

@@ -23,10 +23,6 @@ from typing import BinaryIO
 from core.errors import LabError
 from core.reader import Limits, in_reader, reads_here
 
-MAX_RATIO = 100
-"""Maximum compression ratio of entries larger than ``RATIO_FROM`` bytes."""
-RATIO_FROM = 2**20
-
 CHUNK = 2**16
 """Bytes to unpack at once."""
 
@@ -235,8 +231,6 @@ def _checked(info: zipfile.ZipInfo, what: str, error: type[LabError]) -> zipfile
         raise error(f"{what} has an entry that is a link or a device: {name[:80]!r}.")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
         raise error(f"{what} is encrypted or uses an unusual compression: zip it again without.")
-    if info.file_size > RATIO_FROM and info.file_size > MAX_RATIO * info.compress_size:
-        raise error(f"{what} has an entry with an implausible compression ratio: {name[:80]!r}.")
     return info
 
 

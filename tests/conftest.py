@@ -41,6 +41,7 @@ from core.store.record import Experiment, Run
 from core.training import loop, threads
 from tests.browser.chromium import launched
 from tests.durations import SLOW_SECONDS, seconds_by_module, seconds_of
+from tests.launching import compare
 from tests.soak.sizes import full_or_short
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab,
     from tests.searched_home import search
 
     with closing(Lab(Settings(made_once(tmp_path_factory, "searched", search) / "home", threads=1))) as lab:
-        yield lab, lab.experiments()[0]
+        yield lab, lab.store.experiments()[0]
 
 
 @pytest.fixture(scope="session")
@@ -282,7 +283,7 @@ def studied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Exp
     from tests.studied_home import make_study
 
     with closing(Lab(Settings(made_once(tmp_path_factory, "studied", make_study) / "home", threads=1))) as lab:
-        yield lab, lab.experiments()[0]
+        yield lab, lab.store.experiments()[0]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = HANG) -> None:
@@ -314,13 +315,13 @@ def braked() -> Iterator[None]:
 
 def compared(lab: Lab, *asked: Any, **more: Any) -> Experiment:
     """Queue a base and an experiment on it; see :func:`core.plan.configuration.preset_configuration`."""
-    return lab.compare(preset_configuration(lab.catalog, *asked, **more))
+    return compare(lab, preset_configuration(lab.catalog, *asked, **more))
 
 
 def finish(lab: Lab, *ids: str) -> list[Run]:
     """The runs, once all have ended."""
-    wait_until(lambda: not any(lab.run(id).is_live for id in ids))
-    return [lab.run(id) for id in ids]
+    wait_until(lambda: not any(lab.store.run(id).is_live for id in ids))
+    return [lab.store.run(id) for id in ids]
 
 
 def sentence_of(capsys: pytest.CaptureFixture[str]) -> str:

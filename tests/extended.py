@@ -23,6 +23,7 @@ from core.store.record import Experiment, Run
 from pages.shared.ui.links import ENTRIES
 from tests.adapter.samples import logits
 from tests.conftest import TURNED, braked, finish, short, training_lab, wait_until
+from tests.launching import fine_tune
 from tests.pages.test_pages import draw
 
 PARTS = [
@@ -60,8 +61,8 @@ def experiment_done(folder: Path, base: RunSpec, arms: Sequence[Any]) -> Iterato
     """The lab of this process with every arm trained on one base, with two seeds. Args: folder: for its home."""
     close_lab()
     lab = open_lab(Settings(home=folder / "home", max_waiting=40, threads=1))
-    (pretrained,) = finish(lab, lab.launch(base).id)
-    experiment = lab.fine_tune(pretrained, TURNED, arms, seeds=[0, 1])
+    (pretrained,) = finish(lab, lab.launcher.launch(base).id)
+    experiment = fine_tune(lab, pretrained, TURNED, arms, seeds=[0, 1])
     runs = finish(lab, *experiment.runs)
     assert {(run.state, run.cause) for run in (pretrained, *runs)} == {("finished", None)}
     yield Done(lab, pretrained, experiment, tuple(runs))
@@ -79,26 +80,26 @@ def check_goes_on(done: Done, like: Run, folder: Path) -> None:
     """A run like this one that was interrupted goes on to the last bit. Args: folder: for a home."""
     settings = Settings(home=folder / "home", threads=1, settle_seconds=0.2)
     with training_lab(settings) as lab:
-        (base,) = finish(lab, lab.launch(done.base.spec.but(optim=short())).id)
+        (base,) = finish(lab, lab.launcher.launch(done.base.spec.but(optim=short())).id)
         # Small batches, since it is the number of steps that must be large.
         optim = like.spec.optim.but(epochs=4, batch_size=16, keep="best")
         spec = like.spec.but(optim=optim, base=like.spec.base and base.id)
         with braked():
-            id = lab.launch(spec).id
-            wait_until(lambda: lab.run(id).step > 40)
+            id = lab.launcher.launch(spec).id
+            wait_until(lambda: lab.store.run(id).step > 40)
             lab.close()
-    assert lab.run(id).state == "interrupted"
+    assert lab.store.run(id).state == "interrupted"
     with training_lab(settings) as lab:
-        lab.finish([id])
-        wait_until(lambda: lab.run(id).state != "queued")
-        resumed, untouched = finish(lab, id, lab.launch(spec).id)
+        lab.launcher.finish([id])
+        wait_until(lambda: lab.store.run(id).state != "queued")
+        resumed, untouched = finish(lab, id, lab.launcher.launch(spec).id)
         assert 40 < resumed.resumed_step < resumed.steps
         assert resumed.result is not None
         assert untouched.result is not None
         one, other = (weights_digest(settings.runs / run.id) for run in (resumed, untouched))
         assert one == other is not None
         assert resumed.result.kept_epoch == untouched.result.kept_epoch
-        assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
+        assert lab.store.curve(id).loss.tolist() == lab.store.curve(untouched.id).loss.tolist()
 
 
 def check_recipe(done: Done, label: str, folder: Path) -> None:

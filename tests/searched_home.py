@@ -17,6 +17,7 @@ from core.settings import Settings
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.choice import chosen_arms
 from tests.conftest import short, training_lab, wait_until
+from tests.launching import compare
 
 SEEDS = 4
 ARMS = [(short(rate=0.001), FullSpec()), (short(rate=0.00316), LoRASpec.of(rank=2))]
@@ -32,8 +33,8 @@ def asked(lab: Lab, **more: object) -> Configuration:
 
 def ended(lab: Lab, experiment: Experiment) -> list[Run]:
     """The runs, once nothing more comes by itself."""
-    wait_until(lambda: not is_under_way(lab.members(experiment)))
-    return lab.members(experiment)
+    wait_until(lambda: not is_under_way(lab.store.members(experiment)))
+    return lab.store.members(experiment)
 
 
 def trained(runs: list[Run]) -> Counter[tuple[str, int, float, int]]:
@@ -53,8 +54,8 @@ def check_found_the_same(runs: list[Run], undisturbed: tuple[Lab, Experiment]) -
     """Assert that a search has ended, and has trained and chosen what one did that nothing disturbed."""
     there, experiment = undisturbed
     assert {run.plan for run in runs} == {"complete"}
-    assert trained(runs) == trained(there.members(experiment))
-    assert chosen(runs) == chosen(there.members(experiment))
+    assert trained(runs) == trained(there.store.members(experiment))
+    assert chosen(runs) == chosen(there.store.members(experiment))
 
 
 @contextmanager
@@ -68,4 +69,4 @@ def trained_on(home: Path, of: tuple[Lab, Experiment]) -> Iterator[tuple[Lab, Ex
 
 def search(folder: Path) -> None:
     with training_lab(Settings(folder / "home", threads=1)) as lab:
-        ended(lab, lab.compare(asked(lab)))
+        ended(lab, compare(lab, asked(lab)))

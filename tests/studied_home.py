@@ -16,6 +16,7 @@ from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from tests.conftest import short, training_lab
+from tests.launching import compare
 from tests.searched_home import ended
 
 SEEDS = 7
@@ -56,4 +57,4 @@ def study_asked(
 def make_study(folder: Path) -> None:
     """Train the study in a home folder within this one."""
     with training_lab(Settings(folder / "home", threads=1)) as lab:
-        ended(lab, lab.compare(study_asked(lab)))
+        ended(lab, compare(lab, study_asked(lab)))

@@ -116,10 +116,10 @@ def test_an_experiment_is_judged_by_the_measure_and_margin_that_it_began_with(
     home = ["--home", str(tmp_path)]
     assert main([*COMPARE, "--rank", "2", "--tune", "2", "--measure", "macro_f1", "--within", "1", *home]) == 0
     with closing(Lab(Settings(tmp_path))) as lab:
-        (experiment,) = lab.experiments()
-        members = lab.members(experiment)
+        (experiment,) = lab.store.experiments()
+        members = lab.store.members(experiment)
         assert {run.spec.objective for run in members} == {CLASSIFICATION.but(measure="macro_f1", within=1.0)}
-        assert lab.run(experiment.base).spec.objective == CLASSIFICATION
+        assert lab.store.run(experiment.base).spec.objective == CLASSIFICATION
         assert verdict(members).margin == 1.0
         for chosen in chosen_arms(members):
             tried: dict[float, list[float]] = {}
@@ -133,7 +133,7 @@ def test_an_experiment_is_judged_by_the_measure_and_margin_that_it_began_with(
     assert main(["grow", experiment.id, "--seeds", "1", "--json", *home]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"]["seeds"] == 3
     with closing(Lab(Settings(tmp_path))) as lab:
-        grown = [run.spec for run in lab.members(lab.experiment(experiment.id))]
+        grown = [run.spec for run in lab.store.members(lab.store.experiment(experiment.id))]
     assert len(grown) == 12
     assert {spec.objective for spec in grown} == {members[0].spec.objective}
     assert main(["report", experiment.id, str(tmp_path / "r.html"), *home]) == 0
@@ -170,7 +170,7 @@ def test_a_run_that_ended_early_leaves_an_incomplete_answer_also_where_rates_are
     idle = Lab(settings)
     tuned = TuneSpec.of(rates=2)
     experiment = compared(idle, "rotation-45", "digits", None, short(), BOTH, [0], tune=tuned)
-    first, *_ = runs = idle.members(experiment)
+    first, *_ = runs = idle.store.members(experiment)
     if how == "stopped":
         idle.stop(first.id)
     else:
@@ -180,7 +180,7 @@ def test_a_run_that_ended_early_leaves_an_incomplete_answer_also_where_rates_are
     options = parser().parse_args(["grow", experiment.id])
     with training_lab(settings) as lab:
         status = answer(lab, experiment, [run.id for run in runs], options)
-        assert [run.state for run in lab.members(experiment)] == [how, "finished", "finished", "finished"]
+        assert [run.state for run in lab.store.members(experiment)] == [how, "finished", "finished", "finished"]
     captured = capsys.readouterr()
     assert status == INCOMPLETE
     assert "LoRA r=4" in captured.out
@@ -247,7 +247,7 @@ def test_verify_gives_the_reason_and_exits_with_1(
     tmp_path: Path, filled_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with closing(Lab(Settings(filled_home))) as lab:
-        run = next(run for run in lab.runs() if run.spec.role == "adapter")
+        run = next(run for run in lab.store.runs() if run.spec.role == "adapter")
         adapter, base = lab.artifacts.path(run.id, ADAPTER), lab.artifacts.base(run)
     other = read_network(base)
     with torch.no_grad():

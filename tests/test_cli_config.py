@@ -69,8 +69,8 @@ def launched(lab: Lab, line: str) -> Experiment:
 
 def specs_of(lab: Lab, experiment: Experiment) -> list[str]:
     """Specs of all runs and their bases, without ids."""
-    runs = lab.members(experiment)
-    bases = [lab.run(run.spec.base).spec for run in runs if run.spec.base]
+    runs = lab.store.members(experiment)
+    bases = [lab.store.run(run.spec.base).spec for run in runs if run.spec.base]
     return [spec.to_json() for spec in (*(run.spec.but(base=run.spec.base and "base") for run in runs), *bases)]
 
 
@@ -85,11 +85,11 @@ OF_FINE_TUNING = (
 def test_options_of_fine_tuning_leave_the_base_as_it_is_and_so_one_base_serves_all(line: str, waiting: Lab) -> None:
     head = " --head-rate 0.02" if "--network" in line else ""
     first, second = launched(waiting, line), launched(waiting, f"{line} {OF_FINE_TUNING}{head}")
-    (base,) = {run.spec.base for run in waiting.members(first)}
-    assert {run.spec.base for run in waiting.members(second)} == {base}
-    optim = waiting.members(second)[0].spec.optim
+    (base,) = {run.spec.base for run in waiting.store.members(first)}
+    assert {run.spec.base for run in waiting.store.members(second)} == {base}
+    optim = waiting.store.members(second)[0].spec.optim
     assert (optim.decay, optim.warmup, optim.clip, optim.batch_size) == ("constant", 0.3, 0.5, 4)
-    spec = waiting.run(str(base)).spec
+    spec = waiting.store.run(str(base)).spec
     assert spec.optim == default_optim(PretrainSpec, spec.network)
     with asked(waiting, parser().parse_args(["compare", *shlex.split(f"{line} --precision bfloat16")])) as other:
         assert other.base == spec
@@ -99,17 +99,19 @@ def test_options_of_fine_tuning_leave_the_base_as_it_is_and_so_one_base_serves_a
 def test_what_saves_memory_holds_for_the_base_too_in_parts_no_smaller_than_an_example(waiting: Lab) -> None:
     options = "--batch-size 512 --accumulation 256 --recompute --pretrain-epochs 2"
     experiment = launched(waiting, f"--network tiny-bert --source pets --preset split --length 24 {options}")
-    (base,) = {run.spec.base for run in waiting.members(experiment)}
-    spec = waiting.run(str(base)).spec
+    (base,) = {run.spec.base for run in waiting.store.members(experiment)}
+    spec = waiting.store.run(str(base)).spec
     usual = default_optim(PretrainSpec, spec.network)
     assert spec.optim == usual.but(accumulation=usual.batch_size, recompute=True, epochs=2)
 
 
 def test_without_a_source_the_part_of_mnist_is_pretrained_on(waiting: Lab) -> None:
     experiment = launched(waiting, "--preset inversion")
-    (base,) = {run.spec.base for run in waiting.members(experiment)}
-    assert waiting.run(base).spec.task == TaskSpec.of(dataset="mnist-16k")
-    assert {run.spec.task for run in waiting.members(experiment)} == {TaskSpec.of(dataset="mnist-16k", invert=True)}
+    (base,) = {run.spec.base for run in waiting.store.members(experiment)}
+    assert waiting.store.run(base).spec.task == TaskSpec.of(dataset="mnist-16k")
+    assert {run.spec.task for run in waiting.store.members(experiment)} == {
+        TaskSpec.of(dataset="mnist-16k", invert=True)
+    }
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -117,13 +119,13 @@ def test_a_saved_file_and_that_of_the_experiment_queue_what_the_options_would_ha
     waiting: Lab, tmp_path: Path, line: str
 ) -> None:
     file = tmp_path / "experiment.json"
-    before = len(waiting.runs())
+    before = len(waiting.store.runs())
     assert main(["compare", *shlex.split(line), "--save-config", str(file), "--home", str(waiting.settings.home)]) == 0
-    assert len(waiting.runs()) == before
+    assert len(waiting.store.runs()) == before
     direct = launched(waiting, line)
     again = launched(waiting, f"--config {file}")
     assert specs_of(waiting, again) == specs_of(waiting, direct)
-    text = write_configuration(waiting.configuration(direct))
+    text = write_configuration(waiting.experiments.configuration(direct))
     file.write_text(text, encoding="utf-8-sig", newline="\r\n")  # as Windows saves it
     assert specs_of(waiting, launched(waiting, f"--config {file}")) == specs_of(waiting, direct)
     assert (again.name, again.trim) == (f"{direct.name} (2)", direct.trim)
@@ -140,8 +142,8 @@ def test_a_file_from_a_page_runs_and_prints_what_the_same_options_print(
         assert main(["compare", *options, "--home", home, "--json"]) == 0
         printed.append(json.loads(capsys.readouterr().out))
         with closing(Lab(Settings(home=Path(home)))) as lab:
-            (experiment,) = lab.experiments()
-            file.write_text(write_configuration(lab.configuration(experiment)))
+            (experiment,) = lab.store.experiments()
+            file.write_text(write_configuration(lab.experiments.configuration(experiment)))
     one, two = printed
     assert two.keys() == one.keys()
     assert [arm["label"] for arm in two["arms"]] == [arm["label"] for arm in one["arms"]]
@@ -162,9 +164,9 @@ def test_the_device_beside_a_file_goes_before_that_of_the_file(
     file.write_text(file.read_text().replace('"auto"', '"cuda"'))
     with pytest.raises(LabError, match="cuda"):
         launched(waiting, f"--config {file}")
-    assert waiting.runs() == []
-    members = waiting.members(launched(waiting, f"--config {file} --device cpu"))
-    assert {run.spec.device for run in members} == {waiting.run(members[0].spec.base).spec.device} == {"cpu"}
+    assert waiting.store.runs() == []
+    members = waiting.store.members(launched(waiting, f"--config {file} --device cpu"))
+    assert {run.spec.device for run in members} == {waiting.store.run(members[0].spec.base).spec.device} == {"cpu"}
 
 
 @pytest.mark.parametrize(
@@ -214,20 +216,20 @@ def test_options_that_say_where_to_train_and_how_to_answer_are_taken_beside_a_fi
 def test_rates_that_a_file_gives_are_searched_for_where_that_is_asked(waiting: Lab, tmp_path: Path) -> None:
     given = launched(waiting, "--source digits --seeds 2")
     file = tmp_path / "given.json"
-    file.write_text(write_configuration(waiting.configuration(given)))
-    found = waiting.configuration(launched(waiting, f"--config {file} --tune"))
-    assert found.asks_the_same(waiting.configuration(given).searched())
+    file.write_text(write_configuration(waiting.experiments.configuration(given)))
+    found = waiting.experiments.configuration(launched(waiting, f"--config {file} --tune"))
+    assert found.asks_the_same(waiting.experiments.configuration(given).searched())
     file.write_text(write_configuration(found))
     for more, sentence in (("--tune", "searches for the learning rates already"), ("--tune 3", "leave its number out")):
         with pytest.raises(SpecError, match=sentence):
             launched(waiting, f"--config {file} {more}")
-    assert len(waiting.experiments()) == 2
+    assert len(waiting.store.experiments()) == 2
 
 
 def test_a_file_that_is_not_there_is_one_sentence_and_nothing_is_queued(waiting: Lab, tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"cannot be read: No such file or directory\."):
         launched(waiting, f"--config {tmp_path / 'none.json'}")
-    assert (waiting.runs(), waiting.experiments()) == ([], [])
+    assert (waiting.store.runs(), waiting.store.experiments()) == ([], [])
 
 
 def test_a_dataset_of_somebody_else_has_to_be_brought_along(waiting: Lab, tmp_path: Path) -> None:

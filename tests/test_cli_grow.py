@@ -32,7 +32,7 @@ def seeds_of(home: Path) -> dict[tuple[str, float], list[int]]:
     """Seeds that were trained, by label and learning rate."""
     with closing(Lab(Settings(home))) as lab:
         found: dict[tuple[str, float], list[int]] = {}
-        for member in lab.members(lab.experiments()[0]):
+        for member in lab.store.members(lab.store.experiments()[0]):
             found.setdefault((member.spec.label, member.spec.optim.learning_rate), []).append(member.spec.seed)
     return found
 
@@ -47,7 +47,7 @@ def test_growing_trains_what_is_new_and_prints_the_whole_comparison(
     first = json.loads(printed("compare", *SMALL, "--seeds", "2", "--tune", "2", "--json"))
     before = {tuple(arm["runs"]): arm for arm in first["arms"]}
     with closing(Lab(Settings(tmp_path))) as lab:
-        (experiment,) = lab.experiments()
+        (experiment,) = lab.store.experiments()
     assert experiment.name == "Digits → rotated 45° · r 2 · 2 rates · 2 seeds"
 
     found = json.loads(printed("grow", experiment.id, "--seeds", "1", "--rank", "1", "--json"))
@@ -112,7 +112,7 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_takes_fr
             db.execute("DELETE FROM looks")
             db.execute("UPDATE experiments SET keeps_looks = 0")
         answers._verdicts.clear()
-        assert answer_of(after, after.experiment(experiment.id)).before == (8, 9)
+        assert answer_of(after, after.store.experiment(experiment.id)).before == (8, 9)
         assert [look.key for look in after.looks.of(experiment.id)] == kept
 
 
@@ -123,11 +123,11 @@ def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_
     arms = [*BOTH, (long, LoRASpec.of(rank=2))]
     with braked():
         experiment = compared(lab, "rotation-45", "digits", None, short(), arms, range(3))
-        last = [run.id for run in lab.members(experiment) if run.spec.optim == long]
-        wait_until(lambda: any(lab.run(id).step > 20 for id in last))
+        last = [run.id for run in lab.store.members(experiment) if run.spec.optim == long]
+        wait_until(lambda: any(lab.store.run(id).step > 20 for id in last))
         lab.stop(*experiment.runs)
         finish(lab, *experiment.runs)
-    _tell_of_unfinished(lab, lab.planned(lab.configuration(lab.experiment(experiment.id))))
+    _tell_of_unfinished(lab, lab.launcher.plan(lab.experiments.configuration(lab.store.experiment(experiment.id))))
     assert f"grow {experiment.id} --finish would train them to their ends" in capsys.readouterr().err
     lab.close()
 
@@ -142,7 +142,7 @@ def test_a_stopped_experiment_gives_no_verdict_until_it_is_finished_or_somebody_
     status, out, err = told("--finish")
     assert (status, "was deleted" in err, "stopped" in out) == (0, False, False)
     with closing(Lab(lab.settings)) as after:
-        runs = after.members(after.experiment(experiment.id))
+        runs = after.store.members(after.store.experiment(experiment.id))
         assert [(run.state, run.archived) for run in runs] == [("finished", False)] * 9
         after.notes.delete([last[0]])
 
@@ -168,7 +168,7 @@ def test_bad_options_get_one_sentence_and_leave_no_run(
 ) -> None:
     before = seeds_of(filled_home)
     with closing(Lab(Settings(filled_home))) as lab:
-        words = [re.sub("EXPERIMENT", lab.experiments()[0].id, word) for word in arguments]
+        words = [re.sub("EXPERIMENT", lab.store.experiments()[0].id, word) for word in arguments]
     assert main(["grow", *words, "--home", str(filled_home)]) == 1
     assert sentence in sentence_of(capsys)
     assert seeds_of(filled_home) == before
@@ -179,7 +179,7 @@ def test_what_waits_for_an_interrupted_base_is_not_waited_for(lab: Lab, capsys: 
     with lab.workers._claiming:
         experiment = compared(lab, "rotation-45", "digits", None, short(), BOTH, [0])
         assert lab.store.is_busy()
-        lab.store.interrupt(*lab.store.claim([lab.run(experiment.base)]), "The disk is full.")
+        lab.store.interrupt(*lab.store.claim([lab.store.run(experiment.base)]), "The disk is full.")
     assert not lab.store.is_busy()
     options = argparse.Namespace(report=None, json=False)
     with ThreadPoolExecutor(1) as pool:
@@ -188,5 +188,5 @@ def test_what_waits_for_an_interrupted_base_is_not_waited_for(lab: Lab, capsys: 
     assert "The disk is full." in said
     assert said.count("It waits for its base, which was interrupted.") == 2
     assert len(lab.live()) == 2
-    lab.finish([experiment.base])
+    lab.launcher.finish([experiment.base])
     assert all(run.result for run in finish(lab, experiment.base, *experiment.runs))

@@ -102,4 +102,30 @@ def test_rows_that_cannot_be_used_are_left_out_where_that_is_asked_for(
     assert main([*asked, "--network", "nowhere", "--leave-out"]) == 1  # which gets as far as the network
     told = capsys.readouterr().err
     assert told.startswith("tickets.csv: 39 texts from 'body' in 2 classes from 'queue': ")
-    assert "Left out: 1 row." in told
+    assert "Left out: 1 row.\n  Line 2 has a text but no label" in told
+
+
+def test_all_rows_that_are_left_out_are_counted_and_the_first_ones_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [(f"a ticket {number}" * (number > 2), ("mail", "web")[number % 2] * (number > 9)) for number in range(40)]
+    (tmp_path / "tickets.csv").write_text("\n".join(["body,queue", *map(",".join, cells)]))
+    asked = ["compare", "--data", str(tmp_path / "tickets.csv"), "--home", str(tmp_path), "--network", "nowhere"]
+    assert main([*asked, "--leave-out"]) == 1  # which gets as far as the network
+    _, left, *lines = capsys.readouterr().err.splitlines()
+    assert left == "Left out: 10 rows, 3 of them without a text."
+    assert [line.split(" has ")[0] for line in lines[:6]] == [f"  Line {n}" for n in range(5, 10)] + ["  … and 2 more"]
+
+
+def test_where_the_label_is_not_clear_the_option_that_names_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"a ticket {number},{('mail', 'web')[number % 2]},{'abc'[number % 3]}" for number in range(60)]
+    (tmp_path / "tickets.csv").write_text("\n".join(["body,ch.,queue", *rows]))
+    asked = ["compare", "--data", str(tmp_path / "tickets.csv"), "--home", str(tmp_path), "--network", "nowhere"]
+    assert main(asked) == 1
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("error: Each of the columns 'ch.', 'queue' could be the label: choose one of them.")
+    assert told.endswith("Name it with --label COLUMN.")
+    assert main([*asked, "--label", "queue"]) == 1
+    assert "could be the label" not in capsys.readouterr().err, "it was chosen"

@@ -35,7 +35,7 @@ def diverge(lab: Lab, run: Run) -> None:
 def answered(settings: Settings, experiment: Experiment, new: list[str], options: argparse.Namespace = JSON) -> int:
     """The exit status of a command that trains these runs."""
     with training_lab(settings) as lab:
-        return answer(lab, lab.experiment(experiment.id), new, options)
+        return answer(lab, lab.store.experiment(experiment.id), new, options)
 
 
 def missing(found: dict[str, Any]) -> list[tuple[str, int, str, bool]]:
@@ -49,8 +49,8 @@ def test_a_diverged_a_failed_and_a_stopped_run_cost_nobody_what_finished(
         experiment = compared(lab, "rotation-45", "digits", None, short(), [FULL], range(3), own_bases=True)
         finish(lab, *experiment.runs)
     with closing(Lab(settings)) as idle:
-        new = idle.grow(experiment, [FULL, LORA, HIGH], [0, 1, 2])
-        queued = {(run.spec.optim.learning_rate, run.spec.seed): run for run in idle.runs_of(new)}
+        new = idle.experiments.grow(experiment, [FULL, LORA, HIGH], [0, 1, 2])
+        queued = {(run.spec.optim.learning_rate, run.spec.seed): run for run in idle.store.runs_of(new)}
         diverge(idle, queued[0.5, 0])
         with closing(Lab(settings)) as other:
             other.stop(queued[0.005, 1].id)
@@ -103,7 +103,7 @@ def test_a_rate_that_diverges_is_no_missing_run_where_another_one_finished(
 ) -> None:
     with closing(Lab(settings)) as idle:
         experiment = compared(idle, "rotation-45", "digits", None, short(), [FULL, LORA, HIGH], [0])
-        (high,) = (run for run in idle.members(experiment) if run.spec.optim.learning_rate == 0.5)
+        (high,) = (run for run in idle.store.members(experiment) if run.spec.optim.learning_rate == 0.5)
         diverge(idle, high)
     assert answered(settings, experiment, list(experiment.runs)) == 0
     found = json.loads(capsys.readouterr().out)

@@ -100,7 +100,7 @@ def asked(capsys: pytest.CaptureFixture[str], home: Path, *arguments: str) -> di
 def members(home: Path, place: int = 0) -> list[Run]:
     """Runs of the newest experiment, or of one before it."""
     with closing(Lab(Settings(home))) as lab:
-        found = lab.members(lab.experiments()[place])
+        found = lab.store.members(lab.store.experiments()[place])
     return found
 
 
@@ -124,7 +124,7 @@ def answered(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Answer:
     with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as told:
         assert main(arguments) == 0, told.getvalue()
     with closing(Lab(Settings(home))) as lab:
-        kept = lab.estimates.at_launch([run.id for run in lab.runs()])
+        kept = lab.estimates.at_launch([run.id for run in lab.store.runs()])
     return Answer(home, json.loads(out.getvalue()), told.getvalue(), kept)
 
 
@@ -149,7 +149,9 @@ def test_texts_of_ones_own_are_fine_tuned_on_directly_and_the_adapter_loads_in_p
     batch = AutoTokenizer.from_pretrained(base["network"])(TEXTS, padding=True, return_tensors="pt")
     batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
     with closing(Lab(Settings(answered.home))) as lab:
-        check_in_peft(lora["adapter"], plain, lab.artifacts.base_network(lab.run(lora["runs"][0])), batch, tmp_path)
+        check_in_peft(
+            lora["adapter"], plain, lab.artifacts.base_network(lab.store.run(lora["runs"][0])), batch, tmp_path
+        )
 
     digest = Path(base["network"]).name
     for given in (base["network"], base["weights"], digest[:12], "tiny", str(files / "tiny")):
@@ -226,7 +228,7 @@ def test_the_command_of_a_report_gives_the_same_arms(
     Path(f"{experiment[0]}.json").write_text(file)
     assert main([*shlex.split(command)[3:], "--home", str(direct)]) == 0
     with closing(Lab(Settings(direct))) as lab:
-        first = lab.members(lab.experiment(experiment[0]))
+        first = lab.store.members(lab.store.experiment(experiment[0]))
     assert [run.spec for run in members(direct)] == [run.spec for run in first]
     assert (tmp_path / "report.html").exists()
     capsys.readouterr()
@@ -234,7 +236,7 @@ def test_the_command_of_a_report_gives_the_same_arms(
 
 def test_an_experiment_without_a_base_grows(direct: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(Lab(Settings(direct))) as lab:
-        experiment = lab.experiments()[-1]
+        experiment = lab.store.experiments()[-1]
     found = asked(capsys, direct, "grow", experiment.id, "--seeds", "1", "--rank", "1")
     assert [(arm["rank"], len(arm["accuracy"])) for arm in found["arms"]] == [(None, 3), (1, 3), (2, 3)]
     assert found["base"]["run"] is None
@@ -402,7 +404,7 @@ def test_minilm_is_found_in_its_package(files: Path, tmp_path: Path) -> None:
     arguments = [*own(files)[2:], "--network", "minilm", *QUICK, "--seeds", "1", "--rank", "8", "--shots", "2"]
     with closing(Lab(Settings(tmp_path))) as lab:
         experiment = launch(lab, parser().parse_args(["compare", *arguments]))
-        full, lora = (run.spec for run in lab.members(experiment))
+        full, lora = (run.spec for run in lab.store.members(experiment))
         everything, adapted = (plan(spec.network, spec.method) for spec in (full, lora))
         assert everything.trainable_parameters == everything.parameters
         assert adapted.trainable_parameters == 6 * 4 * 8 * (384 + 384) + 3 * (384 + 1)
@@ -413,8 +415,8 @@ def test_what_does_not_fit_is_told_before_anything_is_queued(
     files: Path, direct: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(Lab(Settings(direct))) as lab:
-        experiment = lab.experiments()[-1]
-        free = max(lab.estimates.alone([run.spec for run in lab.members(experiment)])) - 1
+        experiment = lab.store.experiments()[-1]
+        free = max(lab.estimates.alone([run.spec for run in lab.store.members(experiment)])) - 1
 
     def stop(*arguments: object, **more: object) -> None:
         raise LabError("This test queues nothing.")

@@ -66,8 +66,8 @@ def site(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) ->
     """One home for all commands, which follow each other as a reader types them."""
     folder, home = tmp_path_factory.mktemp("work"), trained_home.copy(tmp_path_factory.mktemp("copy") / "home")
     with closing(Lab(Settings(home))) as lab:
-        big = next(run for run in lab.members(trained_home.direct) if run.spec.role is Role.ADAPTER)
-        small = next(run for run in lab.members(trained_home.plain) if run.spec.role is Role.ADAPTER)
+        big = next(run for run in lab.store.members(trained_home.direct) if run.spec.role is Role.ADAPTER)
+        small = next(run for run in lab.store.members(trained_home.plain) if run.spec.role is Role.ADAPTER)
         shutil.copy(lab.artifacts.path(small.id, ADAPTER), folder / "ADAPTER.zip")
         shutil.copy(lab.artifacts.base(small), folder / "BASE.safetensors")
         first = trained_home.plain.runs[0]

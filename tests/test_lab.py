@@ -40,6 +40,7 @@ from core.settings import Settings
 from core.store.record import Run
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, training_lab, wait_until
 from tests.engine.child import lab_process
+from tests.launching import fine_tune
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001))
 LONG = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200, rate=0.001))
@@ -57,7 +58,7 @@ def test_one_epoch_on_the_part_of_mnist_is_enough_for_a_base_and_an_adapter(lab:
 
 @pytest.fixture
 def base(lab: Lab) -> Run:
-    return finish(lab, lab.launch(PRETRAIN).id)[0]
+    return finish(lab, lab.launcher.launch(PRETRAIN).id)[0]
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class Done:
 def done(filled_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     home = Path(shutil.copytree(filled_home, tmp_path_factory.mktemp("done") / "home"))
     with closing(Lab(Settings(home, max_waiting=40))) as lab:
-        (experiment,) = lab.experiments()
-        yield Done(lab, lab.run(experiment.base), lab.members(experiment))
+        (experiment,) = lab.store.experiments()
+        yield Done(lab, lab.store.run(experiment.base), lab.store.members(experiment))
 
 
 def test_the_whole_job_gives_results_and_files_that_hold(done: Done) -> None:
@@ -87,22 +88,22 @@ def test_the_whole_job_gives_results_and_files_that_hold(done: Done) -> None:
         assert run.state == "finished"
         for name, sha256 in lab.store.files(run.id).items():
             assert sha256_of(lab.settings.runs / run.id / name) == sha256
-        assert [state for _, state in lab.history(run.id)] == ["queued", "running", "finished"]
+        assert [state for _, state in lab.store.transitions(run.id)] == ["queued", "running", "finished"]
     trainable = [run.result and run.result.trainable_parameters for run in map(done.run, ("full", "lora"))]
     assert trainable == [136_074, 6_248]
     assert lab.artifacts.verify(done.run("lora").id).fingerprint_matches
 
 
 def test_the_same_spec_gives_the_same_numbers_and_the_same_base_is_used_again(lab: Lab, base: Run, done: Done) -> None:
-    again = finish(lab, lab.launch(PRETRAIN).id)[0]
-    np.testing.assert_array_equal(lab.curve(base.id).loss, lab.curve(again.id).loss)
+    again = finish(lab, lab.launcher.launch(PRETRAIN).id)[0]
+    np.testing.assert_array_equal(lab.store.curve(base.id).loss, lab.store.curve(again.id).loss)
     assert lab.artifacts.read(base.id, NETWORK) == lab.artifacts.read(again.id, NETWORK)
     asked = preset_configuration(done.lab.catalog, "rotation-45", "digits", None, done.base.spec.optim, BOTH, seeds=[7])
-    assert done.lab.planned(asked).bases == ()
+    assert done.lab.launcher.plan(asked).bases == ()
 
 
 def test_full_and_lora_of_one_seed_see_the_same_data_first(done: Done) -> None:
-    full, tuned = (done.lab.curve(done.run(kind).id).loss for kind in ("full", "lora"))
+    full, tuned = (done.lab.store.curve(done.run(kind).id).loss for kind in ("full", "lora"))
     # B is zero and the full network equals the base, so the first loss is that of the base on the same batch.
     assert full[0] == pytest.approx(tuned[0], rel=1e-5)
     assert full[5] != tuned[5]
@@ -132,12 +133,12 @@ def test_the_merged_download_is_the_adapter_on_the_base(done: Done) -> None:
 def test_a_bad_experiment_gets_a_sentence_and_queues_nothing(
     done: Done, arms: list[tuple[OptimSpec, LoRASpec | None]], seeds: list[int], error: type, sentence: str
 ) -> None:
-    before = done.lab.runs(), done.lab.experiments()
+    before = done.lab.store.runs(), done.lab.store.experiments()
     with pytest.raises(error, match=sentence):
-        done.lab.fine_tune(done.base, TURNED, arms, seeds, "x")
+        fine_tune(done.lab, done.base, TURNED, arms, seeds, "x")
     with pytest.raises(error, match=sentence):
         compared(done.lab, "same", "digits", None, OptimSpec.of(epochs=3), arms, seeds)
-    assert (done.lab.runs(), done.lab.experiments()) == before
+    assert (done.lab.store.runs(), done.lab.store.experiments()) == before
 
 
 @pytest.mark.parametrize(
@@ -152,21 +153,21 @@ def test_a_bad_experiment_gets_a_sentence_and_queues_nothing(
     ],
 )
 def test_a_bad_run_gets_a_sentence_and_is_not_queued(done: Done, spec: RunSpec, error: type, sentence: str) -> None:
-    before = done.lab.runs()
+    before = done.lab.store.runs()
     with pytest.raises(error, match=sentence):
-        done.lab.launch(spec)
-    assert done.lab.runs() == before
+        done.lab.launcher.launch(spec)
+    assert done.lab.store.runs() == before
 
 
 def test_stop_keeps_what_was_learnt_and_the_queue_goes_on(lab: Lab) -> None:
-    first = lab.launch(LONG.but(seed=1)).id
-    wait_until(lambda: lab.run(first).step > 0)
-    second, third = (lab.launch(LONG.but(seed=seed)).id for seed in (2, 3))
+    first = lab.launcher.launch(LONG.but(seed=1)).id
+    wait_until(lambda: lab.store.run(first).step > 0)
+    second, third = (lab.launcher.launch(LONG.but(seed=seed)).id for seed in (2, 3))
     lab.stop(second)
     lab.stop(first)
     lab.stop(first)
-    wait_until(lambda: lab.run(third).state == "running")
-    stopped, unbegun = lab.run(first), lab.run(second)
+    wait_until(lambda: lab.store.run(third).state == "running")
+    stopped, unbegun = lab.store.run(first), lab.store.run(second)
     assert stopped.state == "stopped"
     assert stopped.result
     assert 0 < stopped.result.steps == stopped.step < stopped.steps
@@ -183,14 +184,14 @@ def test_waiting_runs_that_fit_together_are_trained_as_a_bank_to_the_numbers_the
     lab: Lab, base: Run
 ) -> None:
     arms = [(short(epochs=2), LoRASpec.of(rank=rank, alpha=alpha)) for rank, alpha in ((2, 4), (4, 8), (16, 1))]
-    together = finish(lab, *lab.fine_tune(base, TURNED, arms, range(3), "x").runs)
+    together = finish(lab, *fine_tune(lab, base, TURNED, arms, range(3), "x").runs)
     banks = [run.result.bank for run in together if run.result]
     assert max(banks) > 1
     for run in together[:3]:
-        alone = finish(lab, lab.launch(run.spec).id)[0]
+        alone = finish(lab, lab.launcher.launch(run.spec).id)[0]
         assert alone.result
         assert alone.result.bank == 1
-        np.testing.assert_allclose(lab.curve(alone.id).loss, lab.curve(run.id).loss, rtol=2e-3, atol=2e-4)
+        np.testing.assert_allclose(lab.store.curve(alone.id).loss, lab.store.curve(run.id).loss, rtol=2e-3, atol=2e-4)
 
 
 def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, base: Run) -> None:
@@ -199,12 +200,12 @@ def test_a_diverged_run_fails_with_its_cause_and_the_next_one_trains(lab: Lab, b
         for parameter in network.parameters():
             parameter *= 1e15  # finite, but the product of three layers is not
     lab.store.add_file(base.id, NETWORK, write_network(lab.artifacts.path(base.id, NETWORK), network))
-    diverging = lab.fine_tune(base, TURNED, [BOTH[1]], [0], "x").runs
-    failed, finished = finish(lab, *diverging, lab.launch(PRETRAIN).id)
+    diverging = fine_tune(lab, base, TURNED, [BOTH[1]], [0], "x").runs
+    failed, finished = finish(lab, *diverging, lab.launcher.launch(PRETRAIN).id)
     assert (failed.state, finished.state) == ("failed", "finished")
     assert failed.cause
     assert failed.result is None
-    curve = lab.curve(failed.id)
+    curve = lab.store.curve(failed.id)
     first_bad = int(curve.step[~np.isfinite(curve.loss)][0])
     assert f"Diverged at step {first_bad}:" in failed.cause
     assert first_bad == failed.step < failed.steps
@@ -215,14 +216,14 @@ def test_a_damaged_base_is_refused_wherever_it_is_read(lab: Lab, base: Run) -> N
     content = bytearray(path.read_bytes())
     content[-3] ^= 1  # one bit of one weight: all numbers are still finite
     path.write_bytes(content)
-    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
+    (run,) = finish(lab, *fine_tune(lab, base, TURNED, [BOTH[0]], [0], "x").runs)
     assert run.state == "failed"
     assert run.cause
     assert f"{base.id}/{NETWORK} is no longer what was written there" in run.cause
     for read in (lab.artifacts.path, lab.artifacts.read):
         with pytest.raises(DamagedFileError, match="train that run again"):
             read(base.id, NETWORK)
-    assert lab.planned(Configuration.on(base.spec, TURNED, BOTH, [0])).bases
+    assert lab.launcher.plan(Configuration.on(base.spec, TURNED, BOTH, [0])).bases
     assert lab.recipe(base.id).weights is None
     assert lab.recipe(run.id).base.weights is None
 
@@ -247,28 +248,28 @@ def test_unknown_runs_and_files_get_a_sentence(done: Done) -> None:
         lab.stop("r-none")
     with pytest.raises(UnknownRunError, match="makes no file"):
         lab.artifacts.path(base.id, "../../lab.sqlite3")
-    assert lab.finish([base.id, "r-none"]) == 0
-    assert lab.run(base.id) == base
+    assert lab.launcher.finish([base.id, "r-none"]) == 0
+    assert lab.store.run(base.id) == base
 
 
 def test_a_living_process_keeps_its_runs_and_hears_a_stop_from_another(lab: Lab) -> None:
     with lab_process(lab.settings.home, [LONG]) as (_, (running,)):
-        wait_until(lambda: lab.run(running).step > 0)
+        wait_until(lambda: lab.store.run(running).step > 0)
         with training_lab(lab.settings):  # looks for runs of processes that are gone
             pass
-        assert lab.run(running).state == "running"
+        assert lab.store.run(running).state == "running"
         lab.stop(running)
         assert finish(lab, running)[0].state == "stopped"
 
 
 def test_closing_interrupts_what_trains_and_the_next_start_goes_on_with_what_waits(settings: Settings) -> None:
     with training_lab(settings) as lab:
-        trained, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
-        wait_until(lambda: lab.run(trained).step > 0)
+        trained, waiting = lab.launcher.launch(LONG).id, lab.launcher.launch(PRETRAIN).id
+        wait_until(lambda: lab.store.run(trained).step > 0)
         lab.close(timeout=4)
     assert os.listdir(settings.home / "owners") == []
     with training_lab(settings) as again:
-        assert again.run(trained).state == "interrupted"
+        assert again.store.run(trained).state == "interrupted"
         assert finish(again, waiting)[0].state == "finished"
 
 
@@ -285,9 +286,10 @@ def test_a_home_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
         Lab(Settings(home=tmp_path / "home"))
 
 
-def test_only_the_lab_uses_the_store_and_the_workers() -> None:
+def test_pages_and_commands_read_the_store_and_leave_its_writes_to_the_lab() -> None:
     root = Path(__file__).parents[1]
     files = [root / "app.py", *(root / "pages").rglob("*.py"), *(root / "core").rglob("*.py")]
-    door = re.compile(r"\b(lab|current\(\))\.(store|workers|_\w+)\b(?! import)")
+    reading = "run|runs|runs_of|members|curve|log|transitions|experiment|experiments|experiment_rows"
+    door = re.compile(rf"\b(lab|current\(\))\.(store\.(?!({reading})\b)|store\b(?!\.)|workers|_\w+)(?! import)")
     assert len(files) > 100
     assert [str(path) for path in files if door.search(path.read_text(encoding="utf-8"))] == []

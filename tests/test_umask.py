@@ -27,9 +27,9 @@ for umask in sys.argv[2:]:
         lab.networks.import_folder(folder / "tiny")
     lab.catalog.keep(pets(), "pets")
     spec = RunSpec.of(method="pretrain", task=DIGITS, optim=OptimSpec.of(epochs=1))
-    kept, deleted = (lab.launch(spec.but(seed=seed)).id for seed in (0, 1))
-    wait_until(lambda: all(lab.run(id).is_over for id in (kept, deleted)))
-    assert lab.run(kept).state == "finished", lab.run(kept).cause
+    kept, deleted = (lab.launcher.launch(spec.but(seed=seed)).id for seed in (0, 1))
+    wait_until(lambda: all(lab.store.run(id).is_over for id in (kept, deleted)))
+    assert lab.store.run(kept).state == "finished", lab.store.run(kept).cause
     assert lab._backups.make()
     lab.notes.delete([deleted])
     for path in home.rglob("*"):

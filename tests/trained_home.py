@@ -18,6 +18,7 @@ from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.store.recovery import adopt
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
+from tests.launching import fine_tune
 from tests.text_home import PETS, import_tiny
 
 FULL = (short(epochs=3, rate=0.001), FullSpec())
@@ -80,7 +81,7 @@ class TrainedHome:
         for id in runs:
             shutil.copytree(self.home / "runs" / id, lab.settings.runs / id)
         adopt(lab.store, lab.settings.home)
-        return [lab.run(id) for id in runs]
+        return [lab.store.run(id) for id in runs]
 
 
 def make_trained_home(folder: Path) -> TrainedHome:
@@ -90,40 +91,40 @@ def make_trained_home(folder: Path) -> TrainedHome:
     network = import_tiny(lab, folder / "tiny")
     own = short(epochs=4, rate=0.01, batch_size=16)
     arms = [(own, FullSpec()), (own.but(learning_rate=0.02), LoRASpec.of(rank=2)), (own, "head")]
-    direct = lab.fine_tune(network, PETS, arms, range(2))
+    direct = fine_tune(lab, network, PETS, arms, range(2))
     after_source = compared(lab, "split", "pets", None, own, arms[:2], range(2), network=network)
 
     five = RunSpec.of(method="pretrain", task=DIGITS.but(classes=(0, 1, 2, 3, 4)), optim=FULL[0])
-    (known,) = finish(lab, lab.launch(five).id)
+    (known,) = finish(lab, lab.launcher.launch(five).id)
     long = [(optim.but(epochs=200, batch_size=8), method) for optim, method in BOTH]
-    stopped = lab.fine_tune(known, OTHERS, long, [0], "Stopped")
-    wait_until(lambda: any(run.step for run in lab.members(stopped)))
+    stopped = fine_tune(lab, known, OTHERS, long, [0], "Stopped")
+    wait_until(lambda: any(run.step for run in lab.store.members(stopped)))
     lab.stop(*stopped.runs)
     measured = [(CLASSIFICATION.but(measure=measure), measure) for measure in ("loss", "macro_f1")]
-    bases = finish(lab, *(lab.launch(five.but(objective=objective)).id for objective, _ in measured))
+    bases = finish(lab, *(lab.launcher.launch(five.but(objective=objective)).id for objective, _ in measured))
     judged = [
-        lab.fine_tune(base, OTHERS, [FULL, LORA_2, LORA_4], [0], f"By {measure}", objective=objective)
+        fine_tune(lab, base, OTHERS, [FULL, LORA_2, LORA_4], [0], f"By {measure}", objective=objective)
         for base, (objective, measure) in zip(bases, measured, strict=True)
     ]
     second = (short(), LoRASpec.of(rank=2, target_modules=("layers.2",)))
-    alone = lab.fine_tune(known, OTHERS, [second], [0], "Alone")
-    one_layer = lab.fine_tune(known, OTHERS, [second, FULL], [0], "One layer")
-    scratch = lab.fine_tune(known, OTHERS, [FULL, (FULL[0], "scratch")], [0], "From scratch")
-    one_seed = lab.fine_tune(known, known.spec.task, BOTH, [0], "One seed")
-    split = lab.fine_tune(known, OTHERS, [FULL, LORA_2, LORA_4, (short(), DoRASpec.of(rank=4))], range(2), "Split")
+    alone = fine_tune(lab, known, OTHERS, [second], [0], "Alone")
+    one_layer = fine_tune(lab, known, OTHERS, [second, FULL], [0], "One layer")
+    scratch = fine_tune(lab, known, OTHERS, [FULL, (FULL[0], "scratch")], [0], "From scratch")
+    one_seed = fine_tune(lab, known, known.spec.task, BOTH, [0], "One seed")
+    split = fine_tune(lab, known, OTHERS, [FULL, LORA_2, LORA_4, (short(), DoRASpec.of(rank=4))], range(2), "Split")
     tried = tuned_arms([*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head")], 2)
     tuned = compared(lab, "rotation-45", "digits", None, short(rate=0.001), tried, range(2), own_bases=True)
-    finish(lab, *(run.id for run in lab.runs()))
+    finish(lab, *(run.id for run in lab.store.runs()))
     failed = _failed(lab, known.id)
 
-    base = lab.run(str(tuned.base))
-    sweep = lab.fine_tune(base, TURNED, SWEPT, range(2), "Sweep, a to b")
+    base = lab.store.run(str(tuned.base))
+    sweep = fine_tune(lab, base, TURNED, SWEPT, range(2), "Sweep, a to b")
     plain = compared(lab, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(2))
     finish(lab, *sweep.runs, *plain.runs)
     early = {**dict.fromkeys(stopped.runs, "stopped"), **dict.fromkeys(failed.runs, "failed")}
     wrong = {
         run.id: (run.spec.label, run.state, run.cause)
-        for run in lab.runs()
+        for run in lab.store.runs()
         if run.state != early.get(run.id, "finished")
     }
     assert not wrong, wrong
@@ -153,7 +154,7 @@ def _failed(lab: Lab, base: str) -> Experiment:
     file = lab.settings.runs / base / NETWORK
     content = file.read_bytes()
     file.write_bytes(b"no tensors")
-    failed = lab.fine_tune(lab.run(base), OTHERS, BOTH[:1], [9], "Failed")
+    failed = fine_tune(lab, lab.store.run(base), OTHERS, BOTH[:1], [9], "Failed")
     finish(lab, *failed.runs)
     file.write_bytes(content)
     return failed

@@ -18,6 +18,8 @@ from core.adapter.card_texts import (
     FOLDER,
     LANGUAGE_FOLDER,
     NETWORK_FILE,
+    SCORE_ANSWER,
+    SCORE_TEXT,
     WEIGHTED,
     WITH_LORA_LAB,
     WITHOUT_LORA_LAB,
@@ -211,7 +213,8 @@ def _usage(card: Card, network: NetworkSpec, head: Sequence[str]) -> str:
         loading = WITH_LORA_LAB if code is None else WITHOUT_LORA_LAB
         return NETWORK_FILE.substitute(files, loading=loading.substitute(files, code=code, where=_where_file(card)))
     if network.task_type == CAUSAL:
-        return LANGUAGE_FOLDER.substitute(files, where=_where(card, network))
+        scoring = SCORE_ANSWER if card.uploaded and card.uploaded.has_messages else SCORE_TEXT
+        return LANGUAGE_FOLDER.substitute(files, where=_where(card, network), scoring=scoring)
     named = bool(card.labels) and card.has_classes
     return FOLDER.substitute(
         files,

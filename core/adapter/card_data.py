@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from core.adapter.card_code import FOUND, IMAGES, MEASURE_IMAGES, MEASURE_TEXTS, REPEATS
-from core.data.dataset import SIDE, Dataset, TextColumns, TextDataset, overlap_sentence
+from core.data.dataset import SIDE, Dataset, LanguageDataset, TextColumns, TextDataset, overlap_sentence
 from core.data.task_spec import TaskSpec
 from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
 from core.data.uploads.images import ENDINGS
@@ -31,12 +31,16 @@ class Uploaded:
     """That were chosen of a table of texts, where they are known."""
     overlap: str = ""
     """What follows from test examples that are also in the training part; empty where there are none."""
+    has_messages: bool = False
+    """Whether it has conversations, which a network writes in its chat template."""
 
     @classmethod
     def of(cls, dataset: Dataset, tested: int) -> Self:
         """Of a dataset, and the number of test examples of a task of it."""
         columns = dataset.columns if isinstance(dataset, TextDataset) else None
-        return cls(tested, columns, overlap_sentence(dataset))
+        passages = dataset.test_texts if isinstance(dataset, LanguageDataset) else ()
+        has_messages = any(passage.messages for passage in passages)
+        return cls(tested, columns, overlap_sentence(dataset), has_messages)
 
 
 def classes_code(names: Sequence[str], outputs: int) -> str:

@@ -167,6 +167,15 @@ with zipfile.ZipFile("$adapter_file") as archive:
 model = PeftModel.from_pretrained(base, "adapter").eval()
 
 
+$scoring```
+
+`model.merge_and_unload()` adds the adapter to the base's weights.
+
+`python -m core verify $adapter_file --base base` checks the file against the base.
+
+""")
+
+SCORE_TEXT = """\
 def bits_per_byte(text):
     \"\"\"Of a whole text and its end. A first token that nothing precedes is not scored.\"\"\"
     ids = tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]
@@ -178,10 +187,24 @@ def bits_per_byte(text):
 
 
 print(bits_per_byte("A text."))
-```
+"""
 
-`model.merge_and_unload()` adds the adapter to the base's weights.
+SCORE_ANSWER = """\
+def bits_per_byte(messages):
+    \"\"\"Of the last message, an answer, as the chat template writes it after the others, which are not scored.\"\"\"
+    before = tokenizer.apply_chat_template(messages[:-1], add_generation_prompt=True, tokenize=False)
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    has_start = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
+    read = tokenizer(text, add_special_tokens=not has_start, return_offsets_mapping=True)
+    ids = read["input_ids"]
+    scored = [place for place, (_, end) in enumerate(read["offset_mapping"]) if end > len(before)]
+    with torch.no_grad():
+        logs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    nats = -sum(logs[place - 1, ids[place]].item() for place in scored)
+    return nats / math.log(2) / len(text[len(before) :].encode())
 
-`python -m core verify $adapter_file --base base` checks the file against the base.
 
-""")
+question, answer = {"role": "user", "content": "A question?"}, {"role": "assistant", "content": "An answer."}
+print(bits_per_byte([question, answer]))
+"""
+"""How an adapter that was trained on conversations scores one, in place of :data:`SCORE_TEXT`."""

@@ -119,18 +119,18 @@ def compare(options: argparse.Namespace) -> int:
 def launch(lab: Lab, options: argparse.Namespace) -> Experiment:
     """Queue what the options ask for. Raises: LabError: see :func:`asked`; nothing was queued."""
     with asked(lab, options) as configuration:
-        planned = lab.planned(configuration)
-        lab.check_runs(planned.specs)
+        planned = lab.launcher.plan(configuration)
+        lab.launcher.check_runs(planned.specs)
         _tell_of_unfinished(lab, planned)
         _announce(lab, planned)
         tell_shortage(lab, planned.specs)
-        return lab.queue(planned, trim=configuration.trim)
+        return lab.experiments.start(planned, trim=configuration.trim)
 
 
 def _tell_of_unfinished(lab: Lab, planned: Planned) -> None:
     """Say on stderr where an experiment has these runs already, some of which can be finished."""
-    known = lab.find_experiment(planned)
-    if known is not None and (rest := lab.rest(known.runs)):
+    known = lab.experiments.find(planned)
+    if known is not None and (rest := lab.launcher.rest(known.runs)):
         print(
             f"Note: {known.id} has these runs already, {len(rest.everything)} of them unfinished. This starts anew; "
             f"python -m core grow {known.id} --finish would train them to their ends.",
@@ -206,8 +206,8 @@ def _save(lab: Lab, options: argparse.Namespace) -> int:
     file: Path = options.save_config
     check_folder(file)
     with asked(lab, options) as configuration:
-        planned = lab.planned(configuration)
-        lab.check_runs(planned.specs)
+        planned = lab.launcher.plan(configuration)
+        lab.launcher.check_runs(planned.specs)
         with os_error_as(LabError, f"{file} cannot be written", "Name another file."):
             write_atomically(file, write_configuration(configuration).encode())
     print(f"The configuration is in {file}; compare --config runs it.", file=sys.stderr)

@@ -60,8 +60,8 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
         The exit status: 0 if all runs have finished, :data:`INCOMPLETE` if the answer lacks some, 1 if there is none.
     """
     follow(lab, experiment, new)
-    members = lab.members(experiment)
-    bases = lab.runs_of(bases_of(members))
+    members = lab.store.members(experiment)
+    bases = lab.store.runs_of(bases_of(members))
     interrupted = {base.id for base in bases if base.state == "interrupted"}
     for run in (*(base for base in bases if base.result is None), *missing_runs(members)):
         waits = run.is_live and run.spec.base in interrupted
@@ -112,9 +112,9 @@ def follow(lab: Lab, experiment: Experiment, new: Sequence[str]) -> None:
     known = set(experiment.runs) - set(new)
     with ProgressBar("waiting", "run", len(new)) as shown:
         while True:
-            members = lab.members(experiment)
+            members = lab.store.members(experiment)
             added = [run for run in members if run.id not in known]
-            runs = lab.runs_of(bases_of(added)) + added
+            runs = lab.store.runs_of(bases_of(added)) + added
             is_open = any(run.plan == "open" for run in members)
             interrupted = {run.id for run in runs if run.state == "interrupted"}
             stuck = [run for run in runs if run.state == "queued" and run.spec.base in interrupted]

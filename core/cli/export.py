@@ -44,7 +44,7 @@ def export(options: argparse.Namespace) -> int:
     with opened_lab(options) as lab:
         if not RUN_ID.fullmatch(options.run):
             return _results(lab, options)
-        run = lab.run(options.run)
+        run = lab.store.run(options.run)
         form = _format(run, options.file, options.format)
         made = lab.exports.make(run, form)
         with os_error_as(ExportError, f"{options.file} cannot be written"):
@@ -56,7 +56,7 @@ def export(options: argparse.Namespace) -> int:
 def _results(lab: Lab, options: argparse.Namespace) -> int:
     """Write the results of an experiment, and print the names of the files."""
     file: Path = options.file.expanduser()
-    experiment = lab.experiment(options.run)
+    experiment = lab.store.experiment(options.run)
     if options.format is not None or file.suffix.lower() != ".csv":
         raise ExportError("The results of an experiment are written as CSV: name a file such as results.csv.")
     check_folder(file)

@@ -70,15 +70,15 @@ def grow(options: argparse.Namespace) -> int:
     """Train what is missing, and print the comparison of the whole experiment."""
     check_output(options)
     with opened_lab(options, trains=True) as lab:
-        experiment = lab.experiment(options.experiment)
+        experiment = lab.store.experiment(options.experiment)
         if is_study(experiment) and (options.epochs or options.rates):
             raise SpecError(
                 "A study has the epochs of its points and finds its rates: start one with other points instead, which "
                 "does not train again what this one has."
             )
-        members = lab.members(experiment)
+        members = lab.store.members(experiment)
         specs = [run.spec for run in members]
-        settings = [*lab.arm_settings(experiment), *(longer(members) if options.epochs else ())]
+        settings = [*lab.experiments.settings(experiment), *(longer(members) if options.epochs else ())]
         rates = rates_beside(members) if options.rates else ()
         arms = extended(settings, options.rank, rates=rates, network=specs[0].trained_network)
         seeds = sorted({spec.seed for spec in specs})
@@ -88,21 +88,21 @@ def grow(options: argparse.Namespace) -> int:
         new = _finished(lab, experiment, options)
         anew = options.again and not options.finish
         if options.finish and not (options.again or options.rank or options.seeds or options.epochs or options.rates):
-            for spec in lab.deleted(experiment).runs:
+            for spec in lab.experiments.deleted(experiment).runs:
                 print(f"Note: {spec.label}, seed {spec.seed}, was deleted; --again trains it again.", file=sys.stderr)
         else:
-            tell_shortage(lab, lab.growth(experiment, arms, seeds, anew).specs)
-            new += lab.grow(experiment, arms, seeds, anew)
-        return answer(lab, lab.experiment(experiment.id), new, options)
+            tell_shortage(lab, lab.experiments.growth(experiment, arms, seeds, anew).specs)
+            new += lab.experiments.grow(experiment, arms, seeds, anew)
+        return answer(lab, lab.store.experiment(experiment.id), new, options)
 
 
 def _finished(lab: Lab, experiment: Experiment, options: argparse.Namespace) -> list[str]:
     """Queue what is to be finished, or archive what was stopped. Returns: ids of what was queued. Raises: LabError."""
     if options.without_stopped:
-        lab.notes.archive([run.id for run in lab.members(experiment) if run.state == "stopped"])
+        lab.notes.archive([run.id for run in lab.store.members(experiment) if run.state == "stopped"])
     if not options.finish:
         return []
-    rest = lab.rest(experiment.runs)
+    rest = lab.launcher.rest(experiment.runs)
     tell_shortage(lab, [run.spec for run in rest.everything])
-    lab.finish(experiment.runs)
+    lab.launcher.finish(experiment.runs)
     return [run.id for run in rest.runs]

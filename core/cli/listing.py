@@ -29,7 +29,7 @@ def list_options(parser: argparse.ArgumentParser) -> None:
 def list_experiments(options: argparse.Namespace) -> int:
     """Print the newest experiments."""
     with opened_lab(options) as lab:
-        rows = lab.experiment_rows(max(options.last, 0))
+        rows = lab.store.experiment_rows(max(options.last, 0))
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
     elif rows:

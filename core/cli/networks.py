@@ -14,7 +14,7 @@ from core.errors import LabError
 from core.networks.library.card import NetworkCard, checked_name
 from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import MIN_PREFIX, Networks
-from core.networks.library.zip_place import is_place
+from core.networks.library.place import is_place
 from core.numbers import bytes_text
 from core.study.arms.tables import plain_table
 
@@ -104,7 +104,7 @@ def network_named(networks: Networks, name: str, folders: bool = True) -> Networ
         return found
     title = path.resolve().name if is_folder else name
     with ProgressBar(title, "%", 100) as shown:
-        return networks.import_known(name, shown.share, folders=folders)
+        return networks.import_folder(path, "", shown.share) if is_folder else networks.import_known(name, shown.share)
 
 
 def _of_commit(networks: Networks, name: str) -> NetworkCard | None:

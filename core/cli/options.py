@@ -76,7 +76,7 @@ def opened_lab(options: argparse.Namespace, trains: bool = False) -> Iterator[La
         yield lab
         lab.tracking.close(TRACK_SECONDS)  # whoever breaks off does not wait for trackers
     except UnknownRunError as error:
-        latest = [f"{experiment.id} ({experiment.name})" for experiment in lab.experiments(LATEST)]
+        latest = [f"{experiment.id} ({experiment.name})" for experiment in lab.store.experiments(LATEST)]
         there = f"The latest experiments are {'; '.join(latest)}" if latest else "No experiment is"
         raise UnknownRunError(f"{error} {there} in {lab.settings.home}.") from error
     finally:

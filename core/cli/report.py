@@ -22,5 +22,5 @@ def report(options: argparse.Namespace) -> int:
     """Write the report of an experiment in the home folder."""
     check_folder(options.file)
     with opened_lab(options) as lab:
-        save_report(options.file, report_of(lab, lab.experiment(options.experiment)))
+        save_report(options.file, report_of(lab, lab.store.experiment(options.experiment)))
     return 0

@@ -16,8 +16,9 @@ from core.study.report.answer import offered_adapter
 from core.web import downloads, predict
 from core.web.access import Access
 from core.web.answers import server_error
-from core.web.chain import Limits, chain
-from core.web.server import LimitedServer
+from core.web.bodies import Limits
+from core.web.chain import chain
+from core.web.server import limit
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 """Names that programs on this machine may call the server by."""
@@ -46,15 +47,10 @@ def serve(options: argparse.Namespace) -> int:
     lab.open_lab(settings)
     try:
         print(access.announcement("http", options.port), flush=True)
-        # Proxies are trusted by the server's own rule, not by uvicorn's.
-        config = uvicorn.Config(
-            application(access, options.port),
-            host=options.host,
-            port=options.port,
-            log_level="warning",
-            proxy_headers=False,
-        )
-        server = LimitedServer(config, access.proxies)
+        app = application(access, options.port)
+        config = uvicorn.Config(app, host=options.host, port=options.port, log_level="warning")
+        limit(config, access.proxies)
+        server = uvicorn.Server(config)
         server.run()
     except Signalled as signalled:  # which uvicorn passes on after the last answer
         return signalled.status

@@ -15,7 +15,7 @@ from core.data.dataset import LANGUAGE, USUAL_OBJECTIVE, LanguageDataset, TextDa
 from core.data.passage import Passage
 from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
-from core.data.uploads import Draft, is_for_language, read_passages, read_text_table, read_texts
+from core.data.uploads import Draft, guess, is_for_language, read_passages, read_text_table, read_texts
 from core.errors import DatasetError, LabError
 from core.numbers import count_text, counted
 from core.objectives.registry import objective_of
@@ -77,6 +77,9 @@ EVERYTHING = "--loss-on-everything"
 LEAVE_OUT = "--leave-out"
 """The option by which some rows may be faulty."""
 
+MAX_TOLD = 5
+"""Rows that are left out and told one by one, each with what is wrong with it."""
+
 
 def read_own(options: argparse.Namespace) -> OwnTexts:
     """Read the file that the options name, and say on stderr what was read; nothing is kept.
@@ -99,15 +102,23 @@ def read_own(options: argparse.Namespace) -> OwnTexts:
                 leave_out=True,
             )
         except DatasetError as error:
-            if not is_for_language(read_text_table(file)):
-                raise
-            raise DatasetError(f"{error} To have the texts continued, add --objective {LANGUAGE}.") from error
+            table = read_text_table(file)
+            if is_for_language(table):
+                raise DatasetError(f"{error} To have the texts continued, add --objective {LANGUAGE}.") from error
+            guessed = guess(table, numbers=targets == "numbers")
+            unclear = {"text": options.text or guessed.text, "label": options.label or guessed.label}
+            if named := [f"--{key} COLUMN" for key, name in unclear.items() if name is None]:
+                raise DatasetError(f"{error} Name it with {' and '.join(named)}.") from error
+            raise
     if (count := draft.faults.count) and not options.leave_out:
         rows = "this row" if count == 1 else f"all {count_text(count)} rows that cannot be used"
         raise DatasetError(f"{draft.faults.told[0]} {LEAVE_OUT} leaves out {rows}.")
     print(f"{file.name}: {draft.line}", file=sys.stderr)
-    if count:
-        print(f"Left out: {counted(count, 'row')}. {draft.faults.told[0]}", file=sys.stderr)
+    if everything := count + draft.empty_rows:
+        empty = f", {count_text(draft.empty_rows)} of them without a text" if draft.empty_rows else ""
+        told = draft.faults.told[:MAX_TOLD]
+        more = [f"… and {count_text(count - len(told))} more"] if count > len(told) else []
+        print("\n  ".join([f"Left out: {counted(everything, 'row')}{empty}.", *told, *more]), file=sys.stderr)
     for warning in draft.warnings:
         print(f"Note: {warning}", file=sys.stderr)
     stem = suggested_name(file.name)[:MAX_STEM].rstrip("-")

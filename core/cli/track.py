@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from functools import partial
 
 from core.cli.options import add_home, opened_lab
 from core.cli.progress import ProgressBar
 from core.study.report.html import report_file
-from core.tracking.registry import TRACKERS, target_of
+from core.tracking.tracking import TRACKERS, tracker_of
 
 
 def track_options(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +17,8 @@ def track_options(parser: argparse.ArgumentParser) -> None:
     examples = " or ".join(f"{tracker.kind}:{tracker.example}" for tracker in TRACKERS.values())
     parser.description = (
         "Send the settings, curves and results of an experiment's runs that have ended, and of the bases that they "
-        "start from, to trackers; to MLflow adapters and the report as well. What a tracker has already is not sent "
-        "again, so the command can be repeated at any time. It prints a line of JSON for each tracker."
+        "start from, to trackers; to MLflow adapters and the report as well. Runs that a tracker has already are not "
+        "sent again, so the command can be repeated at any time. It prints a line of JSON for each tracker."
     )
     parser.set_defaults(command=track)
     parser.add_argument("experiment", metavar="EXPERIMENT", help="its id, as in the address of the Compare page")
@@ -29,11 +28,11 @@ def track_options(parser: argparse.ArgumentParser) -> None:
 
 def track(options: argparse.Namespace) -> int:
     """Send, and print what was sent."""
-    targets = [target_of(text) for text in options.to]
+    trackers = [tracker_of(text) for text in options.to]
     with opened_lab(options) as lab:
-        experiment = lab.experiment(options.experiment)
-        for target in targets:
-            with ProgressBar(target.shown, "%", 100) as shown:
-                sent = lab.tracking.send(experiment, target, partial(report_file, lab), shown.share)
-            print(json.dumps({"experiment": experiment.id, "to": target.shown, **asdict(sent)}))
+        experiment = lab.store.experiment(options.experiment)
+        for tracker in trackers:
+            with ProgressBar(tracker.shown, "%", 100) as shown:
+                sent = lab.tracking.experiment(experiment, tracker, partial(report_file, lab), shown.share)
+            print(json.dumps({"experiment": experiment.id, "to": tracker.shown, "sent": sent}))
     return 0

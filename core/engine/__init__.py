@@ -2,8 +2,8 @@
 
 - **Crashes.** ``Watchdog`` replaces threads that hang and calls ``Process.settle()``, which interrupts the runs of
   processes whose lock is free or whose heartbeat has stopped. An interrupted run goes on from its last checkpoint.
-- **Finish.** ``rest_of()`` in ``core/engine/rest.py`` says what of some runs ended before its last step and can be
-  trained to it; ``Lab.finish()`` queues that again, bases first. A job makes a checkpoint before it stops a run,
+- **Finish.** ``rest_of()`` in ``core/engine/launcher.py`` says what of some runs ended before its last step and can be
+  trained to it; ``Launcher.finish()`` queues that again, bases first. A job makes a checkpoint before it stops a run,
   and the store keeps it: ``DiskUsage`` removes such checkpoints, those of archived runs and the oldest first, where
   that makes enough room for what somebody asks for. A run that was queued again keeps the result of its stop until
   it begins. A base on which other runs have begun never changes under them: a new one like it is trained. What has

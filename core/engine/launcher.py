@@ -1,4 +1,4 @@
-"""Launching runs and experiments, and growing experiments: what is queued is queued as a whole or not at all."""
+"""Planning experiments, and queueing runs: what is queued is queued as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
-from typing import Any
 
 from core.artifacts.artifacts import Artifacts
 from core.data.sources.catalog import Catalog
-from core.data.task_spec import TaskSpec
 from core.engine.executors import Executors
 from core.engine.jobs.run_files import NETWORK
-from core.engine.rest import rest_of
 from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
 from core.errors import LabError
@@ -27,7 +24,7 @@ from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for, outputs, with_head
-from core.plan.experiment import Setting, Wanted, arm_specs, every
+from core.plan.experiment import Wanted, arm_specs, every
 from core.plan.plan import Plan
 from core.run_spec import RunSpec
 from core.settings import Settings, check_device
@@ -79,8 +76,32 @@ class Planned:
         return [spec for spec in specs if spec not in self.shared]
 
 
+@dataclass(frozen=True)
+class Rest:
+    """Runs that were stopped or interrupted or failed, and can be trained to their ends; the oldest first.
+
+    :attr:`core.store.record.Run.step` of each is where it goes on: the step of its checkpoint, or 0.
+    """
+
+    runs: tuple[Run, ...] = ()
+    bases: tuple[Run, ...] = ()
+    """Bases of these runs that must be trained to their ends before them."""
+    anew: tuple[Run, ...] = ()
+    """Bases that were asked for, but on whose results other runs have been trained: new ones like them are."""
+
+    @property
+    def everything(self) -> tuple[Run, ...]:
+        """All of them, in the order of training."""
+        return (*self.bases, *self.anew, *self.runs)
+
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        return bool(self.everything)
+
+
+@dataclass(frozen=True)
 class Launcher:
-    """The part of :class:`core.lab.Lab` that queues runs; the lab sets the attributes."""
+    """Plans experiments, and queues runs."""
 
     settings: Settings
     catalog: Catalog
@@ -97,13 +118,13 @@ class Launcher:
     def launch(self, spec: RunSpec) -> Run:
         """Queue one run. Raises: LabError: the spec is not valid, the dataset is missing, or the queue is full."""
         id = new_id("r")
-        self._queue([(id, spec)])
+        self.queue([(id, spec)])
         return self.store.run(id)
 
     def repeat(self, *ids: str) -> list[str]:
-        """Queue new runs with the specs of these, all or none. Returns: their ids. Raises: see :meth:`fine_tune`."""
+        """Queue new runs with the specs of these, all or none. Returns: their ids. Raises: see :meth:`queue`."""
         new = [(new_id("r"), self.store.run(id).spec) for id in ids]
-        self._queue(new)
+        self.queue(new)
         return [id for id, _ in new]
 
     def finish(self, ids: Sequence[str]) -> int:
@@ -111,7 +132,7 @@ class Launcher:
 
         Each goes on from its checkpoint, or else starts from its first step. Runs that were trained in one bank go on
         in one bank, if they are finished by one call. What can be finished is said by
-        :func:`core.engine.rest.rest_of`.
+        :meth:`rest`.
 
         Args:
             ids: of the runs, such as all of an experiment; those that have finished, or are live, are skipped.
@@ -133,6 +154,10 @@ class Launcher:
         self.workers.wake()
         return len(rest.everything)
 
+    def rest(self, ids: Sequence[str]) -> Rest:
+        """What :meth:`finish` would train of these runs; see :func:`rest_of`."""
+        return rest_of(self.store, ids)
+
     def _usable_base(self, finished: Sequence[Run], spec: RunSpec) -> Run | None:
         """The first of these with this spec whose network is intact."""
         for run in finished:
@@ -147,12 +172,12 @@ class Launcher:
 
     # Experiments
 
-    def queue(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
+    def start(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
         """Queue a new experiment. A search, such as a study, does not train again what other experiments have: these
         runs belong to both. An experiment with given rates trains its own.
 
         Args:
-            planned: by :meth:`planned`, and not queued before.
+            planned: by :meth:`plan`, and not queued before.
             name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
             trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
             anew: whether everything is trained again, also what other experiments have.
@@ -162,50 +187,15 @@ class Launcher:
         """
         there = {} if anew or planned.plan is None else self.store.alike(planned.runs)
         members = [(there.get(spec) or new_id("r"), spec) for spec in planned.runs]
-        title = name or self._unused(name_of(planned.runs, planned.plan))
+        title = name or self.unused(name_of(planned.runs, planned.plan))
         base = planned.runs[0].base or ""
         plan = None if planned.plan is None else planned.plan.with_queued(planned.runs).to_json()
         experiment = Experiment(new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim, plan)
         known = set(there.values())
-        self._queue([*planned.bases, *((id, spec) for id, spec in members if id not in known)], experiment)
+        self.queue([*planned.bases, *((id, spec) for id, spec in members if id not in known)], experiment)
         return experiment
 
-    def compare(self, configuration: Configuration) -> Experiment:
-        """Plan an experiment, and queue it with the bases that it needs; see :meth:`planned` and :meth:`queue`.
-
-        Raises:
-            LabError: a spec is not valid, a dataset is missing, or the queue is full; nothing was queued.
-        """
-        return self.queue(self.planned(configuration), trim=configuration.trim)
-
-    def fine_tune(
-        self,
-        base: Run | NetworkSpec,
-        task: TaskSpec,
-        arms: Sequence[Setting],
-        seeds: Sequence[int],
-        name: str = "",
-        **more: Any,
-    ) -> Experiment:
-        """Plan an experiment on one base, and queue it; see :meth:`planned` and :meth:`queue`.
-
-        Args:
-            base: a pretrain run, finished or not; or a network that somebody imported, to fine-tune it as it is.
-            task: what to fine-tune on.
-            arms: training settings and method of each.
-            seeds: one run per arm and seed.
-            name: title of the experiment; see :meth:`queue`.
-            more: the other fields of :class:`core.plan.configuration.Configuration`, by their names.
-
-        Raises:
-            LabError: see :meth:`compare`; nothing was queued.
-        """
-        run = base if isinstance(base, Run) else None
-        start = base.spec if isinstance(base, Run) else base
-        configuration = Configuration.on(start, task, arms, seeds, **more)
-        return self.queue(self.planned(configuration, run), name, configuration.trim)
-
-    def planned(self, configuration: Configuration, base: Run | None = None) -> Planned:
+    def plan(self, configuration: Configuration, base: Run | None = None) -> Planned:
         """Plan an experiment: every arm with every seed, on one task, and the bases that must be trained first.
 
         Where learning rates are searched for, what is queued at once is what the search begins with.
@@ -235,7 +225,7 @@ class Launcher:
         elif base is not None and not configuration.own_bases:
             origin, start = base.id, spec
         else:
-            bases, new = self._bases(spec, seeds if configuration.own_bases else [spec.seed])
+            bases, new = self.bases(spec, seeds if configuration.own_bases else [spec.seed])
             origin, start = bases if configuration.own_bases else bases[spec.seed], spec
 
         def specs(wanted: Iterable[Wanted]) -> tuple[RunSpec, ...]:
@@ -249,17 +239,13 @@ class Launcher:
         shared = self.store.alike(most) if configuration.vary is not None else {}
         return Planned(specs(plan.wanted([])), tuple(new), plan, least, most, frozenset(shared))
 
-    def _unused(self, name: str, id: str = "") -> str:
+    def unused(self, name: str, id: str = "") -> str:
         """A name with a number behind it, where other experiments than that with this id have it already."""
         taken = {experiment.name for experiment in self.store.experiments() if experiment.id != id}
         numbered = (f"{name} ({number})" for number in count(2))
         return next(each for each in chain([name], numbered) if each not in taken)
 
-    def _members(self, id: str) -> list[Run]:
-        """Runs of an experiment, in the order in which they were queued. Raises: UnknownRunError."""
-        return self.store.members(self.store.experiment(id).id)
-
-    def _bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
+    def bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
         """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be queued first."""
         specs = {seed: spec.but(seed=seed) for seed in seeds}
         runs = self.store.runs(methods=list(methods(Role.BASE)))
@@ -292,7 +278,7 @@ class Launcher:
                 inputs = view_of(info.kind).inputs
                 network.check_fit(task.dataset, inputs, classes)
 
-    def _queue(
+    def queue(
         self,
         runs: Queued,
         experiment: Experiment | None = None,
@@ -309,6 +295,35 @@ class Launcher:
         self.store.requeue([run.id for run in there if run.is_unfinished], self.owner)
         self.store.add(new, self.owner, self.settings.max_waiting, experiment, before, lines, joins)
         self.workers.wake()
+
+
+def rest_of(store: Store, ids: Sequence[str]) -> Rest:
+    """What is left of some runs.
+
+    Left out is what would end as it did: runs that diverged, or whose base did or was deleted.
+
+    Args:
+        store: has them.
+        ids: of the runs, such as all of an experiment; unknown ones are skipped.
+    """
+    asked = sorted((run for run in store.runs_of(ids) if run.is_unfinished), key=lambda run: run.created)
+    starts = {base.id: base for base in store.runs_of(list({run.spec.base for run in asked if run.spec.base}))}
+    runs = [run for run in asked if run.spec.base is None or _can_start(starts.get(run.spec.base))]
+    needed = {run.spec.base for run in runs}.difference(run.id for run in runs)
+    bases = [base for base in starts.values() if base.id in needed and base.is_unfinished]
+    built_on = store.built_on([run.id for run in (*runs, *bases)])
+    steps = store.checkpoint_steps([run.id for run in (*runs, *bases)])
+
+    def found(among: Sequence[Run], is_built_on: bool) -> tuple[Run, ...]:
+        chosen = [run for run in among if (run.id in built_on) is is_built_on]
+        return tuple(replace(run, step=0 if is_built_on else steps.get(run.id, 0)) for run in chosen)
+
+    return Rest(found(runs, False), found(bases, False), found(runs, True))
+
+
+def _can_start(base: Run | None) -> bool:
+    """Whether runs can start from a base, once it has been trained to its end."""
+    return base is not None and (base.result is not None or base.is_live or base.is_unfinished)
 
 
 def is_usable(base: Run | None) -> bool:

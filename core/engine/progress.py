@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from core.engine.growing import plan_of
+from core.engine.experiments import plan_of
 from core.errors import LabError, UnknownRunError
 from core.forecast.cost import plan as plan_of_network
 from core.plan.plan import Plan

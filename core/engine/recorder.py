@@ -1,12 +1,15 @@
-"""The recorder of a job: the one that writes what the job says to the store and into the folders of its runs."""
+"""The recorder of a job, which writes what the job says to the store and into the folders of its runs; and the thread
+that passes on to jobs what people ask of their runs.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from core.engine.jobs.commands import Commands, Drop, Save, Stop
@@ -21,6 +24,9 @@ from core.store.store import Store
 from core.training.events import EpochEnd, StepLoss
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2
+"""Interval between two looks at the store, where other processes leave their requests; those of this one wake it."""
 
 SYNC_SECONDS = 0.25
 """Minimum interval between two writes of events: an epoch of a bank ends with one event per run, and nobody looks as
@@ -258,3 +264,37 @@ class Recorder:
             except sqlite3.Error:
                 log.warning("The store could not be written either, so the runs' logs do not mention it.")
                 return
+
+
+class Requests:
+    """Asks the store for what jobs would otherwise have to ask: who is to stop, and who is no longer their own."""
+
+    def __init__(self, recorders: Callable[[], Iterable[Recorder]]) -> None:
+        """Args: recorders: gives those of the jobs that run now."""
+        self._recorders = recorders
+        self._asked = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="requests", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at the store now."""
+        self._asked.set()
+
+    def close(self) -> None:
+        """Ask the thread to end."""
+        self._closing = True
+        self._asked.set()
+
+    def _work(self) -> None:
+        while not self._closing:
+            self._asked.wait(LOOK_SECONDS)
+            self._asked.clear()
+            for recorder in self._recorders():
+                try:
+                    recorder.pass_on_requests()
+                except sqlite3.Error as error:
+                    log.debug("The store cannot be read (%s); trying again.", error)

@@ -90,7 +90,7 @@ class DiskUsage:
         Raises:
             StorageFullError: there is not enough room.
         """
-        waiting = [run.spec for run in self._store.runs(states=WAITING) if run.spec.is_known]
+        waiting = [run.spec for run in self._store.runs(states=WAITING)]
         sizes: dict[RunSpec, int] = {}
         coming = 0
         for spec in (*specs, *waiting):

@@ -19,8 +19,7 @@ from core.engine.jobs.fault import Fault
 from core.engine.jobs.job import Job, Member
 from core.engine.jobs.messages import OutOfMemory
 from core.engine.jobs.run_files import base_file
-from core.engine.recorder import Recorder
-from core.engine.requests import Requests
+from core.engine.recorder import Recorder, Requests
 from core.engine.writes import End, Trim, Writes
 from core.errors import CheckpointError, ExecutorError, LostError
 from core.forecast.packing import bank_size

@@ -12,6 +12,7 @@ from statistics import fmean
 import torch
 
 from core.data.text_examples import TextExamples
+from core.engine.jobs.run_files import PROBED, probe_of
 from core.errors import DeviceError
 from core.forecast.calibration import Calibrator
 from core.forecast.forecast import Basis, Forecast, total, weaker
@@ -29,7 +30,8 @@ from core.store.store import Store
 from core.tasks.tasks import Tasks
 from core.tasks.views.split import Outline
 from core.training.loop import data_order
-from core.training.schedule import evaluations, steps_per_epoch, total_steps
+from core.training.schedule import earliest_end, evaluations, steps_per_epoch, total_steps
+from core.training.threads import STEPS_BEFORE
 
 LATEST = 600
 """Number of finished runs that are looked at."""
@@ -130,21 +132,21 @@ class Estimates:
             time.sleep(LOOK_SECONDS)
         return found
 
-    def each(self, specs: Sequence[RunSpec], ask: bool = True) -> list[Forecast]:
-        """Training time of each of these runs, comparable with its result: an equal share of that of its bank.
-
-        The memory is that of its bank.
+    def each(self, specs: Sequence[RunSpec], ask: bool = True, training: bool = True) -> list[Forecast]:
+        """Time of each of these runs: an equal share of that of its bank. The memory is that of its bank.
 
         Args:
             specs: the runs.
             ask: whether what is not known is to be calibrated.
+            training: whether only the training counts, comparable with the result, and not evaluation and files.
 
         Raises:
             LabError: see :meth:`whole`.
         """
         found: dict[int, Forecast] = {}
-        for bank in packed(specs, self._tasks, self._settings):
-            found |= dict.fromkeys(bank, self._bank([specs[k] for k in bank], ask).training)
+        for numbers in packed(specs, self._tasks, self._settings):
+            bank = self._bank([specs[k] for k in numbers], ask)
+            found |= dict.fromkeys(numbers, bank.training if training else bank.wall.scaled(1 / len(numbers)))
         return [found[k] for k in range(len(specs))]
 
     def alone(self, specs: Sequence[RunSpec]) -> list[int]:
@@ -204,7 +206,7 @@ class Estimates:
         """
         begun = sum(run.eta or 0.0 for run in runs)
         parts = [Forecast.around(begun, 0, "measured")] if begun else []
-        waiting = [run for run in runs if run.is_live and run.eta is None and run.spec.is_known]
+        waiting = [run for run in runs if run.is_live and run.eta is None]
         owners = dict.fromkeys(run.experiment for run in waiting)
         lefts = [(own, self.rest([run for run in waiting if run.experiment == own])) for own in owners]
         lefts += [(own, self._together(specs, [1.0] * len(specs))) for own, specs in (coming or {}).items()]
@@ -251,10 +253,14 @@ class Estimates:
         work, records = Work.of(bank, per_epoch, device, self._settings.threads), self._finished()
         seconds, basis, spread = self._training(bank, work, records, steps, examples / per_epoch, length, ask)
         if seconds is None:
-            if length:
-                tokens = steps * length * examples / per_epoch
-                unknown = replace(unknown, seconds_low=least_seconds(spec, tokens))
-            return _Bank(unknown, unknown.scaled(len(bank)))
+            if not isinstance(train, TextExamples):
+                return _Bank(unknown, unknown.scaled(len(bank)))
+            tokens = earliest_end(spec.optim).epochs * length * examples
+            least = least_seconds(spec, tokens)
+            if len(bank) == 1 and device == "cpu" and self._settings.threads is None and work.cores > 1:
+                tokens += STEPS_BEFORE * work.cores * int(train.lengths[: spec.optim.batch_size].sum())
+            whole = least_seconds(spec, tokens, *self._read(spec, len(bank)))
+            return _Bank(replace(unknown, seconds_low=least), replace(unknown, seconds_low=len(bank) * whole))
         training = Forecast.around(seconds, memory, basis, spread)
         overhead = overhead_seconds(records, spec)
         if overhead is None:
@@ -300,6 +306,20 @@ class Estimates:
         images = evaluations(spec.optim) * validation + test + len(target.validation)
         # What frozen blocks give is known of the texts that are read in every epoch, and not of the test part.
         return images * found.image + test * found.frozen
+
+    def _read(self, spec: RunSpec, members: int) -> tuple[int, float]:
+        """Tokens that a run reads in evaluations and checks of its file, and those that its frozen blocks read once for
+        a bank of so many. How well the base does may be known from another run.
+        """
+        tasks = [self._tasks.get(task, network=spec.network) for task in (spec.task, spec.source) if task]
+        train, validation, test = (
+            sum(int(part.lengths.sum()) for part in parts if isinstance(part, TextExamples))
+            for parts in ([tasks[0].train], [task.validation for task in tasks], [task.test for task in tasks])
+        )
+        if spec.role is Role.ADAPTER:
+            test += PROBED * probe_of(tasks[0].test, spec.network)["input_ids"].numel()
+        read = evaluations(earliest_end(spec.optim)) * validation + test
+        return read, (train + validation) / members + test
 
     def _parts(self, spec: RunSpec) -> list[Outline]:
         """The run's task, and the one that its base was trained on if there is one."""

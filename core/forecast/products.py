@@ -5,11 +5,13 @@ transformer takes, before a step of it was timed.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import nn
 
+from core.data.dataset import LANGUAGE
 from core.engine.jobs.build import untrained
 from core.errors import DeviceError
 from core.methods.method import MethodSpec
@@ -76,37 +78,52 @@ def faster_precision(spec: RunSpec) -> str:
     return f"{fast} is faster here: products in {slow} take {times} times as long, whole steps less."
 
 
-def least_seconds(spec: RunSpec, tokens: float) -> float:
-    """A lower bound on the time that a transformer is trained for, on all cores of its device.
+def least_seconds(spec: RunSpec, stepped: float, evaluated: float = 0.0, once: float = 0.0) -> float:
+    """A lower bound on the time that a transformer is trained and evaluated for, on all cores of its device.
 
     Args:
         spec: the run, whose precision counts.
-        tokens: of all its steps, with padding.
+        stepped: tokens of all its steps, with padding.
+        evaluated: tokens of all its evaluations.
+        once: tokens that frozen blocks read besides, which they do once for texts that come again.
 
     Raises:
         LoRAError: the adapters do not fit the network.
         DeviceError: this machine lacks the device.
     """
-    rate = SLACK * product_rates(choose_device(spec.device))[spec.optim.precision]
-    return tokens * _least_operations(spec.trained_network, spec.method) / rate
+    rates = product_rates(choose_device(spec.device))
+    least = _least_operations(spec.trained_network, spec.method)
+    stepping = stepped * least.step / rates[spec.optim.precision]
+    return (stepping + (evaluated * least.forward + once * least.frozen) / rates["float32"]) / SLACK
+
+
+@dataclass(frozen=True)
+class _Operations:
+    """Operations on a token that cannot be left out: the products with the weights of blocks.
+
+    Attention and output layer are left out, and of a classifier the last block; see :mod:`core.training.fast_network`.
+    Source: two operations a weight and direction (Kaplan et al., "Scaling laws for neural language models", 2020).
+    """
+
+    step: int
+    """Of a training step: forward, for the gradients of what enters all blocks that are not frozen but the lowest, and
+    for those of the weights that are trained."""
+    forward: int
+    """Of an evaluation, in the blocks that are not frozen."""
+    frozen: int
+    """Of the frozen ones."""
 
 
 @lru_cache(maxsize=256)
-def _least_operations(network: NetworkSpec, method: MethodSpec) -> int:
-    """Operations on a token that a training step cannot leave out: the products with the weights of all blocks but
-    the frozen ones, forward, for the gradients of what enters them, and for those of the weights that are trained.
-
-    Attention, output layer and evaluation are left out. Nothing is asked for what enters the lowest of these blocks.
-    Source: two operations a weight and direction (Kaplan et al., "Scaling laws for neural language models", 2020).
-
-    Raises:
-        LoRAError: the adapters do not fit the network.
-    """
+def _least_operations(network: NetworkSpec, method: MethodSpec) -> _Operations:
+    """Raises: LoRAError: the adapters do not fit the network."""
     first = frozen_blocks(network, method).count
-    blocks = block_list(untrained(network, method))[1][first:]
+    blocks = block_list(untrained(network, method))[1]
+    blocks = blocks if network.learns == LANGUAGE else blocks[:-1]
     weights = [sum(each.numel() for each in _matrices(block)) for block in blocks]
-    trained = sum(each.numel() for block in blocks for each in _matrices(block) if each.requires_grad)
-    return 2 * (sum(weights) + sum(weights[1:]) + trained)
+    trained = sum(each.numel() for block in blocks[first:] for each in _matrices(block) if each.requires_grad)
+    step = 2 * (sum(weights[first:]) + sum(weights[first + 1 :]) + trained)
+    return _Operations(step, 2 * sum(weights[first:]), 2 * sum(weights[:first]))
 
 
 def _matrices(block: nn.Module) -> list[nn.Parameter]:

@@ -32,15 +32,18 @@ STATES: dict[str, RowState] = {
     "finished": "finished",
     "completed": "finished",
     "success": "finished",
-    "failed": "failed",
-    "crashed": "failed",
-    "stopped": "stopped",
-    "killed": "stopped",
+    **dict.fromkeys(("failed", "crashed", "error"), "failed"),
+    **dict.fromkeys(("stopped", "killed", "preempted", "preempting"), "stopped"),
+    **dict.fromkeys(("running", "pending", "queued", "scheduled"), "stopped"),
 }
-"""What becomes of a run, by what trackers call it."""
+"""What becomes of a run, by what trackers call it; one that is under way counts as stopped."""
 
 KINDS = {name.lower(): method.name() for method in METHODS for name in (method.name(), method.short, method.title)}
 """Kinds of methods of this lab, by all that they are called, in small letters."""
+
+
+NOTHING = ("", "none", "null", "na", "n/a", "-", "–")
+"""What trackers write into cells without a value."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Names:
     epoch: str = ""
     part: str = ""
     run: str = ""
+    state: str = ""
 
 
 def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Open) -> Cells:
@@ -99,11 +103,10 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
         rate = _after(run, reading.rate_pattern, where)
     if rate is not None and not rate > 0:
         raise JudgeError(f"{where}: a learning rate is above 0, not {rate:g}.")
-    state = STATES.get(text("state").lower() or text("status").lower())
+    state = STATES.get(text(names.state).lower())
     if state is None:
         raise JudgeError(
-            f"{where}: the state {printable(text('state') or text('status'), 40)!r} is not known: say "
-            "finished, failed or stopped."
+            f"{where}: the state {printable(text(names.state), 40)!r} is not known: say finished, failed or stopped."
         )
     if seed is None and names.seed and state == "finished" and not (reading.seed_pattern or reading.unseeded):
         seed = -1 - place  # no seed: the run is left out
@@ -111,7 +114,6 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
         seed = _seed(run, reading, found, names, where)
     known = {plain(name): plain(text(name))[:MAX_METHOD] for name in (*SETTINGS, *reading.settings) if text(name)}
     kind = KINDS.get(method.lower(), method)
-    alpha = number(names.alpha)
     value = number(names.measure)
     if any(_is_broken(text(column)) for column in (names.measure, names.validation)) and state == "finished":
         state = "failed"
@@ -121,8 +123,8 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
             run=run,
             method=plain(kind) if kind else "",
             seed=seed,
-            rank=whole(names.rank, 1, 10**6),
-            alpha=alpha,
+            rank=whole(names.rank, 1, 10**6) if has_rank(text(names.rank)) else None,
+            alpha=number(names.alpha) or None,
             learning_rate=rate,
             settings=known,
             epochs=whole("epochs", 1, MAX_EPOCHS),
@@ -140,7 +142,7 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
             largest_class=number("largest_class"),
         ),
         where,
-        number(names.epoch) if names.epoch else math.nan,  # type: ignore[arg-type]
+        order if (order := number(names.epoch)) is not None else math.nan,
         text(names.part),
         place,
     )
@@ -169,6 +171,12 @@ def _seed(run: str, reading: Reading, found: Open, names: Names, where: str) -> 
     )
     found.ask("unseeded", f"{text}.", ("one", "order"))
     return 0
+
+
+def has_rank(cell: str) -> bool:
+    """Whether a cell of a column of ranks has one: that of full fine-tuning is empty, 0 or nan."""
+    value = number_in(cell)
+    return cell.lower() not in (*NOTHING, "full") if value is None else value != 0 and not math.isnan(value)
 
 
 NUMBER = r"[-_=]?([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)"
@@ -200,7 +208,7 @@ def _is_broken(text: str) -> bool:
 
 def _checked_number(text: str, column: str, where: str) -> float | None:
     """A number in a cell; None for an empty one and for what is no finite number, as of a run that diverged."""
-    if not text:
+    if text.lower() in NOTHING:
         return None
     value = number_in(text)
     if value is None:

@@ -133,35 +133,52 @@ def of_parts(cells: list[Cells], reading: Reading, found: Open) -> list[Cells]:
     return kept
 
 
-def of_epochs(cells: list[Cells], reading: Reading, found: Open, has_validation: bool, sign: float) -> list[Cells]:
+def of_epochs(
+    cells: list[Cells], reading: Reading, found: Open, table: Table, read: Mapping[str, str], sign: float
+) -> list[Cells]:
     """The row of each run that counts, with what its validation curve says of longer training.
+
+    Where no run has rows of several epochs, as where each row has the last one, all rows are kept.
 
     Args:
         cells: of all epochs.
         reading: says which counts.
         found: takes questions.
-        has_validation: whether there are values on the validation part.
+        table: where the rows are from.
+        read: its columns that are read, by what they hold.
         sign: 1 where higher values are better, else −1.
 
     Raises:
-        JudgeError: a run has an epoch twice, or the best one is asked for where nothing ranks them.
+        JudgeError: the best epoch is asked for where nothing ranks them.
     """
-    by_run: dict[tuple[object, ...], list[Cells]] = {}
+    by_run: dict[tuple[object, ...], dict[float, list[Cells]]] = {}
     for each in cells:
-        by_run.setdefault((each.row.run, setting_of(each.row), each.row.seed), []).append(each)
-    groups = by_run.values()
-    if max(map(len, groups)) > 1 and not reading.take:
+        own = by_run.setdefault((each.row.run, setting_of(each.row), each.row.seed), {})
+        own.setdefault(each.order, []).append(each)
+    ended = [orders for orders in by_run.values() if any(e.row.state == "finished" for o in orders.values() for e in o)]
+    lengths = {max(orders) for orders in ended or by_run.values()}
+    same = len(lengths) == 1 and max(lengths) <= MAX_EPOCHS and all(map(float.is_integer, lengths))
+    length = int(max(lengths)) if same else None
+    if max(map(len, by_run.values())) == 1:
+        for each in cells:
+            each.row = replace(each.row, epochs=each.row.epochs or length)
+        return cells
+    groups = []
+    for orders in by_run.values():
+        for same_epoch in orders.values():
+            if len({(each.row.value, each.row.validation) for each in same_epoch}) > 1 and not reading.repeated:
+                ask_repeated(same_epoch, found, table, read)
+        groups.append([each[0 if reading.repeated == "first" else -1] for each in orders.values()])
+    has_validation = bool(read["validation"] or read["part"])
+    if not reading.take:
         options = ("last", "best") if has_validation else ("last",)
         found.ask("take", "Runs have several rows, one for each epoch or step, and one of them counts.", options)
         return cells
     if reading.take == "best" and not has_validation:
         raise JudgeError("The best epoch is chosen on the validation part, and no column has it: take the last.")
-    kept, lengths = [], {max(each.order for each in group) for group in groups}
-    same = len(lengths) == 1 and max(lengths) <= MAX_EPOCHS and all(map(float.is_integer, lengths))
+    kept = []
     for group in groups:
         ordered = sorted(group, key=lambda each: each.order)
-        if len({each.order for each in ordered}) < len(ordered):
-            raise JudgeError(f"{ordered[-1].place}: its run has several rows of one epoch.")
         tested = [each for each in ordered if each.row.value is not None] or ordered
         counts, validation = tested[-1], tested[-1].row.validation
         ranked = [each for each in ordered if each.row.validation is not None]
@@ -170,8 +187,8 @@ def of_epochs(cells: list[Cells], reading: Reading, found: Open, has_validation:
             validation = best.row.validation
             if len(tested) > 1:  # otherwise the network of the best epoch was tested at the end
                 counts = best
-        epochs = counts.row.epochs or (int(max(lengths)) if same else None)
-        curve = {each.order: each.row.validation for each in group}
+        curve = {each.order: each.row.validation for each in group if math.isfinite(each.order)}
+        epochs = counts.row.epochs or length
         counts.row = replace(counts.row, validation=validation, trend=trend_of(curve), epochs=epochs)
         kept.append(counts)
     return kept
@@ -209,16 +226,21 @@ def unique(cells: Sequence[Cells], reading: Reading, found: Open, table: Table, 
         finished = [each for each in own if each.row.state == "finished"] or own
         different = {(each.row.value, each.row.validation) for each in finished}
         if len(different) > 1 and not reading.repeated:
-            row = finished[0].row
-            text = f"{printable(row.method)!r} has {len(finished)} different rows with seed {row.seed}."
-            found.ask(
-                "repeated", f"{text} {_forgotten(table, [each.at for each in finished], read)}", ("first", "last")
-            )
+            ask_repeated(finished, found, table, read)
         repeated += len(own) - 1
         kept.append((finished[0] if reading.repeated == "first" else finished[-1]).row)
     if repeated and not found.questions:
         found.notes.append(f"{counted(repeated, 'row')} repeated a setting and seed and did not count.")
     return [replace(row, run=row.run or f"run-{place}") for place, row in enumerate(kept, 1)]
+
+
+def ask_repeated(cells: Sequence[Cells], found: Open, table: Table, read: Mapping[str, str]) -> None:
+    """Ask which of some rows of one setting and seed counts; see :func:`unique`."""
+    row = cells[0].row
+    places = [f"{each.place} ({printable(each.row.run, 40)})" if each.row.run else each.place for each in cells]
+    several = f"{printable(row.method)!r} has {len(cells)} different rows with seed {row.seed}"
+    text = f"{several}, as {places[0]} and {places[-1]}."
+    found.ask("repeated", f"{text} {_forgotten(table, [each.at for each in cells], read)}", ("first", "last"))
 
 
 def _forgotten(table: Table, rows: Sequence[int], read: Mapping[str, str]) -> str:
@@ -237,8 +259,8 @@ def _forgotten(table: Table, rows: Sequence[int], read: Mapping[str, str]) -> st
                 others.append(name)
     if not like and not others:
         return (
-            "Say which counts, or name the columns that tell them apart, such as the learning rate, or others as "
-            "further settings."
+            "They differ in no column that looks like a setting: say which counts, or name a column that tells them "
+            "apart as a further setting."
         )
     asked = [f"Is {printable(name, 40)!r} the {field.replace('_', ' ')}?" for name, field in like.items()][:3]
     differ = f"They differ in {columns_text([*like, *others])}."

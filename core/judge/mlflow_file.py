@@ -21,7 +21,7 @@ OURS = "lora_lab.run"
 
 EPOCH = "epoch/"
 RESULT = "result/"
-"""Beginnings of the names of metrics that this lab sends; see :mod:`core.tracking.content`."""
+"""Beginnings of the names of metrics that this lab sends; see :mod:`core.tracking.tracker`."""
 
 STATES = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
 

@@ -31,7 +31,9 @@ class Reading(Spec):
     needed. Title and description of each field are those of its option and of its field on the page.
     """
 
-    method: str = _named("Method", "Column with the method or setting of each run.")
+    method: str = _named(
+        "Method", "Column with the method or setting of each run; full or lora where all runs are of one method."
+    )
     rank: str = _named("Rank", "Column with the rank.")
     alpha: str = _named("Alpha", "Column with alpha.")
     learning_rate: str = _named("Learning rate", "Column with the learning rate.")
@@ -81,7 +83,7 @@ class Reading(Spec):
     evaluated: Literal["", "test", "validation"] = Field(
         "",
         title="Evaluated on",
-        description="The part that a measure is of whose name says eval or validation, where there is no other one.",
+        description="Whether the measure is of a test part or of the validation part.",
     )
     unit: Literal["", "%", "fraction", "plain"] = Field(
         "",
@@ -126,7 +128,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "seed": ("seed", "random_seed"),
     "measure": (),
     "epoch": ("epoch", "step"),
-    "run": ("run", "run_name", "name"),
+    "run": ("run", "run_name", "name", "output_dir"),
+    "state": ("state", "status"),
 }
 """Names by which columns are known, as trainers write them, where they are not the name of the field alone."""
 
@@ -150,13 +153,17 @@ def setting_like(column: str) -> list[str]:
 def column_of(table: Table, reading: Reading, name: str) -> str:
     """The column of a table that a field names, or that has a known name; empty where there is none.
 
+    Args:
+        table: has it.
+        reading: may name it.
+        name: of a field, or ``state``, which has a known name only.
+
     Raises:
         JudgeError: the table has no such column.
     """
-    asked: str = getattr(reading, name)
-    if asked:
+    if asked := getattr(reading, name, ""):
         check_column(table, asked, reading.title_of(name))
-        return asked
+        return str(asked)
     by_name = {known_name(column): column for column in reversed(table.columns)}
     return next((by_name[known] for known in KNOWN.get(name, (name,)) if known in by_name), "")
 

@@ -14,7 +14,7 @@ from typing import Self
 from pydantic import ConfigDict, Field, model_validator
 
 from core.judge.grouping import Row
-from core.judge.scale import Scale
+from core.judge.scale import TEST, Scale
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import METHODS
 from core.networks.network import NetworkSpec
@@ -41,10 +41,6 @@ class ReportedMethod(MethodSpec):
     is_reference: bool = Field(False, exclude=True)  # which no label says
     rank: int | None = Field(None, exclude_if=lambda rank: rank is None, title="Rank")
     alpha: float | None = Field(None, exclude_if=lambda alpha: alpha is None, title="Alpha")
-
-    @property
-    def is_known(self) -> bool:
-        return False
 
     @property
     def role(self) -> Role:  # type: ignore[override]
@@ -93,10 +89,6 @@ class ReportedNetwork(NetworkSpec):
     title = "network"
 
     @property
-    def is_known(self) -> bool:
-        return False
-
-    @property
     def learns(self) -> str:  # type: ignore[override]
         """What one test example is called."""
         return self.noun
@@ -118,6 +110,7 @@ class ReportedObjective(ObjectiveSpec):
     shown: str
     unit: str
     higher: bool
+    part: str = Field(TEST, exclude_if=lambda part: part == TEST)
 
     @model_validator(mode="before")
     @classmethod
@@ -127,10 +120,6 @@ class ReportedObjective(ObjectiveSpec):
     @model_validator(mode="after")
     def _measure_is_known(self) -> Self:
         return self
-
-    @property
-    def is_known(self) -> bool:
-        return False
 
     @property
     def measures(self) -> tuple[Measure, ...]:  # type: ignore[override]
@@ -143,7 +132,11 @@ class ReportedObjective(ObjectiveSpec):
 
     @property
     def primary(self) -> Measure:
-        return Scale(self.column, self.shown, self.unit, self.higher, self.margin).measure
+        return Scale(self.column, self.shown, self.unit, self.higher, self.margin, self.part).measure
+
+    @property
+    def has_test_part(self) -> bool:
+        return self.part == TEST
 
     @property
     def margin(self) -> float:
@@ -181,7 +174,12 @@ def runs_of(rows: Sequence[Row], scale: Scale, reference: str, noun: str, search
         searched: whether a search of this lab found the learning rates.
     """
     objective = ReportedObjective(
-        within=scale.within, column=scale.name, shown=scale.title, unit=scale.unit, higher=scale.higher
+        within=scale.within,
+        column=scale.name,
+        shown=scale.title,
+        unit=scale.unit,
+        higher=scale.higher,
+        part=scale.part,
     )
     network = ReportedNetwork(noun=noun or "example")
     found = [_run(place, row, objective, network, reference) for place, row in enumerate(rows)]

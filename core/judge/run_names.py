@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from core.errors import printable
-from core.judge.cells import KINDS
+from core.judge.methods import by_rank, kinds_in
 from core.judge.reading import KNOWN, Open, Reading, column_of, known_name
 from core.judge.table import Table
+from core.methods.full import FullSpec
 from core.numbers import listed
 
 MAX_LOOKED_AT = 1000
@@ -26,9 +27,6 @@ MAX_LOOKED_AT = 1000
 
 SHORT: dict[str, tuple[str, ...]] = {"alpha": ("a",), "seed": ("s",), "epochs": ("epochs", "epoch", "ep")}
 """What stands before a setting in names only, besides the names of its column."""
-
-METHODS = KINDS | {name: name for name in ("qlora", "rslora", "adalora", "vera", "ia3", "oft", "boft", "loha", "lokr")}
-"""Methods by the words that they are known by in names."""
 
 NUMBERS = {
     "rank": r"[1-9]\d{0,5}",
@@ -52,8 +50,7 @@ PATTERNS = {name: _pattern(name) for name in NUMBERS}
 def settings_in(run: str) -> dict[str, str]:
     """The settings in the name of a run, as texts; without those that it has twice, with different values."""
     name = run[:MAX_LOOKED_AT].lower()
-    kinds = {METHODS[word] for word in re.split(r"[^a-z0-9]+", name) if word in METHODS}
-    found = {"method": kinds} | {setting: set(pattern.findall(name)) for setting, pattern in PATTERNS.items()}
+    found = {"method": kinds_in(name)} | {setting: set(pattern.findall(name)) for setting, pattern in PATTERNS.items()}
     single = {setting: values.pop() for setting, values in found.items() if len(values) == 1}
     if "learning_rate" in single and not 0 < float(single["learning_rate"]) < math.inf:
         del single["learning_rate"]
@@ -80,9 +77,10 @@ def with_settings(table: Table, reading: Reading, found: Open) -> Table:
         cells = [by_name[name].get(setting, "") for name in names]
         if all(cells) if setting == "method" else any(cells):
             columns[setting] = cells
-    if not columns:
+    if not columns or (columns.keys() == {"method"} and columns["method"] == by_rank(table, reading)):
         return table
     lacking = [_lacking(table, names, setting, cells) for setting, cells in columns.items() if not all(cells)]
+    lacking = list(filter(None, lacking))
     if not reading.in_names:
         example = max(by_name, key=lambda name: len(by_name[name].keys() & columns.keys()))
         values = listed([f"{_title(name)} {by_name[example][name]}" for name in columns if name in by_name[example]])
@@ -105,8 +103,12 @@ def _title(name: str) -> str:
 
 
 def _lacking(table: Table, names: Sequence[str], setting: str, cells: Sequence[str]) -> str:
-    """How many names have a setting, and the first that has not."""
-    row = cells.index("")
-    count = len({name for name, cell in zip(names, cells, strict=True) if cell})
-    without = f"{table.where(row)} has none in {printable(names[row], 60)!r}"
-    return f"{_title(setting).capitalize()} is in {count:,} of {len(set(names)):,} names ({without})."
+    """How many names have a setting, and the first that has not; empty where it is a rank or alpha that only full
+    fine-tuning lacks, which has none.
+    """
+    without = {name: row for row, (name, cell) in reversed([*enumerate(zip(names, cells, strict=True))]) if not cell}
+    if setting in ("rank", "alpha") and all(kinds_in(name) == {FullSpec.name()} for name in without):
+        return ""
+    every, (name, row) = len(set(names)), min(without.items(), key=lambda each: each[1])
+    first = f"{table.where(row)} has none in {printable(name, 60)!r}"
+    return f"{_title(setting).capitalize()} is in {every - len(without):,} of {every:,} names ({first})."

@@ -18,6 +18,8 @@ MAX_NAME = 60
 
 PERCENT = 100.0
 
+TEST = "test"
+
 Ask = Callable[..., None]
 """Adds a question: name of the field, text, options."""
 
@@ -35,6 +37,8 @@ class Scale:
     """Whether higher is better."""
     within: float
     """The margin, in the unit."""
+    part: str = TEST
+    """Part of the data that the measure is of: the test part, or the validation part where no other is reported."""
     factor: float = field(default=1.0, compare=False)
     """What values in the table are multiplied by."""
 
@@ -42,7 +46,8 @@ class Scale:
     def measure(self) -> Measure:
         """The measure: one of this lab where it is called alike, with its words."""
         known = measures_by_name().get(self.name)
-        if known is not None and (known.unit, known.higher_is_better) == (self.unit, self.higher):
+        is_known = known is not None and (known.unit, known.higher_is_better) == (self.unit, self.higher)
+        if known is not None and is_known and self.part == TEST:
             return known
         noun = self.title[:1].lower() + self.title[1:] if not self.title[1:2].isupper() else self.title
         better, worse = (f"{side} in {noun}" for side in (("higher", "lower") if self.higher else ("lower", "higher")))
@@ -86,8 +91,10 @@ def scale_of(column: str, values: Sequence[float], reading: Reading, ask: Ask) -
     span = f"lies between {low:g} and {high:g}"
     unit = reading.unit or ("plain" if known is not None and known.unit != "%" else "")
     shown = printable(column, MAX_NAME)
-    if not unit and known is not None and high > 1.0:
+    if not unit and known is not None and not 0 <= low <= high <= 1.0:
         unit = "%"  # more than a fraction can be
+    elif not unit and known is not None and not {*values} <= {0.0, 1.0}:
+        unit = "fraction"
     if not unit:
         fits = ("%", "fraction", "plain") if low >= 0 and high <= 1 else ("%", "plain")
         ask("unit", f"{shown} {span}, and its unit is not known.", fits if low >= 0 and high <= PERCENT else ("plain",))
@@ -103,7 +110,9 @@ def scale_of(column: str, values: Sequence[float], reading: Reading, ask: Ask) -
     if not unit or higher is None or within is None:
         return None
     factor = PERCENT if unit == "fraction" else 1.0
-    return Scale(name, title, "" if unit == "plain" else "%", higher, within, factor)
+    part = reading.evaluated or TEST
+    title = title if part == TEST else f"Validation {known.noun if known is not None else name}"
+    return Scale(name, title, "" if unit == "plain" else "%", higher, within, part, factor)
 
 
 def name_of(column: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from core.errors import JudgeError, printable
 from core.judge.cells import KINDS, Names, cells_of, plain
-from core.judge.grouping import Cells, Row, mark_incomplete, number, of_epochs, of_parts, unique
+from core.judge.grouping import Cells, Row, RowState, mark_incomplete, number, of_epochs, of_parts, unique
+from core.judge.methods import of_one_method, with_methods
 from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text, known_name
 from core.judge.run_names import with_settings
 from core.judge.scale import Scale, name_of, scale_of
@@ -16,6 +19,7 @@ from core.judge.table import Table, number_in
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.methods.registry import METHODS
+from core.numbers import counted, listed
 from core.objectives.registry import measures_by_name
 
 MAX_RUNS = 20_000
@@ -46,14 +50,17 @@ def understood(table: Table, reading: Reading) -> Understood:
     table = _wanted(table, reading, found)
     if found.questions:
         return found
-    table = with_settings(table, reading, found)
+    table = with_settings(of_one_method(table, reading), reading, found)
+    table = with_methods(table, reading, found)
     names = Names(
-        **{name: column_of(table, reading, name) for name in COLUMNS if name not in ("measure", "validation")}
+        **{
+            name: column_of(table, reading, name)
+            for name in (*COLUMNS, "state")
+            if name not in ("measure", "validation")
+        }
     )
     for name in reading.settings:
         check_column(table, name, reading.title_of("settings"))
-    if not names.method:
-        found.ask("method", "No column is called method or setting.", _words(table))
     measure = _measure(table, reading, names, found)
     names = replace(names, measure=measure, validation=_validation(table, reading, measure))
     runs = _runs(table, reading, names, found)
@@ -66,6 +73,10 @@ def understood(table: Table, reading: Reading) -> Understood:
     mark_incomplete(runs, columns, reading.unseeded == "order", found)
     found.rows = _scaled(unique(runs, reading, found, table, vars(names)), found.scale)
     _reference(found, reading)
+    states = Counter(row.state for row in found.rows)
+    words: dict[RowState, str] = {"failed": "failed", "stopped": "stopped or still running"}
+    if lost := [f"{states[state]:,} {text}" for state, text in words.items() if states[state]]:
+        found.notes.append(f"Of {counted(len(found.rows), 'run')} these did not finish: {listed(lost)}.")
     if len(found.rows) > MAX_RUNS:
         raise JudgeError(f"The file has more than {MAX_RUNS:,} runs: leave some out.")
     return found
@@ -87,11 +98,6 @@ def _wanted(table: Table, reading: Reading, found: Understood) -> Table:
     return table
 
 
-def _words(table: Table) -> list[str]:
-    """Names of columns that hold words in some row."""
-    return [name for name, cells in table.columns.items() if any(cell and number_in(cell) is None for cell in cells)]
-
-
 def _numbers(table: Table) -> list[str]:
     """Names of columns that hold numbers alone, and some."""
     return [
@@ -103,18 +109,13 @@ def _numbers(table: Table) -> list[str]:
 
 def _measure(table: Table, reading: Reading, names: Names, found: Understood) -> str:
     """The column with the measure that settings are compared by; asked for where none or several are known."""
-    if reading.measure:
-        return column_of(table, reading, "measure")
-    known = _shaped(table, TEST_NAMES)
-    if not known and (known := _shaped(table, VALIDATION_NAMES)):
-        if not reading.evaluated:
-            text = f"Of which part of the data {columns_text(known)} tells is not known."
-            found.ask("evaluated", text, ("test", "validation"))
-        elif reading.evaluated == "validation":
-            found.notes.append(
-                f"{plain(known[0])} is of the validation part, which flatters what was tried most: a column "
-                f"test_{name_of(known[0])}, the same measure on a test part, would make this a verdict."
-            )
+    shapes = [TEST_NAMES, VALIDATION_NAMES][:: -1 if reading.evaluated == "validation" else 1]
+    known = [column_of(table, reading, "measure")] if reading.measure else []
+    known = known or _shaped(table, shapes[0]) or _shaped(table, shapes[1])
+    if not reading.evaluated and any(re.match(r"(eval|val|validation)(_|$)", known_name(name)) for name in known):
+        were = f"{columns_text(known)} {'were' if len(known) > 1 else 'was'} measured"
+        text = f"On which part {were} is not known: on a test part, by which nothing was chosen, or for validation."
+        found.ask("evaluated", text, ("test", "validation"))
     if len(known) > 1:
         found.ask("measure", f"The file has {len(known)} measures, and settings are judged by one.", known)
         return ""
@@ -129,8 +130,20 @@ def _measure(table: Table, reading: Reading, names: Names, found: Understood) ->
 
 
 def _validation(table: Table, reading: Reading, measure: str) -> str:
-    if reading.validation:
-        return column_of(table, reading, "validation")
+    """The column with the measure on the validation part: that of the measure itself where it is said to be of it.
+
+    Raises:
+        JudgeError: one column is said to be of both parts, or two of the validation part.
+    """
+    asked = column_of(table, reading, "validation") if reading.validation else ""
+    is_validation = reading.evaluated == "validation"
+    if asked and measure and (asked == measure) is not is_validation:
+        raise JudgeError(
+            f"Measure is {printable(measure, 40)!r} and Validation is {printable(asked, 40)!r}: name two different "
+            "columns and leave Evaluated on empty, or one as Measure and say with Evaluated on which part it is of."
+        )
+    if asked or is_validation:
+        return asked or measure
     by_name = {known_name(name): name for name in table.columns}
     shapes = ("validation", *(shape.format(name_of(measure)) for shape in VALIDATION_NAMES))
     return next((by_name[shape] for shape in shapes if shape in by_name and by_name[shape] != measure), "")
@@ -156,13 +169,12 @@ def _runs(table: Table, reading: Reading, names: Names, found: Understood) -> li
     if names.epoch and len(found.questions) == before:
         known = measures_by_name().get(name_of(names.measure))
         is_lower = reading.better == "lower" or (not reading.better and known is not None and known.sign < 0)
-        has_validation = bool(names.validation or names.part)
-        cells = of_epochs(cells, reading, found, has_validation, -1.0 if is_lower else 1.0)
+        cells = of_epochs(cells, reading, found, table, vars(names), -1.0 if is_lower else 1.0)
     return cells
 
 
 def _reference(found: Understood, reading: Reading) -> None:
-    """Ask for the reference where no method is full fine-tuning."""
+    """Ask for the reference where none of several methods is full fine-tuning."""
     methods = list(dict.fromkeys(row.method for row in found.rows))
     if reading.reference:
         if reference_of(reading) not in methods:
@@ -171,7 +183,7 @@ def _reference(found: Understood, reading: Reading) -> None:
             )
         return
     full = {method.name() for method in METHODS if method.role is Role.REFERENCE}
-    if not full & set(methods):
+    if not full & set(methods) and len(methods) > 1:
         found.ask(
             "reference", "No run is called full, so that it is not known what the others are compared with.", methods
         )

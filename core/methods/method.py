@@ -7,10 +7,8 @@ from enum import StrEnum
 from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import ConfigDict
 from torch import nn
 
-from core.errors import SpecError
 from core.spec import KindSpec, bounds
 
 
@@ -142,27 +140,3 @@ class MethodSpec(KindSpec):
         are those of another gives the other.
         """
         return self
-
-
-class UnknownMethod(MethodSpec):
-    """A method of a newer version: its runs are listed and kept, but not trained."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str
-    title = "Unknown method"
-    short = "Unknown"
-    line = "a method of a newer version of LoRA Lab"
-    role = Role.CONTROL
-
-    @property
-    def is_known(self) -> bool:
-        return False
-
-    @property
-    def label(self) -> str:
-        return self.kind
-
-    def prepare(self, network: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
-        """Raises: SpecError: this version does not know the method."""
-        raise SpecError(f"This version of LoRA Lab has no method {self.kind!r}: update it to train this run.")

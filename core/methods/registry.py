@@ -12,7 +12,7 @@ from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
-from core.methods.method import MethodSpec, Role, UnknownMethod
+from core.methods.method import MethodSpec, Role
 from core.methods.pretrain import PretrainSpec
 from core.methods.scratch import ScratchSpec
 from core.spec import by_kind, class_of
@@ -56,7 +56,7 @@ def method_order(kind: str) -> int:
 
 
 def _method(value: Any, info: ValidationInfo) -> MethodSpec:
-    return by_kind(value, info, MethodSpec, METHODS, UnknownMethod)
+    return by_kind(value, info, MethodSpec, METHODS)
 
 
 AnyMethod = Annotated[SerializeAsAny[MethodSpec], BeforeValidator(_method)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from core.data.examples import Batch, Examples, shapes_of
@@ -259,27 +259,6 @@ class NetworkSpec(KindSpec):
         """
         text = metadata.get(METADATA, "")
         return cls.from_json(text) if kind_in(text) == cls.name() else None
-
-
-class UnknownNetwork(NetworkSpec):
-    """A network of a newer version: its runs are listed and kept, but not trained."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str
-    title = "unknown network"
-
-    @property
-    def is_known(self) -> bool:
-        return False
-
-    @property
-    def sizes(self) -> str:
-        return self.kind
-
-    def build(self, seed: int | None = None) -> nn.Module:
-        """Raises: SpecError: this version does not know the network."""
-        raise SpecError(f"This version of LoRA Lab has no network {self.kind!r}: update it to train this run.")
 
 
 def spec_on(network: nn.Module) -> NetworkSpec | None:

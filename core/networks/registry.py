@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from core.errors import NetworkFileError, SpecError
 from core.networks.causal import CausalSpec
 from core.networks.decoder import DecoderSpec
-from core.networks.network import NetworkSpec, UnknownNetwork, spec_on
+from core.networks.network import NetworkSpec, spec_on
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
 from core.spec import by_kind
@@ -31,7 +31,7 @@ def families_for(kind: str) -> list[type[NetworkSpec]]:
 
 
 def _network(value: Any, info: ValidationInfo) -> NetworkSpec:
-    return by_kind(value, info, NetworkSpec, FAMILIES, UnknownNetwork)
+    return by_kind(value, info, NetworkSpec, FAMILIES)
 
 
 AnyNetwork = Annotated[SerializeAsAny[NetworkSpec], BeforeValidator(_network)]

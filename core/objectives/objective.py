@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from core.errors import SpecError
-from core.objectives.measure import SOURCE, VALIDATION, Answers, Measure, Values
+from core.objectives.measure import SOURCE, VALIDATION, Answers, Measure
 from core.spec import KindSpec
 
 Targets = Literal["classes", "numbers", "texts"]
@@ -75,8 +74,6 @@ class ObjectiveSpec(KindSpec):
 
     @model_validator(mode="after")
     def _measure_is_known(self) -> Self:
-        if not self.is_known:
-            return self
         names = [measure.name for measure in self.measures]
         if self.measure and self.measure not in names:
             raise ValueError(f"{self.title} has no measure {self.measure[:60]!r}; choose one of: {', '.join(names)}.")
@@ -103,6 +100,11 @@ class ObjectiveSpec(KindSpec):
     def primary(self) -> Measure:
         """The measure by which settings are chosen and compared."""
         return next((measure for measure in self.measures if measure.name == self.measure), self.measures[0])
+
+    @property
+    def has_test_part(self) -> bool:
+        """Whether the primary measure is of a test part, by which no setting was chosen."""
+        return True
 
     @property
     def margin(self) -> float:
@@ -225,46 +227,3 @@ class ObjectiveSpec(KindSpec):
     def facts(self, targets: Tensor) -> Mapping[str, float]:
         """What a test part says by itself, by name, such as the share of its largest class. Args: targets: (n,)."""
         return {}
-
-
-def _nothing(answers: Answers) -> Values:
-    return np.full(len(answers.targets), np.nan)
-
-
-UNKNOWN_MEASURE = Measure(
-    name="unknown",
-    title="Measure of a newer version",
-    each=_nothing,
-    better="better",
-    worse="worse",
-    margin=0.0,
-    max_margin=0.0,
-    unit="",
-)
-
-
-class UnknownObjective(ObjectiveSpec):
-    """An objective of a newer version: its runs are listed and kept, but not trained."""
-
-    model_config = ConfigDict(extra="allow")
-
-    kind: str
-    title = "Unknown objective"
-    targets = "numbers"
-    problem_type = ""
-    measures = ()
-    watched = ()
-
-    @property
-    def is_known(self) -> bool:
-        return False
-
-    @property
-    def primary(self) -> Measure:
-        """A measure of which this version has no values."""
-        return UNKNOWN_MEASURE
-
-    @property
-    def margin(self) -> float:
-        """The margin that the newer version wrote; 0 where it wrote none."""
-        return self.within or 0.0

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, SerializeAsAny, ValidationInfo
 from core.objectives.classification import ClassificationSpec
 from core.objectives.language import LanguageSpec
 from core.objectives.measure import Measure
-from core.objectives.objective import ObjectiveSpec, Targets, UnknownObjective
+from core.objectives.objective import ObjectiveSpec, Targets
 from core.spec import by_kind, class_of
 
 OBJECTIVES: list[type[ObjectiveSpec]] = [
@@ -42,7 +42,7 @@ def measures_by_name() -> dict[str, Measure]:
 
 
 def _objective(value: Any, info: ValidationInfo) -> ObjectiveSpec:
-    return by_kind(value, info, ObjectiveSpec, OBJECTIVES, UnknownObjective)
+    return by_kind(value, info, ObjectiveSpec, OBJECTIVES)
 
 
 AnyObjective = Annotated[SerializeAsAny[ObjectiveSpec], BeforeValidator(_objective)]

@@ -1,7 +1,7 @@
 """Configurations: all that somebody asks for when an experiment is started, as one spec.
 
 Forms, the command line and files (:mod:`core.plan.configuration_file`) make one, and
-:meth:`core.engine.launcher.Launcher.planned` makes the runs of it.
+:meth:`core.engine.launcher.Launcher.plan` makes the runs of it.
 """
 
 from __future__ import annotations
@@ -324,8 +324,8 @@ def preset_task(
 
 
 def preset_of(catalog: Catalog, spec: RunSpec) -> str | None:
-    """The preset that gives what a run learns, with the run's shots where the preset says nothing of them; None if none
-    does.
+    """The preset that gives what a run learns, whatever its longest input, and with its shots where the preset says
+    nothing of them; None if none does.
 
     Args:
         catalog: all datasets.
@@ -339,8 +339,9 @@ def preset_of(catalog: Catalog, spec: RunSpec) -> str | None:
             found[name] = preset_task(catalog, name, source, spec.network, task.dataset, task.validation)
         except LabError:
             continue  # a preset for other datasets, or one that is not on this machine any more
-    exact = [name for name, each in found.items() if each == task]
-    close = [name for name, each in found.items() if each.shots is None and each.but(shots=task.shots) == task]
+    alike = {name: each.but(length=task.length) for name, each in found.items()}
+    exact = [name for name, each in alike.items() if each == task]
+    close = [name for name, each in alike.items() if each.shots is None and each.but(shots=task.shots) == task]
     return next(iter([*exact, *close]), None)
 
 

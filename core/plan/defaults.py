@@ -46,6 +46,13 @@ def default_shots(tasks: Tasks, task: TaskSpec) -> int | None:
     return SHOTS
 
 
+def is_quick_first(network: NetworkSpec) -> bool:
+    """Whether forms begin with what :attr:`core.networks.network.NetworkSpec.quick` says: a thorough comparison of
+    networks that read tokens may take hours.
+    """
+    return network.reads_tokens
+
+
 def has_own_bases(network: NetworkSpec) -> bool:
     """Whether each seed starts from a base of its own: one that is pretrained here from its beginning costs little."""
     return network.brought is None

@@ -2,7 +2,7 @@
 
 ``POST /api/predict`` answers rows of which each may have another adapter of the same base. ``routes()`` in
 ``core/web/predict.py`` belong to the dashboard and to ``python -m core serve``, behind the same middleware (``chain()``
-in ``core/web/chain.py``) and the same limits on connections (``limited()`` in ``core/web/server.py``). A request is
+in ``core/web/chain.py``) and the same limits on connections (``limit()`` in ``core/web/server.py``). A request is
 read by ``parse()`` in ``core/serving/parser.py``; the types of ``core/serving/request.py`` have the bounds, and also
 make the OpenAPI description. ``Predictor`` finds the runs in the store; its one thread computes all requests that
 arrived while the last batch was computed, in one batch per base. ``MixedNetwork`` holds a base and the adapters that

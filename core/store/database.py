@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sqlite3
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import StoreBusyError, StoreDamagedError, StoreError, StoreGoneError
+from core.spec import SCHEMA
 from core.store.record import spec_of
-from core.store.schema import EPOCH_MEASURES_7, TABLES, UPGRADES, VERSION
-from core.training.sharing import bank_key
+from core.store.schema import TABLES, UPGRADES, VERSION
 
 BUSY_SECONDS = 30.0
 """Maximum time that a transaction waits for those of other threads and processes."""
@@ -26,6 +25,9 @@ WRITE_BACK = "PRAGMA wal_checkpoint(PASSIVE)"
 
 PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """Errors of an open store that do not mean that it is damaged."""
+
+PARTS = "'$.schema', '$.method.kind', '$.network.kind', '$.objective.kind'"
+"""Places in a spec that say which version can read it."""
 
 RESTORE = "stop LoRA Lab, then start it again, and it comes back from its backups and the folders of the runs"
 
@@ -41,7 +43,7 @@ class Database:
             busy_seconds: maximum time that a transaction waits for others.
 
         Raises:
-            StoreError: the file is damaged, locked, read-only, or written by a newer version.
+            StoreError: the file is damaged, locked, read-only, or written by a newer version, or one before 3fc5ed74.
         """
         self.path = path
         self._busy_seconds = busy_seconds
@@ -59,6 +61,9 @@ class Database:
         except (sqlite3.DatabaseError, OSError) as error:
             self.close()
             raise store_error(error, path) from error
+        except StoreError:
+            self.close()
+            raise
         self._identity = _identity(path)
 
     def _create(self) -> None:
@@ -68,13 +73,12 @@ class Database:
                 raise StoreError(f"{self.path} was written by a newer LoRA Lab: update, or choose another home folder.")
             if version == VERSION:
                 return
+            if version:
+                _refuse_older(db, version, self.path)
             scripts = [UPGRADES[old] for old in range(version, VERSION)] if version else [TABLES]
-            db.create_function("measures_json", len(EPOCH_MEASURES_7), measures_json, deterministic=True)
             # One by one: executescript would commit, and two processes may create a store at the same time.
             for statement in (part for script in scripts for part in statements(script)):
                 db.execute(statement)
-            if version:
-                _compute_bank_keys(db)
             db.execute(f"PRAGMA user_version = {VERSION}")
 
     def folder(self, run: str) -> Path:
@@ -107,14 +111,17 @@ class Database:
             self._obstacle = None
 
     def verify(self) -> None:
-        """Read the whole store and check that it is intact; takes about a second per few hundred megabytes.
+        """Read the whole store and check that it is intact, and that this version has what its runs are of; takes about
+        a second per few hundred megabytes.
 
         Raises:
-            StoreError: it is damaged, or cannot be read.
+            StoreError: it is damaged, cannot be read, or has a run of another version.
         """
         ((found,),) = self._read("PRAGMA quick_check(1)")
         if found != "ok":
             raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): {RESTORE}.")
+        for row in self._read(f"SELECT spec FROM runs GROUP BY json_extract(spec, {PARTS})"):  # noqa: S608 (constants)
+            spec_of(row["spec"])
 
     def _read(self, query: str) -> list[sqlite3.Row]:
         """Like :meth:`rows`, but says what is wrong with a store that cannot be read. Raises: StoreError."""
@@ -220,16 +227,16 @@ class Database:
         return db
 
 
-def _compute_bank_keys(db: sqlite3.Connection) -> None:
-    """Give runs that are still to be trained the bank keys of this version."""
-    rows = db.execute("SELECT id, spec FROM runs WHERE state IN ('queued', 'running', 'interrupted')").fetchall()
-    keys = [(bank_key(spec_of(row["spec"])), row["id"]) for row in rows]
-    db.executemany("UPDATE runs SET bank_key = ? WHERE id = ?", keys)
-
-
-def measures_json(*values: float | None) -> str:
-    """Measures of an epoch of version 7 as those of version 8; without what was not measured."""
-    return json.dumps({name: v for name, v in zip(EPOCH_MEASURES_7, values, strict=True) if v is not None})
+def _refuse_older(db: sqlite3.Connection, version: int, path: Path) -> None:
+    """Raises: StoreError: the store is older than all that can be upgraded, or was, and has specs of then."""
+    query = "SELECT EXISTS (SELECT 1 FROM runs WHERE json_extract(spec, '$.schema') < ?)"
+    (older,) = db.execute(query, (SCHEMA,)).fetchone()
+    if version < min(UPGRADES) or older:
+        once, then = ("", "") if older else ("once ", ", then with this one")
+        raise StoreError(
+            f"{path} was made by a version of LoRA Lab before 2026-12-01 (store version {version}): open it {once}with "
+            f"commit 3fc5ed74{then}."
+        )
 
 
 def statements(script: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.errors import DivergedError, VerificationError
+from core.errors import DivergedError, SpecError, StoreError, VerificationError
 from core.numbers import counted, percent
 from core.run_spec import RunSpec
 
@@ -280,8 +280,18 @@ COLUMNS_OF_RUN = columns_in("r.experiment")
 
 @lru_cache(maxsize=4096)
 def spec_of(text: str) -> RunSpec:
-    """Parse a stored spec, also of a newer version's method; cached, since pages read the same ones every second."""
-    return RunSpec.from_json(text, keep_unknown=True)
+    """Parse a stored spec; cached, since pages read the same ones every second.
+
+    Raises:
+        StoreError: another version wrote it.
+    """
+    try:
+        return RunSpec.from_json(text)
+    except SpecError as error:
+        what = str(error).removesuffix(".")
+        raise StoreError(
+            f"This version of LoRA Lab cannot read a run of this home ({what}): open it with the version that made it."
+        ) from error
 
 
 @lru_cache(maxsize=4096)

@@ -95,7 +95,7 @@ def put(db: sqlite3.Connection, rows: Rows) -> None:
     """
     run = dict(rows["runs"][0])
     try:
-        spec = RunSpec.from_json(run["spec"], keep_unknown=True)
+        spec = RunSpec.from_json(run["spec"])
     except SpecError as error:
         raise RunFileError(f"The spec of run {run['id']} cannot be read: {error}") from error
     run |= {"method": spec.kind, "base": spec.base, "bank_key": bank_key(spec), "owner": ""}

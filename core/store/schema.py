@@ -7,9 +7,6 @@ from core.store.record import State
 VERSION = 14
 """Version of the tables below, stored in the file as ``user_version``."""
 
-EPOCH_MEASURES_7 = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
-"""Measures of an epoch up to version 7, in the order of their columns."""
-
 _DATASET = "dataset TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL"
 
 _FROM_RESULT = {
@@ -27,12 +24,9 @@ _FROM_RESULT = {
 }
 """Columns that runs are sorted by. SQLite computes them from the result."""
 
-_KIND = (
-    "kind TEXT GENERATED ALWAYS AS (json_extract(spec, '$.method') || ifnull(json_extract(spec, '$.control'), '')"
-    " || ifnull(json_extract(spec, '$.lora'), '')) VIRTUAL"
-)
-"""A run's method with its settings, in the JSON of its spec; specs of version 1 have them in three fields. Runs of the
-same kind have the same :attr:`core.run_spec.RunSpec.label`; see :mod:`core.store.search`."""
+_KIND = "kind TEXT GENERATED ALWAYS AS (json_extract(spec, '$.method')) VIRTUAL"
+"""A run's method with its settings, in the JSON of its spec. Runs of the same kind have the same
+:attr:`core.run_spec.RunSpec.label`; see :mod:`core.store.search`."""
 
 _KIND_INDEX = "CREATE INDEX runs_by_kind ON runs (kind);"
 
@@ -56,18 +50,11 @@ CREATE TRIGGER log_added AFTER INSERT ON log BEGIN UPDATE runs SET changes = cha
 """
 """Triggers that count the changes of each run: of the store and the file in its folder, the one with more is newer."""
 
-_RENAMED_10 = """
-CREATE TRIGGER experiment_renamed AFTER UPDATE OF name ON experiments
-BEGIN UPDATE runs SET changes = changes + 1 WHERE experiment = NEW.id; END;
-"""
-"""The trigger for names of experiments of versions in which a run belonged to one experiment."""
-
 _MEMBERS = """
 CREATE TABLE members (
     experiment TEXT NOT NULL, run TEXT NOT NULL, PRIMARY KEY (experiment, run)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX members_by_run ON members (run);
-INSERT INTO members SELECT experiment, id FROM runs WHERE experiment IS NOT NULL;
 CREATE TRIGGER member_added AFTER INSERT ON members
 BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
 CREATE TRIGGER member_removed AFTER DELETE ON members
@@ -85,14 +72,6 @@ CREATE TABLE looks (
 ) STRICT, WITHOUT ROWID;
 """
 """Looks at experiments; ``account`` and ``claims`` are JSON. See :class:`core.store.looks.Look`."""
-
-_LOOKS_12 = """
-CREATE TABLE looks (
-    experiment TEXT NOT NULL, epochs INTEGER NOT NULL, family TEXT NOT NULL, seeds INTEGER NOT NULL,
-    level REAL NOT NULL, claims TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (experiment, epochs, family, seeds)
-) STRICT, WITHOUT ROWID;
-"""
-"""The same up to version 12: one number of epochs for all, and claims that did not say of which settings."""
 
 _JUDGED = """
 CREATE TABLE judged (
@@ -156,60 +135,6 @@ CREATE TABLE files (
 {_COUNT_CHANGES}{_MEMBERS}"""
 
 UPGRADES: dict[int, str] = {
-    1: """
-ALTER TABLE runs ADD COLUMN resumed_step INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE runs ADD COLUMN resumed_seconds REAL NOT NULL DEFAULT 0;
-ALTER TABLE runs ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE runs ADD COLUMN note TEXT NOT NULL DEFAULT '';
-CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
-""",
-    2: """
-CREATE TABLE log (run TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL) STRICT;
-CREATE INDEX log_by_run ON log (run);
-"""
-    # Version 3 had labels in the column that version 5 removes.
-    + f"ALTER TABLE runs ADD COLUMN {_DATASET};"
-    + "ALTER TABLE runs ADD COLUMN label TEXT GENERATED ALWAYS AS (NULL) VIRTUAL;"
-    + "".join(f"ALTER TABLE runs ADD COLUMN {name} {definition};" for name, definition in _FROM_RESULT.items())
-    + _INDICES,
-    3: """
-ALTER TABLE runs ADD COLUMN changes INTEGER NOT NULL DEFAULT 1;
-ALTER TABLE runs ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX runs_to_copy ON runs (created) WHERE copied < changes;
-"""
-    + _COUNT_CHANGES
-    + _RENAMED_10,
-    4: f"""
-ALTER TABLE runs DROP COLUMN label;
-ALTER TABLE runs ADD COLUMN {_KIND};
-{_KIND_INDEX}
-""",
-    5: """
-DROP INDEX runs_by_kind;
-ALTER TABLE runs DROP COLUMN kind;
-"""
-    + f"ALTER TABLE runs ADD COLUMN {_KIND};{_KIND_INDEX}"
-    + """
-UPDATE runs SET method = json_extract(spec, '$.control') WHERE json_extract(spec, '$.control') IS NOT NULL;
-""",
-    6: """
-ALTER TABLE experiments ADD COLUMN trim INTEGER NOT NULL DEFAULT 0;
-""",
-    # SQLite's json_object() writes 15 digits of a number, so measures_json() is a function of ours.
-    7: "ALTER TABLE epochs RENAME TO epochs_7;"  # noqa: S608 (constants)
-    + _EPOCHS
-    + """
-INSERT INTO epochs SELECT run, epoch, step, seconds, train_loss, examples_per_second,
-    measures_json(validation_loss, validation_accuracy, source_accuracy, source_accuracy_masked) FROM epochs_7;
-DROP TABLE epochs_7;
-""",
-    8: """
-ALTER TABLE experiments ADD COLUMN plan TEXT;
-ALTER TABLE experiments ADD COLUMN plan_state TEXT NOT NULL DEFAULT 'complete';
-""",
-    9: f"ALTER TABLE experiments ADD COLUMN keeps_looks INTEGER NOT NULL DEFAULT 0;{_LOOKS_12}",
-    10: _JUDGED,
-    11: f"DROP TRIGGER experiment_renamed;{_MEMBERS}",
     12: f"""
 ALTER TABLE looks RENAME TO looks_12;{_LOOKS}
 INSERT INTO looks SELECT experiment,
@@ -221,7 +146,7 @@ DROP INDEX runs_to_copy;
 ALTER TABLE runs DROP COLUMN copied;
 """,
 }
-"""SQL that upgrades the tables of each version to the next one."""
+"""SQL that upgrades the tables of each version to the next one. The first one is that of commit 3fc5ed74."""
 
 NEXT: dict[State, tuple[State, ...]] = {
     "queued": ("running", "stopped", "failed"),

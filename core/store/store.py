@@ -145,8 +145,11 @@ class Store(Transitions):
         rows = self.rows(f"{query} ORDER BY created DESC, id DESC LIMIT ?", *values, limit)
         return [run_of(row) for row in rows]
 
-    def members(self, experiment: str) -> list[Run]:
-        """An experiment's runs, in the order in which they were queued, each as one of this experiment."""
+    def members(self, experiment: Experiment | str) -> list[Run]:
+        """The runs of an experiment, or of that with this id, in the order in which they were queued, each as one of
+        this experiment.
+        """
+        experiment = experiment if isinstance(experiment, str) else experiment.id
         query = f"SELECT {columns_in('?')} FROM runs r WHERE id IN ({MEMBERS}) ORDER BY created, id"  # noqa: S608
         return [replace(run_of(row), experiment=experiment) for row in self.rows(query, experiment, experiment)]
 

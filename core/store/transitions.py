@@ -17,7 +17,7 @@ from core.errors import RunStateError, UnknownRunError
 from core.store import curves
 from core.store.checkpoints import PREFIX
 from core.store.kept_checkpoints import KeptCheckpoints, checkpoint_step, drop_checkpoint
-from core.store.record import COLUMNS_OF_RUN, WAITING, Result, Run, State, run_of, spec_of
+from core.store.record import COLUMNS_OF_RUN, WAITING, Result, Run, State, run_of
 from core.store.run_file import write_run_file
 from core.store.schema import NEXT
 from core.training.events import EpochEnd, StepLoss
@@ -376,8 +376,8 @@ def _by_base(rows: Sequence[sqlite3.Row]) -> list[sqlite3.Row]:
 
 
 def _is_ready(row: sqlite3.Row) -> bool:
-    """Whether a queued run has the base that it starts from, and this version can train it."""
-    return (row["base"] is None or bool(row["usable"])) and spec_of(row["spec"]).is_known
+    """Whether a queued run has the base that it starts from."""
+    return row["base"] is None or bool(row["usable"])
 
 
 def _is_built_on(db: sqlite3.Connection, id: str) -> bool:

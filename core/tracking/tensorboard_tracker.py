@@ -6,32 +6,18 @@ store, so they are exact; of every other number the nearest one is kept. Steps, 
 
 from __future__ import annotations
 
-import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+import tempfile
+from contextlib import closing
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from core.errors import TrackerError, os_error_as
 from core.files import write_atomically
-from core.store.record import State
-from core.tracking.content import TrackedRun
-from core.tracking.tracker import Tracker, package
+from core.tracking.tracker import TrackedRun, Tracker
 
 EVENTS = "events.out.tfevents."
 """Beginning of the name of an event file; when the run ended follows, in milliseconds."""
-
-PART = "run.part"
-"""Name of such a file on its way; TensorBoard reads every file with *tfevents* in its name."""
-
-MAX_NAME = 80
-"""Maximum number of characters of a name in the name of a folder."""
-
-STATUS: dict[State, str] = {"finished": "STATUS_SUCCESS", "stopped": "STATUS_SUCCESS", "failed": "STATUS_FAILURE"}
-"""What the HParams page says of runs that are over; that of a run that was stopped has its result."""
 
 
 class TensorBoardTracker(Tracker):
@@ -41,80 +27,56 @@ class TensorBoardTracker(Tracker):
     title = "TensorBoard"
     example = "/path/to/logs"
 
-    @classmethod
-    def clean(cls, address: str) -> str:
-        try:
-            if not address or "\0" in address:
-                raise ValueError
-            return str(Path(address).expanduser().absolute())
-        except (ValueError, RuntimeError) as error:  # an unknown user after ~
-            raise TrackerError(f"TensorBoard needs a folder, as in tensorboard:{cls.example}.") from error
-
     def __init__(self, address: str) -> None:
-        self._event = package("tensorboard.compat.proto.event_pb2", self.title).Event
-        self._summary = package("tensorboard.compat.proto.summary_pb2", self.title).Summary
-        self._hparams = package("tensorboard.plugins.hparams.metadata", self.title)
-        self._plugin = package("tensorboard.plugins.hparams.plugin_data_pb2", self.title)
-        self._status = package("tensorboard.plugins.hparams.api_pb2", self.title).Status
-        self._writer = package("tensorboard.summary.writer.record_writer", self.title).RecordWriter
-        self._root = Path(address)
-        self._unusable = f"TensorBoard's folder {self._root} cannot be used"
-        with os_error_as(TrackerError, self._unusable):
-            self._root.mkdir(parents=True, exist_ok=True)
-            os.listdir(self._root)
+        if not address or "\0" in address:
+            raise TrackerError(f"TensorBoard needs a folder, as in tensorboard:{self.example}.")
+        super().__init__(os.path.abspath(os.path.expanduser(address)))
 
-    def write(self, run: TrackedRun, files: Sequence[Path]) -> bool:
-        with os_error_as(TrackerError, self._unusable):
-            folder = self._folder(run)
+    def write(self, run: TrackedRun, adapter: Path | None) -> bool:
+        root = Path(self.address)
+        self.package("tensorboard")
+        with os_error_as(TrackerError, f"TensorBoard's folder {root} cannot be used"):
+            root.mkdir(parents=True, exist_ok=True)
+            folder = _folder(root, run)
             path = folder / f"{EVENTS}{run.ended * 1000:.0f}.{run.state}"
+            part = folder / "run.part"  # TensorBoard reads every file with "tfevents" in its name
             if path.exists():
                 return False
-            content = io.BytesIO()
-            records = self._writer(content)
-            for event in self._events(run):
-                records.write(event.SerializeToString())
-            write_atomically(folder / PART, content.getvalue())
+            with tempfile.TemporaryDirectory() as aside:
+                self._write_events(aside, run)
+                (events,) = Path(aside).iterdir()
+                write_atomically(part, events.read_bytes())
             for earlier in folder.glob(f"{EVENTS}*"):
                 earlier.unlink()
-            (folder / PART).replace(path)
+            part.replace(path)
         return True
 
-    def _events(self, run: TrackedRun) -> Iterator[Any]:
-        """The events of a run: its settings, its points, its end."""
-        yield self._event(wall_time=run.started, file_version="brain.Event:2")
-        start = self._plugin.SessionStartInfo(start_time_secs=run.started)
-        for name, setting in {**run.settings, "experiment": run.group.name, "run": run.id}.items():
-            kind = "bool" if isinstance(setting, bool) else "string" if isinstance(setting, str) else "number"
-            setattr(start.hparams[name], f"{kind}_value", setting)
-        tag, content = self._hparams.SESSION_START_INFO_TAG, self._plugin.HParamsPluginData(session_start_info=start)
-        yield self._session(tag, content, run.started)
-        with np.errstate(over="ignore"):
-            points = run.points.assign(value=run.points["value"].astype(np.float32))
-        for point in points.itertuples():
-            value = self._summary.Value(tag=point.name, simple_value=point.value)
-            yield self._event(wall_time=point.time, step=point.step, summary=self._summary(value=[value]))
-        status = self._status.Value(STATUS.get(run.state, "STATUS_UNKNOWN"))
-        end = self._plugin.SessionEndInfo(status=status, end_time_secs=run.ended)
-        tag, content = self._hparams.SESSION_END_INFO_TAG, self._plugin.HParamsPluginData(session_end_info=end)
-        yield self._session(tag, content, run.ended)
+    def _write_events(self, folder: str, run: TrackedRun) -> None:
+        """Write the event file of a run into a folder: its settings, its points, its end."""
+        board = self.package("torch.utils.tensorboard")
+        summary = self.package("torch.utils.tensorboard.summary")
+        # Of PyTorch's own hparams() only the end: it takes booleans for numbers, and knows no start.
+        settings = {**run.settings, "run": run.id, "experiment": run.experiment.name if run.experiment else ""}
+        begun = self.package("tensorboard.plugins.hparams.summary_v2").hparams_pb(settings, start_time_secs=run.started)
+        _, _, succeeded = summary.hparams({}, {})
+        with closing(board.FileWriter(folder)) as writer:
+            writer.add_summary(begun, 0, run.started)
+            for point in run.points.itertuples():
+                writer.add_summary(summary.scalar(point.name, point.value), point.step, point.time)
+            if run.state != "failed":
+                writer.add_summary(succeeded, 0, run.ended)
+            writer.event_writer.flush()  # raises what went wrong in its thread, which closing does not
 
-    def _session(self, tag: str, content: Any, time: float) -> Any:
-        """An event for the HParams page."""
-        metadata = self._hparams.create_summary_metadata(content)
-        value = self._summary.Value(tag=tag, metadata=metadata, tensor=self._hparams.NULL_TENSOR)
-        return self._event(wall_time=time, step=0, summary=self._summary(value=[value]))
 
-    def _folder(self, run: TrackedRun) -> Path:
-        """The folder of a run, wherever it is: the experiment may have had another name."""
-        own = f"{_readable(run.name)}_{run.id}"
-        for found in self._root.glob(f"*/*_{run.id}"):
-            return found
-        for found in self._root.glob(f"*_{run.group.id}"):
-            return found / own
-        name = _readable(run.group.name)
-        return self._root / (name if name.lower() == run.group.id else f"{name}_{run.group.id}") / own
+def _folder(root: Path, run: TrackedRun) -> Path:
+    """The folder of a run, wherever it is: the experiment may have had another name."""
+    within = root / "No-experiment"
+    if run.experiment is not None:
+        own = f"_{run.experiment.id}"
+        within = next(root.glob(f"*{own}"), root / f"{_readable(run.experiment.name)}{own}")
+    return next(root.glob(f"*/*_{run.id}"), within / f"{_readable(run.name)}_{run.id}")
 
 
 def _readable(name: str) -> str:
-    """A name with nothing but letters, digits and ``. = -``, shortened."""
-    return re.sub(r"[^A-Za-z0-9.=]+", "-", name).strip("-.")[:MAX_NAME]
+    """A name with nothing but letters, digits and ``. = -``, shortened to 80 characters."""
+    return re.sub(r"[^A-Za-z0-9.=]+", "-", name).strip("-.")[:80]

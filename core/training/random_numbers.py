@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from core.networks.own_generator import GLOBAL_GENERATOR, TAKE_GENERATOR
-from core.training.softmax import softmax
 
 LANES = 2**16
 """Probabilities of dropout are rounded to multiples of 1/65536: a random number of 64 bits decides on four units."""
@@ -213,7 +212,7 @@ def attention(
     if mask is not None and not _each_sees_one(mask):
         weights = torch._safe_softmax(scores, -1, dtype=exact).to(value.dtype)
     else:
-        weights = softmax(scores.to(exact)).to(value.dtype)
+        weights = torch.softmax(scores, -1, dtype=exact).to(value.dtype)
     return (weights * numbers.kept(weights.shape, p, weights.dtype)) @ value
 
 

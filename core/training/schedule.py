@@ -45,6 +45,11 @@ def evaluations(optim: OptimSpec) -> int:
     return sum(is_evaluated(optim, epoch) for epoch in range(1, optim.epochs + 1))
 
 
+def earliest_end(optim: OptimSpec) -> OptimSpec:
+    """The settings with the fewest epochs after which patience may end a run: its loss gets worse from the first on."""
+    return optim.but(epochs=min(optim.epochs, 1 + optim.patience)) if optim.patience else optim
+
+
 def rate_at(optim: OptimSpec, step: int, total: int) -> float:
     """The learning rate of one step, as transformers' schedules have it.
 

@@ -39,7 +39,11 @@ SHORT_STEP = 0.0002
 core is busy."""
 
 WORTH_A_TRIAL = 2.0
-"""Training shorter than this many seconds uses one thread without a trial, which takes a third of a second."""
+"""Training shorter than this many seconds uses one thread without a trial, which takes a third of a second; so does
+training of no more steps than a trial takes, see :meth:`Threads._try`."""
+
+STEPS_BEFORE = 3
+"""Steps on one thread before training, whether there is a trial or not: two to warm up, and one to be timed."""
 
 PATIENCE = 2.0
 """Go back to one thread when a step takes this many times as long as with one thread in the trial."""
@@ -104,8 +108,9 @@ class Threads:
     def _try(self, counts: Sequence[int], batch_size: int, steps: float, look: Callable[[], None]) -> None:
         timed = _timer(self._stepper, batch_size, look)
         single, best = timed(1), 1
-        if steps * single >= WORTH_A_TRIAL:
-            rounds = ROUNDS if single < SLOW_STEP else SLOW_ROUNDS
+        rounds = ROUNDS if single < SLOW_STEP else SLOW_ROUNDS
+        # A trial takes as long as three steps a round: two on one thread, and those on more threads together one.
+        if steps * single >= WORTH_A_TRIAL and steps > 3 * rounds:
             single = min(timed(1) for _ in range(rounds))
             best = fastest(counts, timed, rounds) if single >= SHORT_STEP else 1
         self._stepper.use_threads(best, PATIENCE * single, counts[-1])

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from zxcvbn import zxcvbn
-
 from core.errors import AccessError
-from core.web.peers import NO_PROXIES, Proxies
 from core.web.request_origin import is_loopback
-
-MIN_GUESSES = 10**12
-"""Number of guesses that a token must withstand. Tries are not counted: a thousand per second would take 30 years.
-Sixteen random letters or four random words withstand 10¹⁶ and more."""
-
-JUDGED = 32
-"""Number of leading characters to check. The rest can only make a token harder to guess, and zxcvbn's time grows with
-about the square of the length: at most 0.3 seconds for 32 characters, and 1.6 seconds for 72."""
-
-
-def is_weak(token: str) -> bool:
-    """Whether a token is easy to guess: made of words, repetitions, keyboard patterns or dates."""
-    return bool(zxcvbn(token[:JUDGED])["guesses"] < MIN_GUESSES)
-
 
 TOKEN_BYTES = 32
 """Random bytes of a generated token."""
 
-TOKEN_LENGTHS = range(16, 257)
+TOKEN_LENGTHS = range(12, 257)
 """Allowed lengths of a token from the environment; it must fit into a form."""
 
 ALL_ADDRESSES = {"0.0.0.0", "::"}  # noqa: S104 - to recognize them, not to bind to them
@@ -56,8 +40,8 @@ class Access:
     hosts: tuple[str, ...]
     """Accepted host names."""
 
-    proxies: Proxies = NO_PROXIES
-    """Proxies whose information about a visitor's address is trusted."""
+    proxies: tuple[str, ...] = ()
+    """Networks of proxies whose information about a visitor's address is trusted."""
 
     @classmethod
     def decide(
@@ -73,18 +57,13 @@ class Access:
             login: whether an OpenID Connect provider is configured.
 
         Raises:
-            AccessError: the token is too short, too long, easy to guess, or not printable ASCII; or a proxy is invalid.
+            AccessError: the token is too short, too long, or not printable ASCII; or a proxy is invalid.
         """
         token = environment.get("LORA_LAB_TOKEN") or None
         if token is not None and (len(token) not in TOKEN_LENGTHS or not token.isascii() or not token.isprintable()):
             raise AccessError(
                 f"LORA_LAB_TOKEN must have {TOKEN_LENGTHS.start} to {TOKEN_LENGTHS.stop - 1} printable ASCII"
-                " characters; leave it unset to have one generated."
-            )
-        if token is not None and is_weak(token):
-            raise AccessError(
-                "LORA_LAB_TOKEN is easy to guess: use a long random one, for example from"
-                " `python3 -c 'import secrets; print(secrets.token_urlsafe())'`, or leave it unset."
+                " characters, best random ones; leave it unset to have one generated."
             )
         beyond = not is_loopback(address)
         made = token is None and beyond and not login
@@ -95,7 +74,7 @@ class Access:
             made=made,
             login=login,
             hosts=tuple(dict.fromkeys(filter(None, (name.strip().strip("[]").lower() for name in names)))),
-            proxies=Proxies.from_environment(environment),
+            proxies=trusted_proxies(environment.get("LORA_LAB_PROXIES", "")),
         )
 
     @property
@@ -131,6 +110,27 @@ class Access:
                 "Connections are not encrypted: outside of a trusted network, put a proxy with TLS in front of it."
             )
         return "\n".join(lines)
+
+
+def trusted_proxies(listed: str) -> tuple[str, ...]:
+    """Networks in a comma-separated list; IPv4 ones also as IPv6-mapped, as a dual-stack socket reports them.
+
+    Raises:
+        AccessError: an entry is neither an address nor a network.
+    """
+    found = []
+    for part in filter(None, (part.strip() for part in listed.split(","))):
+        try:
+            network = ipaddress.ip_network(part)
+        except ValueError as error:
+            raise AccessError(
+                "LORA_LAB_PROXIES must be a comma-separated list of addresses or networks, such as"
+                f" 127.0.0.1,10.0.0.0/8; {part[:60]!r} is neither."
+            ) from error
+        found.append(str(network))
+        if network.version == 4:
+            found.append(f"::ffff:{network.network_address}/{96 + network.prefixlen}")
+    return tuple(found)
 
 
 def reachable_names(address: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""One-sentence responses: HTML for browsers, JSON for programs, and a rejection for websockets; security headers."""
+"""One-sentence responses, as HTML for browsers and JSON for programs; security headers."""
 
 from __future__ import annotations
 
@@ -99,14 +99,6 @@ def answer(scope: Scope, sentence: str, status: int, headers: Mapping[str, str] 
     if wants_page(scope):
         return page(sentence, status, headers=headers)
     return JSONResponse({"error": sentence}, status, {"cache-control": "no-store", **(headers or {})})
-
-
-async def refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
-    """Send this response instead of the requested one; a websocket is rejected before it opens."""
-    if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008})
-    else:
-        await response(scope, receive, send)
 
 
 async def server_error(request: Request, _: Exception) -> Response:

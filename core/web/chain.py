@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from starlette.middleware import Middleware
 
 from core.web.access import Access
 from core.web.answers import SecurityHeaders
-from core.web.bodies import BodyLimit
+from core.web.bodies import BodyLimit, Limits
 from core.web.guard import Guard, Key, SignedIn
-from core.web.request_origin import Authorized, Hosts, LocalOnly, Origins
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Sizes of request bodies."""
-
-    upload_path: str
-    """Prefix of paths that accept uploads."""
-    upload_bytes: int
-    """Maximum size of an uploaded file."""
-    held: Callable[[], int] = lambda: 0
-    """Total bytes of uploads in memory."""
-    larger: Mapping[str, int] = field(default_factory=dict)
-    """Paths that accept more bytes than a form, and how many."""
+from core.web.request_origin import Hosts, LocalOnly, Origins
 
 
 def chain(
@@ -54,19 +39,12 @@ def chain(
         Middleware(SecurityHeaders),
         Middleware(Hosts, allowed=access.hosts),
         Middleware(Origins, allowed=origins),
-        Middleware(
-            BodyLimit,
-            upload_path=limits.upload_path,
-            upload_bytes=limits.upload_bytes,
-            held=limits.held,
-            larger=limits.larger,
-        ),
+        Middleware(BodyLimit, limits=limits),
     ]
     if access.is_open:
-        found.append(Middleware(LocalOnly, proxies=access.proxies))
+        found.append(Middleware(LocalOnly, has_proxies=bool(access.proxies)))
     if access.token:
         found.append(Middleware(Guard, key=Key(access.token, port), base=base, open_paths=frozenset(open_paths)))
     if access.login:
         found.append(Middleware(SignedIn, closed=closed, is_signed_in=is_signed_in))
-    found.append(Middleware(Authorized))
     return found

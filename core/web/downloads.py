@@ -76,7 +76,7 @@ def download(request: Request) -> Response:
         if kind in KEPT:
             path, media_type = opened.artifacts.path(run_id, kind), KEPT[kind]
         else:
-            path, media_type = opened.exports.path(opened.run(run_id), MADE[kind]), MADE[kind].media_type
+            path, media_type = opened.exports.path(opened.store.run(run_id), MADE[kind]), MADE[kind].media_type
     except LabError as error:
         return answer(request.scope, str(error), 404)
     except OSError as error:

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core.web.answers import answer, page, refuse, wants_page
+from core.web.answers import answer, page, wants_page
 
 KEY_ROUNDS = 200_000
 """PBKDF2 iterations from token to cookie, so that a stolen cookie does not reveal a short token."""
@@ -90,7 +90,7 @@ class Guard:
         if response is None:
             await self.app(scope, receive, send)
         else:
-            await refuse(scope, receive, send, response)
+            await response(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
         """The response instead of the requested one; None if the request is authorized."""
@@ -192,6 +192,6 @@ class SignedIn:
         is_closed = scope["type"] == "http" and scope["path"].startswith(self.closed)
         needs_login = is_closed and scope.get(Guard.PROGRAM) is not True
         if needs_login and not self.is_signed_in(HTTPConnection(scope).cookies):
-            await refuse(scope, receive, send, answer(scope, SENTENCE, 401))
+            await answer(scope, SENTENCE, 401)(scope, receive, send)
         else:
             await self.app(scope, receive, send)

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core.web.answers import answer, refuse
-from core.web.peers import NO_PROXIES, Proxies
+from core.web.answers import answer
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 """Methods that change nothing, so that links on any page may use them."""
@@ -74,7 +73,7 @@ class Hosts:
                     "This server does not answer to that host name; if the name is correct, add it to LORA_LAB_HOSTS"
                     " or to server.allowedHosts and restart LoRA Lab."
                 )
-                await refuse(scope, receive, send, answer(scope, sentence, 400))
+                await answer(scope, sentence, 400)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
@@ -95,7 +94,7 @@ class Origins:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._is_foreign(scope):
             sentence = "This request comes from a page of another site; open LoRA Lab itself."
-            await refuse(scope, receive, send, answer(scope, sentence, 403))
+            await answer(scope, sentence, 403)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -119,15 +118,15 @@ class LocalOnly:
     says in ``X-Forwarded-For`` that the client is on this machine.
     """
 
-    def __init__(self, app: ASGIApp, proxies: Proxies = NO_PROXIES) -> None:
-        """Args: app: the application; proxies: trusted proxies, whose client address has been applied already."""
+    def __init__(self, app: ASGIApp, has_proxies: bool = False) -> None:
+        """Args: app: the application; has_proxies: whether a trusted proxy may have told the client's address."""
         self.app = app
-        self.proxies = proxies
+        self.has_proxies = has_proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in {"http", "websocket"} and not self._is_local(scope):
             sentence = "Only the machine that LoRA Lab runs on has access; set LORA_LAB_TOKEN there to allow others."
-            await refuse(scope, receive, send, answer(scope, sentence, 403))
+            await answer(scope, sentence, 403)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -135,21 +134,6 @@ class LocalOnly:
         headers = Headers(scope=scope)
         host, port = scope.get("client") or ("", 0)
         # Where uvicorn has taken the client from a trusted proxy's header, its port is 0; a socket's never is.
-        applied = bool(self.proxies) and "x-forwarded-for" in headers and not port
+        applied = self.has_proxies and "x-forwarded-for" in headers and not port
         forwarded = not applied and any(name in headers for name in FORWARDED)
         return not forwarded and is_loopback(host)
-
-
-class Authorized:
-    """Marks requests that passed all checks, so that their connections are not closed in favour of others."""
-
-    MARK = "lora_lab.authorized"
-    """Key in the scope of the request."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Args: app: the application."""
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope[self.MARK] = True
-        await self.app(scope, receive, send)

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         task = TaskSpec.of(dataset="definitions", shots=options.shots)
         experiment = trained(lab, Configuration.on(minilm(lab), task, settings(), range(options.seeds)))
-        put_between(README, BEGIN, table(arms_of(lab.members(experiment))), END)
+        put_between(README, BEGIN, table(arms_of(lab.store.members(experiment))), END)
     return 0
 
 
@@ -82,7 +82,7 @@ def perceptrons(lab: Lab) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for preset, source, target in TASKS:
-        arms = arms_of(lab.members(trained(lab, on_new_classes(lab, preset, source, target))))
+        arms = arms_of(lab.store.members(trained(lab, on_new_classes(lab, preset, source, target))))
         full: dict[float, float] = {}
         for label in dict.fromkeys(arm.spec.label for arm in arms):
             for head in HEADS:

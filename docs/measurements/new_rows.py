@@ -54,7 +54,7 @@ def fine_tuned(lab: Lab, dataset: str, is_new: bool, seeds: int) -> list[Arm]:
     asked = preset_configuration(lab.catalog, "split", dataset, None, OPTIM, arms, range(seeds), own_bases=True)
     if asked.base is not None:
         asked = asked.but(base=asked.base.but(method=PretrainSpec(new_rows=is_new)))
-    return arms_of(lab.members(trained(lab, asked)))
+    return arms_of(lab.store.members(trained(lab, asked)))
 
 
 def row(dataset: str, before: Arm, after: Arm) -> str:

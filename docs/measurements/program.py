@@ -40,11 +40,11 @@ def training_lab(home: Path | None) -> Iterator[Lab]:
 
 def begun(lab: Lab, asked: Configuration) -> Experiment:
     """The experiment of a configuration: one that is in the home folder already is used again, and finished."""
-    planned = lab.planned(asked)
-    known = lab.find_experiment(planned)
+    planned = lab.launcher.plan(asked)
+    known = lab.experiments.find(planned)
     if known is None:
-        return lab.queue(planned)
-    lab.finish(known.runs)
+        return lab.experiments.start(planned)
+    lab.launcher.finish(known.runs)
     return known
 
 

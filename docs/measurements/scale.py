@@ -185,13 +185,13 @@ def train(
         starts: the points of the grid to begin with, for each method.
         seeds: of each setting.
     """
-    lab.finish([run.id for run in lab.members(experiment) if run.spec.seed in seeds])
+    lab.launcher.finish([run.id for run in lab.store.members(experiment) if run.spec.seed in seeds])
     points = {method: list(start) for method, start in starts.items()}
     while True:
-        lab.grow(experiment, settings(optim, points), seeds)
-        experiment = lab.experiment(experiment.id)
+        lab.experiments.grow(experiment, settings(optim, points), seeds)
+        experiment = lab.store.experiment(experiment.id)
         follow(lab, experiment, experiment.runs)
-        found = Found(all_arms(lab.members(experiment)), tuple(seeds))
+        found = Found(all_arms(lab.store.members(experiment)), tuple(seeds))
         more = {method: beyond(own, found.best(method)) for method, own in points.items()}
         if not any(more.values()):
             return list(found.arms)

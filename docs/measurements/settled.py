@@ -91,7 +91,7 @@ def fine_tuned(lab: Lab, dataset: str, preset: str, seeds: range, ranks: Sequenc
     ]
     pretraining = default_optim(PretrainSpec, network)
     asked = preset_configuration(lab.catalog, preset, dataset, None, pretraining, arms, seeds, shots=SHOTS)
-    runs = lab.members(trained(lab, asked))
+    runs = lab.store.members(trained(lab, asked))
     return [arm.finished_only for arm in arms_of(runs) if arm.finished and not arm.failed]
 
 
@@ -109,7 +109,7 @@ def judged(lab: Lab, arm: Arm, epochs: int) -> str:
 
 
 def _curve(lab: Lab, id: str, measure: str) -> NDArray[np.float64]:
-    return lab.curve(id).epochs[measure].to_numpy()
+    return lab.store.curve(id).epochs[measure].to_numpy()
 
 
 def table(counts: dict[tuple[str, str, int], Counter[str]]) -> str:

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with training_lab(options.home) as lab:
         for epochs in options.epochs:
             for title, asked in asked_for(lab, epochs, range(options.seeds), options.shots):
-                parts.append(answer(f"{title}, {epochs} epochs", lab.members(trained(lab, asked))))
+                parts.append(answer(f"{title}, {epochs} epochs", lab.store.members(trained(lab, asked))))
                 put_between(README, BEGIN, "\n\n".join(parts), END)
     return 0
 

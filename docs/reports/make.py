@@ -105,7 +105,7 @@ def write_sections(
         for name in options.names:
             line = f"compare {commands[name]} {options.more}".strip()
             print(f"{name}: python -m core {line}", file=sys.stderr)
-            ended = lab.experiment(experiment_of(lab, line).id)
+            ended = lab.store.experiment(experiment_of(lab, line).id)
             text = "\n\n".join([*section(lab, ended, name, options.out), f"`python -m core {line}`"])
             put_between(options.out / "README.md", f"<!-- {name} -->", text, f"<!-- end of {name} -->")
     finally:
@@ -123,8 +123,8 @@ def experiment_of(lab: Lab, line: str) -> Experiment:
             wanted = _outline(plan, launch(plan, options))
         finally:
             plan.close(TIMING_SECONDS)  # a step that is being timed writes to the folder
-    for other in lab.experiments():
-        known, ended = _outline(lab, other), all(run.result for run in lab.members(other))
+    for other in lab.store.experiments():
+        known, ended = _outline(lab, other), all(run.result for run in lab.store.members(other))
         # Of a search the command says only how it begins.
         if ended and (known == wanted or (other.plan is not None and wanted <= known)):
             return other
@@ -135,8 +135,8 @@ def experiment_of(lab: Lab, line: str) -> Experiment:
 
 def _outline(lab: Lab, experiment: Experiment) -> set[tuple[str, str]]:
     """Each run's spec with that of its base in place of the base's id, which differs between homes."""
-    members = lab.members(experiment)
-    bases = {id: lab.run(id).spec.to_json() for id in bases_of(members)}
+    members = lab.store.members(experiment)
+    bases = {id: lab.store.run(id).spec.to_json() for id in bases_of(members)}
     return {
         (run.spec.but(base="base").to_json(), bases[run.spec.base]) if run.spec.base else (run.spec.to_json(), "")
         for run in members
@@ -145,7 +145,7 @@ def _outline(lab: Lab, experiment: Experiment) -> set[tuple[str, str]]:
 
 def keep_example(lab: Lab, experiment: Experiment) -> None:
     """Write the example that Home shows before there is an experiment."""
-    write_example(FILE, experiment.name, lab.members(experiment), tested_by(lab))
+    write_example(FILE, experiment.name, lab.store.members(experiment), tested_by(lab))
 
 
 if __name__ == "__main__":

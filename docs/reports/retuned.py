@@ -61,7 +61,7 @@ def _row(lab: Lab, name: str, experiment: Experiment) -> str:
     if found.full is None or found.told is None:
         raise SystemExit(f"{name} has no difference.")
     chosen = (found.full, found.told.arm)
-    groups = comparisons_of(lab.members(experiment))
+    groups = comparisons_of(lab.store.members(experiment))
     everyone = next(arms for arms in groups if any(arm.key == found.full.key for arm in arms))
     warm = _warm(lab, experiment, chosen)
     ways: dict[str, Callable[[Arm], Iterable[Arm | None]]] = {
@@ -87,8 +87,8 @@ def _warm(lab: Lab, experiment: Experiment, chosen: Iterable[Arm]) -> list[Arm]:
     if not arms:
         return []
     specs = [{"optim": optim, "method": method} for optim, method in arms]
-    asked = lab.configuration(experiment).but(arms=specs, tune=None, seeds=SEEDS)
-    return [arm.finished_only for arm in all_arms(lab.members(trained(lab, asked))) if not arm.failed]
+    asked = lab.experiments.configuration(experiment).but(arms=specs, tune=None, seeds=SEEDS)
+    return [arm.finished_only for arm in all_arms(lab.store.members(trained(lab, asked))) if not arm.failed]
 
 
 def _best(own: Arm, others: Iterable[Arm | None]) -> Arm:

@@ -45,11 +45,11 @@ def listed_adapters(lab: Lab, asked: str | None) -> dict[str, Run]:
         lab: has the runs.
         asked: id of a run that is listed in any case, if it exists and has an adapter.
     """
-    found = lab.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=LISTED + 1)
+    found = lab.store.runs(methods=list(methods(Role.ADAPTER)), states=["finished", "stopped"], limit=LISTED + 1)
     if len(found) > LISTED:
         st.caption(f"Only the newest {count_text(LISTED)} adapters are listed; the Runs page links to older ones.")
     listed = found[:LISTED]
-    older = lab.runs_of([asked]) if asked and asked not in {run.id for run in listed} else []
+    older = lab.store.runs_of([asked]) if asked and asked not in {run.id for run in listed} else []
     offered = offered_here(lab)
     everything = [*([offered] if offered else []), *listed, *older]
     return {run.id: run for run in everything if run.result is not None and run.spec.role is Role.ADAPTER}
@@ -66,7 +66,7 @@ def of_an_experiment(lab: Lab, runs: Mapping[str, Run], asked: str | None) -> di
     own = experiment_with(lab, runs.get(asked or "") or next(iter(runs.values())))
     wanted = asked_for(lab)
     named = known(lab, wanted or "")
-    known_ones = {each.id: each for each in (own, named, *lab.experiments()) if each is not None}
+    known_ones = {each.id: each for each in (own, named, *lab.store.experiments()) if each is not None}
     begin = [own.id if own is not None else ALONE]
     begin = [*begin, wanted] if asked in runs else [wanted, *begin]
     groups = {id: {run: runs[run] for run in runs if run in set(each.runs)} for id, each in known_ones.items()}
@@ -112,7 +112,7 @@ class Said:
     headline: str
     """Its answer, or why it has none."""
     setting: Arm | None
-    """The run's setting where it has several seeds; None while the test part is not to be read."""
+    """The run's setting where several of its seeds have finished; None while the test part is not to be read."""
     is_first: bool
     """Whether the run is offered, of all seeds of its setting."""
     is_offered: bool
@@ -126,7 +126,7 @@ class Said:
                 f"Mean of {len(self.setting.runs)} seeds",
                 measure.text(self.setting.interval(measure.name).mean, 1),
                 border=True,
-                help=f"{measure.title} on the test part, over all seeds of this setting.",
+                help=f"{measure.title} on the test part, over all seeds of this setting that have finished.",
             )
 
     def show_answer(self) -> None:
@@ -147,10 +147,10 @@ def said_of(lab: Lab, run: Run) -> Said | None:
     experiment = experiment_with(lab, run)
     if experiment is None:
         return None
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     found = answer_of(lab, experiment, members)
     arms = [] if found.unread else averaged_arms(members)
-    setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.runs) > 1), None)
+    setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.finished) > 1), None)
     is_first = setting is not None and found.offered is not None and found.offered.id == run.id
     is_first = is_first and run.validated is not None
     before = answer_before(lab, experiment, members) if found.unread else None

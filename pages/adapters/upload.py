@@ -23,7 +23,6 @@ from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import base_picker, has_new_head
-from pages.shared.ui.upload_field import upload_field
 
 SEEN = "adapter-seen"
 """Session state key: the file whose base was found, or that names none."""
@@ -35,7 +34,7 @@ def upload_adapter(lab: Lab) -> None:
         "Upload an adapter zip from LoRA Lab, or a zip of the folder that PEFT saved for the same network. It is "
         "verified against a base and evaluated on test examples. The file is not stored."
     )
-    file = upload_field("Adapter zip", MAX_UPLOAD // 2**20, key="adapter-file")
+    file = st.file_uploader("Adapter zip", max_upload_size=MAX_UPLOAD // 2**20, key="adapter-file")
     origin = _origin_of(file.file_id, file.getvalue()) if file is not None else None
     missing = _choose_base(lab, file.file_id, origin) if file is not None and origin is not None else None
     base = base_picker(lab)

@@ -135,7 +135,7 @@ class Comparison:
     @cached_property
     def curves(self) -> dict[str, Curve]:
         """Curves by run id."""
-        return {run.id: self.lab.curve(run.id) for run in self.drawn}
+        return {run.id: self.lab.store.curve(run.id) for run in self.drawn}
 
     @property
     def has_source(self) -> bool:

@@ -66,11 +66,17 @@ if experiment is None:
     st.stop()
 
 at = None if selection else point_shown(lab, experiment)
-everything = list(at.runs) if at is not None else lab.runs_of(experiment.runs) if selection else lab.members(experiment)
+everything = (
+    list(at.runs)
+    if at is not None
+    else lab.store.runs_of(experiment.runs)
+    if selection
+    else lab.store.members(experiment)
+)
 if not everything:
     st.info("Nothing was queued at this point yet.", icon=":material/info:")
     st.stop()
-bases = lab.runs_of(bases_of(everything))
+bases = lab.store.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 judged = judged_by(everything)
 base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task, judged)

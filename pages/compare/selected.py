@@ -20,7 +20,7 @@ SELECTION = "selection"
 def selected_runs(lab: Lab) -> Experiment | None:
     """The runs that the address names, where they share base and task; None where it names none."""
     asked = list(dict.fromkeys(filter(None, st.query_params.get("runs", "").split(","))))
-    runs = lab.runs_of(asked)
+    runs = lab.store.runs_of(asked)
     if gone := [id for id in asked if id not in {run.id for run in runs}]:
         st.warning(literal(f"There is no run {listed(gone)}; it may have been deleted."), icon=":material/link_off:")
     if not share_base_and_task(runs):

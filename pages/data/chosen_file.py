@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from core.data.uploads import MAX_BYTES
-from pages.shared.ui.upload_field import upload_field
 
 FILE = "upload-chosen"
 """Session state key: the file. The field itself is empty when somebody comes back from another page."""
@@ -32,6 +31,13 @@ def chosen_file() -> ChosenFile | None:
     return found
 
 
+def take_as(kind: str, file: ChosenFile) -> ChosenFile:
+    """Put the file in review as data of another kind."""
+    taken = replace(file, kind=kind)
+    st.session_state[FILE] = taken
+    return taken
+
+
 def forget_file() -> None:
     """End the review, without a trace of the file."""
     st.session_state.pop(FILE, None)
@@ -54,7 +60,7 @@ def file_field(kind: str, label: str, key: str) -> bool:
             forget_file()
 
     # Any type: the reader says what is wrong with a file, while the field would keep each refused one in its list.
-    file = upload_field(label, MAX_BYTES // 2**20, key=key, on_change=changed)
+    file = st.file_uploader(label, max_upload_size=MAX_BYTES // 2**20, key=key, on_change=changed)
     if file is None:
         return False
     chosen = chosen_file()

@@ -63,6 +63,11 @@ def _preview(file_id: str, content: bytes) -> ImageDataset | None:
     return draft.dataset
 
 
+def _fault(file_id: str, content: bytes) -> str:
+    draft = _read(file_id, content)
+    return draft if isinstance(draft, str) else ""
+
+
 def draw_images(dataset: ImageDataset) -> None:
     """Draw the first training images of each of the first classes, or without classes the first ones with numbers."""
     names = dataset.class_names
@@ -83,4 +88,5 @@ IMAGES = UploadKind(
     FORMATS,
     "Images become 28×28 pixels of gray, for perceptrons that are pretrained here; imported networks read texts.",
     _preview,
+    _fault,
 )

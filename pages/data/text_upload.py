@@ -89,22 +89,32 @@ def _draft(
         return str(error)
 
 
+def _plain(file_id: str, content: bytes) -> TextTable | str:
+    return _table(f"{file_id} plain", content, is_plain=True)
+
+
+def _fault(file_id: str, content: bytes) -> str:
+    table = _table(file_id, content)
+    return table if isinstance(table, str) and isinstance(_plain(file_id, content), str) else ""
+
+
 def _preview(file_id: str, content: bytes) -> Dataset | None:
     table = _table(file_id, content)
     if isinstance(table, str):
         st.error(literal(table))
-        return read_as_plain(file_id, lambda: _table(f"{file_id} plain", content, is_plain=True))
+        return read_as_plain(file_id, lambda: _plain(file_id, content))
     objective = _objective(file_id, table)
     if objective.targets == "texts":
-        return draw_passages_upload(file_id, table, lambda: _table(f"{file_id} plain", content, is_plain=True))
+        return draw_passages_upload(file_id, table, lambda: _plain(file_id, content))
     if table.unlabelled:
         st.error(literal(table.unlabelled))
         return None
     guessed = guess(table, numbers=not objective.has_classes)
-    if guessed.obstacle:
-        st.warning(literal(guessed.obstacle), icon=":material/block:")
+    place = st.container()
     _rows(table, guessed)
     columns = _columns(file_id, table, guessed, objective)
+    if guessed.obstacle and columns is None:
+        place.warning(literal(guessed.obstacle), icon=":material/block:")
     drop = st.toggle(
         REPEATED_ROWS,
         key=f"upload-drop-{file_id}",
@@ -226,4 +236,5 @@ TEXTS = UploadKind(
     FORMATS,
     "Texts with labels are learned by an imported encoder, and texts to continue by a language model.",
     _preview,
+    _fault,
 )

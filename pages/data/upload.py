@@ -11,7 +11,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.networks.registry import families_for
 from core.spec import bounds
-from pages.data.chosen_file import ChosenFile, chosen_file, file_field, forget_file
+from pages.data.chosen_file import ChosenFile, chosen_file, file_field, forget_file, take_as
 from pages.data.image_upload import IMAGES
 from pages.data.text_upload import TEXTS
 from pages.data.upload_kind import UploadKind
@@ -52,7 +52,15 @@ def upload_dataset(lab: Lab) -> None:
     file = chosen_file()
     if file is None:
         return
-    if file.kind != kind:
+    refused = bool(UPLOADS[file.kind].fault(file.id, file.content))
+    if refused and file.kind == kind:
+        for other in UPLOADS.values():
+            if other is not upload and not other.fault(file.id, file.content):
+                title = other.title
+                st.info(f"{literal(file.name)} can be read as {title.lower()}: choose {title} above for that.")
+    elif refused:
+        file, in_field = take_as(kind, file), False
+    elif file.kind != kind:
         st.info(
             f"{literal(file.name)} is not saved yet: choose {UPLOADS[file.kind].title} above to go on with it. Another "
             "file takes its place.",

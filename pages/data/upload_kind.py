@@ -22,3 +22,5 @@ class UploadKind:
     preview: Callable[[str, bytes], Dataset | None]
     """Draws what a file, given by an id and its content, would become, or why it cannot be used; returns the dataset to
     save, or None."""
+    fault: Callable[[str, bytes], str]
+    """Why a file, given as to the preview, cannot be read at all; empty if it can."""

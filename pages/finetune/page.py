@@ -15,11 +15,13 @@ from core.methods.registry import method_of, methods
 from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for, with_head
+from core.plan.defaults import is_quick_first
 from core.plan.experiment import Setting
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run, is_under_way
 from core.study.report.answer import with_bases
 from core.study.report.expected import expected_sentences
+from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.current import known, missing_sentence, remember
 from pages.shared.experiment.estimate import SEE_FORM, fit_warning
@@ -57,17 +59,16 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
         SpecError: a setting is out of bounds, or no size is chosen for methods that have one.
     """
     chosen, columns = [method_of(kind) for kind in kinds], st.columns(2, gap="medium")
-    rates: dict[str, float] = {}
+    rates, own = dict[str, float](), family_key("finetune", network)
     for number, method in enumerate(chosen):
         title = f"Learning rate of {method.title.replace('Full', 'full')}"
         with columns[number % 2]:
-            key = f"{family_key('finetune', network)}-rate-{method.kind}"
-            rates[method.kind] = widgets.learning_rate(type(method), network, key, title)
-    adapters = adapter_form("finetune", network, [type(method) for method in chosen if method.role is Role.ADAPTER])
+            rates[method.kind] = widgets.learning_rate(type(method), network, f"{own}-rate-{method.kind}", title)
+    adapters = adapter_form(own, network, [type(method) for method in chosen if method.role is Role.ADAPTER])
     found: list[Setting] = []
     for method in chosen:
-        own = adapters.get(method.kind, [method])
-        found += [(optim.but(learning_rate=rates[method.kind]), each) for each in own]
+        sizes = adapters.get(method.kind, [method])
+        found += [(optim.but(learning_rate=rates[method.kind]), each) for each in sizes]
     return found + [
         (optim_for(control, optim.but(learning_rate=default_rate(control, network))), control)
         for control in map(method_of, controls)
@@ -84,7 +85,7 @@ live_panels(lab, "finetune-live")
 asked = st.query_params.get("experiment")
 launched = known(lab, asked) if asked else None
 if launched:
-    members = lab.members(launched)
+    members = lab.store.members(launched)
     if not is_under_way(members):
         st.markdown(f"**{literal(launched.name)}**: {state_text(with_bases(lab, members))}.")
         finish_button(lab, members, "finetune")
@@ -146,17 +147,17 @@ with settings:
     )
     try:
         network = network_on(base, task)
-        optim = optim_form("finetune", network)
+        optim, own = optim_form("finetune", network), family_key("finetune", network)
         left, right = st.columns(2, gap="medium")
         with left:
-            seeds = widgets.seeds("finetune-seeds")
+            seeds = widgets.seeds(f"{own}-seeds", network.quick.seeds if is_quick_first(network) else DEFAULT_SEEDS)
         with right:
             device = widgets.device(lab, "finetune-device")
         arms = settings_of([kind for kind in offered if kind in chosen], controls, network, optim)
         if not arms:
             with nothing:
                 raise widgets.refuse("Choose at least one method or control.")
-        tune = search_form("finetune", network, optim) if is_searched("finetune") else None
+        tune = search_form("finetune", network, optim) if is_searched(own, not is_quick_first(network)) else None
         own_bases = own_bases_form("finetune", base)
         objective = objective_form(
             "finetune", objective_for(lab.catalog, task, network.learns) if task else CLASSIFICATION
@@ -166,7 +167,7 @@ with settings:
             more = {"device": device, "own_bases": own_bases, "tune": tune, "objective": objective}
             more["forgetting"] = forgetting
             asked = with_head(Configuration.on(origin, task, arms, seeds, **more))
-            planned = lab.planned(asked, base if isinstance(base, Run) else None)
+            planned = lab.launcher.plan(asked, base if isinstance(base, Run) else None)
     except LabError as error:
         failed = True
         if not isinstance(error, widgets.ShownError):

@@ -32,7 +32,7 @@ from pages.shared.ui.pickers import when
 
 def answer(lab: Lab, experiment: Experiment) -> None:
     """Draw the experiment's verdict as the answer to the question of the page."""
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     found = answer_of(lab, experiment, members)
     with st.container(border=True):
         judged = f"{bases_text(members[0].spec)} · judged by {judged_text(judged_by(members))}"
@@ -59,12 +59,14 @@ def answer(lab: Lab, experiment: Experiment) -> None:
 
 def called(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> str:
     """Name of an experiment, followed by what it trained if the name was chosen by somebody; Markdown."""
-    return " · ".join(literal(each) for each in (experiment.name, lab.trained_text(experiment, members)) if each)
+    return " · ".join(
+        literal(each) for each in (experiment.name, lab.experiments.trained_text(experiment, members)) if each
+    )
 
 
 def answer_while_growing(lab: Lab, experiment: Experiment) -> None:
     """Draw the answer that an experiment had before runs were added that train now; nothing where it had none."""
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     before = answer_before(lab, experiment, members)
     if before is not None:
         with st.container(border=True):

@@ -15,7 +15,7 @@ from core.networks.registry import families_for
 from core.plan.configuration import Configuration, objective_for, preset_configuration, preset_of, preset_task
 from core.plan.defaults import default_shots, has_own_bases
 from core.plan.experiment import settings_of
-from core.run_spec import RunSpec, default_length, default_optim
+from core.run_spec import RunSpec, default_optim
 from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.tasks.presets import preset_tasks, presets_for
@@ -145,12 +145,12 @@ def question_of(lab: Lab, experiment: Experiment) -> tuple[Question | None, str 
         The question, None where Home cannot ask it; and the name of the plan, None for other settings than those. What
         was added to the experiment since, as longer training, does not count.
     """
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     asked = asked_by(lab, members)
     if asked is None:
         return None, None
     try:
-        wanted = _as_launched(lab.configuration(experiment), experiment, members)
+        wanted = _as_launched(lab.experiments.configuration(experiment), experiment, members)
         for name, plan in PLANS.items():
             own = asked.configuration(lab, plan)
             if own.asks_the_same(wanted.but(seeds=own.seeds, trim=own.trim)):  # whatever seeds were added since
@@ -178,13 +178,10 @@ def _target_of(lab: Lab, spec: RunSpec) -> str | None:
     try:
         start = None if spec.is_direct else spec.source
         infos = [lab.catalog.info(task.dataset, spec.network.learns) for task in (start or spec.task, spec.task)]
-        source, network = infos[0], spec.network
-        offered = targets(lab, source, spec.is_direct)
+        offered = targets(lab, infos[0], spec.is_direct)
     except LabError:
         return None
-    # Home has a field of its own for the longest input.
-    task = spec.task.but(length=start.length if start else default_length(network))
-    preset = preset_of(lab.catalog, spec.but(task=task))
+    preset = preset_of(lab.catalog, spec)
     target = f"{DATASET}{spec.task.dataset}" if preset == "transfer" else preset
     ready = all(info.state == "ready" for info in infos)
     return target if ready and target in offered else None

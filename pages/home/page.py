@@ -44,7 +44,7 @@ def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
     """Draw one row per experiment: time, name and level, below them the answer, and a link."""
     st.subheader("Earlier")
     for experiment in experiments:
-        members = lab.members(experiment)
+        members = lab.store.members(experiment)
         found = answer_of(lab, experiment, members)
         with st.container(border=True, gap="small"):
             with st.container(horizontal=True, vertical_alignment="center"):
@@ -60,7 +60,7 @@ def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
                     on_click=_open,
                     args=(experiment.id,),
                 )
-            if trained := lab.trained_text(experiment, members):
+            if trained := lab.experiments.trained_text(experiment, members):
                 st.caption(literal(trained))
             st.caption(literal(headline(found)))
 
@@ -94,12 +94,12 @@ lab = current()
 
 def is_running(experiment: Experiment) -> bool:
     """Whether a run of an experiment is queued or running, or will be."""
-    return is_under_way(lab.members(experiment))
+    return is_under_way(lab.store.members(experiment))
 
 
 def watch(experiment: Experiment) -> None:
     """Show the runs of an experiment and its bases."""
-    runs = with_bases(lab, lab.members(experiment))
+    runs = with_bases(lab, lab.store.members(experiment))
     live_panel(lab, [run.id for run in runs], _panel(experiment), experiment.name)
 
 
@@ -116,10 +116,10 @@ with st.container(horizontal=True, vertical_alignment="center"):
     link("learn", "How LoRA works")
 notice_of_recovery(lab)
 
-experiments = lab.experiments(LISTED)
+experiments = lab.store.experiments(LISTED)
 asked = asked_for(lab)
 named = known(lab, asked) if asked else None
-live = {row.id for row in lab.experiment_rows(LISTED) if row.live}
+live = {row.id for row in lab.store.experiment_rows(LISTED) if row.live}
 # What trains, or trained here, is what this page is about, also where it was asked before others.
 foremost = [experiment for experiment in experiments if experiment.id in live or is_watched(_panel(experiment))]
 shown = named if asked else next(iter(foremost or experiments), None)
@@ -156,7 +156,7 @@ if shown is not None and shown in running:
     answer_while_growing(lab, shown)
 elif shown is not None:
     in_view(shown.id)
-    if form.question is not None and not form.question.is_like(asked_by(lab, lab.members(shown))):
+    if form.question is not None and not form.question.is_like(asked_by(lab, lab.store.members(shown))):
         st.subheader("Answer to another question")
     answer(lab, shown)
     if is_watched(_panel(shown)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from core.networks.network import NetworkSpec
 from core.numbers import counted
-from core.plan.defaults import SIZES, default_settings
+from core.plan.defaults import SIZES, default_settings, is_quick_first
 from core.plan.experiment import Setting
 from core.plan.rate_grid import TuneSpec, default_search
 from core.study.stats.claims import DEFAULT_SEEDS
@@ -51,5 +51,5 @@ PLANS = {"thorough": Plan("Thorough", True), "quick": Plan("Quick", False)}
 
 
 def usual_plan(network: NetworkSpec) -> str:
-    """Which of :data:`PLANS` is chosen at first: the quick one of transformers, whose thorough one may take hours."""
-    return "quick" if network.reads_tokens else "thorough"
+    """Which of :data:`PLANS` is chosen at first."""
+    return "quick" if is_quick_first(network) else "thorough"

@@ -124,7 +124,7 @@ def question(lab: Lab) -> Asked:
             longest = length(info.kind, f"{KEY}-length", network)
         forgetting = forgetting_form(lab, network, source, longest, KEY) if direct else None
         asked = Question(source, target, direct, network, longest, forgetting.dataset if forgetting else "")
-        planned = {name: lab.planned(asked.configuration(lab, plan)) for name, plan in PLANS.items()}
+        planned = {name: lab.launcher.plan(asked.configuration(lab, plan)) for name, plan in PLANS.items()}
         follow(f"{KEY}-plan", usual_plan(network))
         name = st.radio(
             "How thoroughly",

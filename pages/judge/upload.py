@@ -11,6 +11,7 @@ import streamlit as st
 from core.errors import LabError
 from core.judge.reading import COLUMNS, MAX_OFFERED, Question, Reading
 from core.judge.results import Gathered, Results, gathered
+from core.judge.scale import TEST
 from core.judge.sources import SOURCES, Given, read
 from core.judge.table import MAX_BYTES, Table
 from core.lab import Lab
@@ -22,7 +23,6 @@ from pages.shared.experiment.current import remember
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
-from pages.shared.ui.upload_field import upload_field
 
 NUMBERS = {"within": 0.0, "examples": 2}
 """Fields with a number, and the least one."""
@@ -122,9 +122,9 @@ def upload_results(lab: Lab, before: Judged | None = None) -> None:
     """
     prefix = f"judge-{before.id if before else 'new'}"
     turn = st.session_state.setdefault(f"{prefix}:turn", 0)
-    uploaded = upload_field(
+    uploaded = st.file_uploader(
         "Files with results",
-        MAX_BYTES // 2**20,
+        max_upload_size=MAX_BYTES // 2**20,
         accept_multiple_files=True,
         key=f"{prefix}:files-{turn}",
         help="A table, and files beside it.",
@@ -174,7 +174,11 @@ def _preview(results: Results, found: Gathered) -> None:
         f"compared with {results.reference}",
         f"by {measure.noun}, {'higher' if measure.higher_is_better else 'lower'} is better, margin "
         f"{measure.margin_text(results.scale.within)}",
-        "chosen on the validation part" if chosen else "without a validation part",
+        "without a test part"
+        if results.scale.part != TEST
+        else "chosen on the validation part"
+        if chosen
+        else "without a validation part",
     ]
     if found.measures:
         facts.append(f"test examples of {counted(len(found.measures), 'run')}")

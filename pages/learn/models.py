@@ -25,7 +25,6 @@ from pages.shared.ui.customers import CHOICES
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import literal
-from pages.shared.ui.upload_field import upload_field
 
 MODEL_RANKS = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 
@@ -41,9 +40,9 @@ def _counted(content: bytes) -> Network | str:
 
 def _own() -> Network | None:
     """Draw the field for a config.json; return what it describes, if there is one."""
-    file = upload_field(
+    file = st.file_uploader(
         "config.json",
-        1,
+        max_upload_size=1,
         type=["json"],
         key="learn_config",
         help="Of a language model that transformers has; its weights are not needed.",

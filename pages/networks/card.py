@@ -74,15 +74,20 @@ def _origin(card: NetworkCard) -> str:
 
 
 def _next_steps(lab: Lab, card: NetworkCard) -> None:
-    """Draw links to what can be done with the network, on the newest of people's own texts where there are some."""
-    kind = lab.networks.spec(card.digest).learns
-    starts = {kind: ("Fine-tune this network", card.digest)}
+    """Draw links to what can be done with the network, on the newest of people's own texts where there are some: first
+    what these texts are for, else to continue texts if the network can chat.
+    """
+    starts = {lab.networks.spec(card.digest).learns: ("Fine-tune this network", card.digest)}
     if card.architecture in TESTED:
         starts[LANGUAGE] = ("Fine-tune as a language model", imported_id(card.digest, LANGUAGE))
     own = [info for info in lab.catalog.list() if info.is_own and info.state == "ready"]
+    own.sort(key=lambda info: info.kind == LANGUAGE)  # what was made to be continued is the newest of what can be
     newest = {learns: info.name for learns in starts for info in own if info.seen_by(learns).kind == learns}
+    kinds, can_chat = {info.kind for info in own}, lab.networks.can_chat(card)
+    kind, *others = sorted(starts, key=lambda learns: (learns not in kinds, can_chat and learns != LANGUAGE))
     with st.container(horizontal=True):
-        for learns, (label, base) in starts.items():
+        for learns in (kind, *others):
+            label, base = starts[learns]
             link("finetune", label, {"base": base, **({DATASET: newest[learns]} if learns in newest else {})})
         link("home", "Ask on Home", {DATASET: newest.get(kind, lab.catalog.best(kind)), NETWORK: card.digest})
         if not newest:

@@ -15,10 +15,9 @@ from core.networks.library.files import IS_ADAPTER
 from core.networks.library.hub import is_hub_name
 from core.networks.library.known import KNOWN
 from core.networks.library.networks import Offer
-from core.networks.library.zip_place import MAX_UPLOAD, is_place
+from core.networks.library.place import MAX_UPLOAD, is_place
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.upload_field import upload_field
 
 TICK = 0.5
 """Seconds between two updates of the progress."""
@@ -85,9 +84,9 @@ def by_folder(lab: Lab) -> None:
 def by_zip(lab: Lab) -> None:
     """Draw an uploader for a zip."""
     with st.container(border=True):
-        file = upload_field(
+        file = st.file_uploader(
             "Network as a zip",
-            MAX_UPLOAD // 2**20,
+            max_upload_size=MAX_UPLOAD // 2**20,
             key="networks-zip",
             help="With the files that save_pretrained of transformers writes. A larger zip can stay on the machine "
             "that LoRA Lab runs on: enter its path above where nobody else has access, or as --network of "

@@ -62,7 +62,7 @@ def asked_for(model: NetworkSpec, task: TaskSpec) -> RunSpec:
 
 def same_base(spec: RunSpec) -> Run | None:
     """The newest run of these settings that has, or will have, a result: another one would be trained like it."""
-    there = lab.runs(methods=[spec.kind], states=["queued", "running", "interrupted", "finished"])
+    there = lab.store.runs(methods=[spec.kind], states=["queued", "running", "interrupted", "finished"])
     return next((run for run in there if run.spec == spec), None)
 
 
@@ -113,7 +113,7 @@ with cost, st.container(border=True):
             ):
                 known = same_base(spec)
                 if known is None:
-                    lab.launch(spec)
+                    lab.launcher.launch(spec)
                     st.rerun()
                 st.info(f"This base is there already: {known.id}. Another seed gives another one.")
                 link("runs", "Open it", {"run": known.id})

@@ -54,7 +54,7 @@ if experiment is None:
     link("home", "Run the comparison")
     st.stop()
 
-members = lab.members(experiment)
+members = lab.store.members(experiment)
 if is_under_way(members):
     if (before := answer_before(lab, experiment, members)) is not None:
         with st.container(border=True):

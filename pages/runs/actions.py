@@ -32,7 +32,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         finish_button(lab, runs, "runs")
         if len(experiments := {run.experiment for run in runs}) == 1 and None not in experiments:
-            experiment = lab.experiment(str(runs[0].experiment))
+            experiment = lab.store.experiment(str(runs[0].experiment))
             found = answer_of(lab, experiment)
             action_button(lab, experiment, found, "longer")
             action_dialog(lab, experiment, found)
@@ -66,7 +66,7 @@ def _button(label: str, icon: str, act: Callable[..., object], *args: object, ke
 
 
 def _repeat(lab: Lab, ids: list[str]) -> None:
-    new = lab.repeat(*ids)
+    new = lab.launcher.repeat(*ids)
     st.toast(f"{counted(len(new), 'run')} queued", icon=":material/schedule:")
 
 

@@ -93,7 +93,7 @@ def _dialog(lab: Lab, ids: list[str]) -> None:
 
 def _with_dependents(lab: Lab, effects: DeletionEffects) -> bool:
     """Ask whether to delete the runs that start from these as well."""
-    bases = [run.id for run in lab.runs_of(effects.runs) if run.spec.role is Role.BASE]
+    bases = [run.id for run in lab.store.runs_of(effects.runs) if run.spec.role is Role.BASE]
     number = len(effects.dependents)
     verb = "run starts" if number == 1 else "runs start"
     base = "it" if len(bases) == 1 else "them"
@@ -125,7 +125,7 @@ def _stop_first(lab: Lab, effects: DeletionEffects) -> None:
 
 
 def _what_is_deleted(lab: Lab, effects: DeletionEffects) -> None:
-    runs = lab.runs_of(effects.runs)
+    runs = lab.store.runs_of(effects.runs)
     if effects.kept:
         stay = "1 run stays" if len(effects.kept) == 1 else f"{count_text(len(effects.kept))} runs stay"
         have = "has it" if len(effects.kept) == 1 else "has them"

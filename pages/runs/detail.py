@@ -55,7 +55,7 @@ def heading(lab: Lab, entry: Entry) -> None:
     if run.spec.base or run.spec.network.brought:
         words.append(f"from {literal(run.spec.base or lab.networks.title_of(run.spec.network))}")
     if run.experiment:
-        words.append(literal(lab.experiment(run.experiment).name))
+        words.append(literal(lab.store.experiment(run.experiment).name))
     st.caption(" · ".join(words))
 
 
@@ -127,7 +127,7 @@ def _curve(lab: Lab, run: Run) -> None:
     alt = f"Training and validation loss of run {run.id}, by step"
 
     def named() -> NamedCurve:
-        return NamedCurve(run=run.id, label=run.spec.label, colour=colour, curve=lab.curve(run.id))
+        return NamedCurve(run=run.id, label=run.spec.label, colour=colour, curve=lab.store.curve(run.id))
 
     if run.is_live:
         live_view(
@@ -210,12 +210,12 @@ def _settings(run: Run) -> None:
 def _history(lab: Lab, run: Run) -> None:
     st.markdown("**History**")
     lines, resumed, latest = [], False, 0.0
-    for moment, state in lab.history(run.id):
+    for moment, state in lab.store.transitions(run.id):
         latest = max(latest, moment)  # keeps the order even if the machine's clock was set back
         word = "running again" if state == "running" and resumed else state
         resumed = resumed or state in ("interrupted", "stopped", "failed")
         lines.append((latest, f"{STATE_ICONS[state]} {word} · {when(moment)}"))
-    lines += [(moment, literal(sentence)) for moment, sentence in lab.log(run.id)]
+    lines += [(moment, literal(sentence)) for moment, sentence in lab.store.log(run.id)]
     for _, line in sorted(lines, key=lambda pair: pair[0]):
         st.markdown(line)
     if run.result:
@@ -223,7 +223,7 @@ def _history(lab: Lab, run: Run) -> None:
         beside = f", together with {counted(others, 'other run')}" if others else ""
         threads = counted(run.result.threads, "thread")
         st.caption(f"{count_text(run.step)} steps on {run.result.device} with {threads}{beside}.")
-    epochs = lab.curve(run.id).epochs
+    epochs = lab.store.curve(run.id).epochs
     if len(epochs):
         with st.expander("Metrics per epoch", icon=":material/format_list_numbered:"):
             shown = epochs.dropna(axis="columns", how="all").drop(columns="step")
@@ -250,7 +250,7 @@ def _needs_base(lab: Lab, run: Run) -> bool:
     """Return whether the command needs the weights of the base, because the base cannot be trained again."""
     if run.spec.base is None:
         return False
-    bases = lab.runs_of([run.spec.base])
+    bases = lab.store.runs_of([run.spec.base])
     return not bases or bases[0].state == "stopped"
 
 
@@ -267,6 +267,8 @@ def _promise(lab: Lab, run: Run) -> str:
     rounding = ROUNDING.format(measure=run.spec.objective.primary.noun)
     if run.result.bank > 1:
         return f"It was trained in a bank with other runs. {rounding}"
-    if any(base.result and base.result.bank > 1 for base in lab.runs_of([run.spec.base] if run.spec.base else [])):
+    if any(
+        base.result and base.result.bank > 1 for base in lab.store.runs_of([run.spec.base] if run.spec.base else [])
+    ):
         return f"Its base was trained in a bank with other runs. {rounding}"
     return "With the device and thread count from the JSON file, the weights are the same bit for bit."

@@ -39,7 +39,7 @@ def experiments_list(lab: Lab) -> None:
     """Draw one page of the list, the newest first, and the selected experiment, which the address names."""
     pages = max(1, -(-lab.search.count_experiments() // ROWS))
     place = st.container()
-    rows = lab.experiment_rows(ROWS, (page_picker(PAGE, widget_key(PAGE, pages), pages) - 1) * ROWS)
+    rows = lab.store.experiment_rows(ROWS, (page_picker(PAGE, widget_key(PAGE, pages), pages) - 1) * ROWS)
     asked = st.query_params.get(QUERY)
     with place:
         _table(lab, rows, asked)
@@ -94,10 +94,10 @@ def _table(lab: Lab, rows: list[ExperimentRow], asked: str | None) -> None:
 
 def _selected(lab: Lab, id: str) -> None:
     """Draw the verdict of the selected experiment, and what it leads to."""
-    experiment = lab.experiment(id)
+    experiment = lab.store.experiment(id)
     remember(id)
     st.subheader(literal(experiment.name))
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     verdict_view(answer_of(lab, experiment, members))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Its runs", icon=":material/list:", type="tertiary", key="experiments-runs", on_click=_show_runs)
@@ -131,7 +131,7 @@ def _told(home: str, id: str, changes: int, _lab: Lab) -> tuple[str, str]:
             again.
     """
     try:
-        found = answer_of(_lab, _lab.experiment(id))
+        found = answer_of(_lab, _lab.store.experiment(id))
     except LabError as error:  # deleted elsewhere while the page was drawn
         return str(error), ""
     return headline(found), level_words(found)

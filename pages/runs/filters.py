@@ -83,7 +83,7 @@ def _experiment(lab: Lab) -> str | None:
     found = known(lab, asked) if asked else None
     if asked and found is None:
         st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
-    names = {row.id: f"{row.name} · {when(row.created)}" for row in lab.experiment_rows()}
+    names = {row.id: f"{row.name} · {when(row.created)}" for row in lab.store.experiment_rows()}
     if found is not None:
         names.setdefault(found.id, f"{found.name} · {when(found.created)}")
     names = distinct(names)

@@ -58,7 +58,8 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
     )
     labels, colours = labels_of(run.spec for run in runs), shades_of(run.spec for run in runs)
     curves = [
-        NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.curve(run.id)) for run in begun[:MAX_CURVES]
+        NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.store.curve(run.id))
+        for run in begun[:MAX_CURVES]
     ]
     figure = loss_curves(curves, axis, smoothing=0.9, log=False)
     chart(figure, "runs-curves", "Training and validation loss of the selected runs", "runs-loss")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from statistics import median, quantiles
 
 import streamlit as st
@@ -22,7 +23,7 @@ from pages.shared.experiment.current import offered_here
 from pages.shared.ui.access import token_sentence
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import link
-from pages.shared.ui.pickers import distinct
+from pages.shared.ui.pickers import distinct, pick
 
 TICK = 2.0
 """Seconds between two looks at the figures."""
@@ -31,17 +32,26 @@ lab = current()
 
 
 def examples(adapters: list[ServedAdapter]) -> None:
-    """Show how to ask, with adapters that are there: the first, and another one of its base."""
-    first = adapters[0]
+    """Show how to ask: draw a choice of adapters, and code for the chosen one and for another one of its base.
+
+    Args:
+        adapters: at least one; the first is chosen at first.
+    """
+    texts = {each.adapter: f"{each.label}, seed {each.seed} · {each.task} · {each.adapter}" for each in adapters}
+    chosen = pick("Adapter", texts, "adapter", "The code below asks this one, and beside it another one of its base.")
+    first = next(each for each in adapters if each.adapter == chosen)
     has_classes = objective_of(first.objective).has_classes
-    names = [each.adapter for each in adapters if each.base == first.base][:2]
+    others = (each.adapter for each in adapters if each.base == first.base and each != first)
+    names = [chosen, *islice(others, 1)]
     address = str(st.context.url or "http://localhost:8501/serve").rsplit("/", 1)[0]
     continues = first.reads == LANGUAGE
     rows_of = ("Base and adapters", [None, *names]) if continues else ("Rows with adapters", [*names])
     asked: dict[str, tuple[list[str | None], str | None]] = {rows_of[0]: (rows_of[1], None)}
-    if lab.runs_of([first.base]):  # a network that was imported answers with adapters only
+    if lab.store.runs_of([first.base]):  # a network that was imported answers with adapters only
         asked["Base alone"] = ([None], first.base)
     prompt, text = _asked(lab, first)
+    if continues:
+        st.markdown("The network scores texts that are given, and generates none.")
     for tab, (rows, base) in zip(st.tabs(list(asked)), asked.values(), strict=True):
         with tab:
             for title, code in (("curl", curl), ("Python", python)):
@@ -68,7 +78,7 @@ def _asked(_lab: Lab, adapter: ServedAdapter) -> tuple[str, str]:
     if EXAMPLES[adapter.reads].json:
         return "", TEXT
     try:
-        return asked_text(_lab, _lab.run(adapter.adapter))
+        return asked_text(_lab, _lab.store.run(adapter.adapter))
     except LabError:
         return "", TEXT
 

@@ -41,7 +41,7 @@ def study_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     """
     found = study_of(lab, experiment, members)
     first = members[0].spec
-    task = lab.configuration(experiment).task
+    task = lab.experiments.configuration(experiment).task
     st.caption(
         f"**{literal(found.axis.question)}** {literal(found.axis.line)} Base: {literal(start_text(lab, first))}. "
         f"Task: {literal(task_text(task, first.objective))}. Judged by {judged_text(first.objective)}, "

@@ -69,7 +69,11 @@ def study_form(lab: Lab) -> Experiment | None:
     beyond = open_file(lab, KEY)
     if beyond is not None:
         started = opened_experiment(lab, beyond, KEY)
-        if started is not None and not is_study(started) and not is_sweep(run.spec for run in lab.members(started)):
+        if (
+            started is not None
+            and not is_study(started)
+            and not is_sweep(run.spec for run in lab.store.members(started))
+        ):
             go("compare", {"experiment": started.id})
         return started
     base = base_picker(lab)
@@ -106,7 +110,7 @@ def study_form(lab: Lab) -> Experiment | None:
                 more = {"device": device, "objective": objective, "tune": tune, "vary": vary, "own_bases": own_bases}
                 more["forgetting"] = forgetting
                 asked = with_head(Configuration.on(origin, task, arms, range(grid.seeds), **more))
-                planned = lab.planned(asked, base if isinstance(base, Run) else None)
+                planned = lab.launcher.plan(asked, base if isinstance(base, Run) else None)
         except LabError as error:
             asked = planned = None
             if not isinstance(error, widgets.ShownError):

@@ -70,7 +70,7 @@ def live_part(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], 
 
 
 def _panel(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], None]) -> None:
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     live = [run for run in members if run.is_live]
     if not is_under_way(members):
         st.rerun()
@@ -88,7 +88,7 @@ def _progress(lab: Lab, runs: Sequence[Run], key: str) -> None:
     bars, ids = known_bars(), [run.id for run in runs]
 
     def view() -> View:
-        now = lab.runs_of(ids)
+        now = lab.store.runs_of(ids)
         launched = followed(lab, bars, key, now)
         words = filter(None, [state_text(now), shown_left(lab, launched)])
         return View(words=" · ".join(words), share=lab.progress.share_done(launched))

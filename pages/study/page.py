@@ -24,7 +24,7 @@ lab = current()
 @st.cache_data(show_spinner=False)
 def reads_as_sweep(_lab: Lab, runs: tuple[str, ...]) -> bool:
     """Whether an experiment of these runs is a sweep; specs never change, so neither does the answer."""
-    return is_sweep(run.spec for run in _lab.runs_of(runs))
+    return is_sweep(run.spec for run in _lab.store.runs_of(runs))
 
 
 def is_shown(experiment: Experiment) -> bool:
@@ -38,7 +38,7 @@ st.markdown(
     "for **more epochs, more data, other layers, larger batches**. The validation part chooses learning rates for each "
     "method, the test part then measures them."
 )
-found = {experiment.id: experiment for experiment in lab.experiments() if is_shown(experiment)}
+found = {experiment.id: experiment for experiment in lab.store.experiments() if is_shown(experiment)}
 filled = st.session_state["study-filled"] = fill_form(lab, "study") or st.session_state.get("study-filled", False)
 # The key makes it a new one after each study: closed, where the old one was open.
 with st.expander(
@@ -65,4 +65,4 @@ if experiment is None:
     st.stop()
 say_if_known(experiment)
 with errors_shown():
-    (study_part if is_study(experiment) else sweep_part)(lab, experiment, lab.members(experiment))
+    (study_part if is_study(experiment) else sweep_part)(lab, experiment, lab.store.members(experiment))

@@ -44,7 +44,7 @@ def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
         lab: has the experiment.
         experiment: at first, the settings that its answer is about are chosen.
     """
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     done = [run for run in members if run.result is not None]
     arms = {arm.key: arm for arm in arms_of(done)}
     if not arms:

@@ -24,7 +24,6 @@ from pages.shared.experiment.measured import measured
 from pages.shared.ui.in_view import ask_to_see, in_view
 from pages.shared.ui.literal import literal
 from pages.shared.ui.picture import picture
-from pages.shared.ui.upload_field import upload_field
 from pages.tryit.canvas import canvas
 
 EXAMPLE, INPUT = "try-example", "try-input"
@@ -95,9 +94,9 @@ def _drawing(asked: Asked) -> Given | None:
 
 
 def _picture(asked: Asked) -> Given | None:
-    file = upload_field(
+    file = st.file_uploader(
         "Picture",
-        MAX_MEBIBYTES,
+        max_upload_size=MAX_MEBIBYTES,
         type=[ending[1:] for ending in ENDINGS],
         key="try-picture",
         help="It becomes a gray image of 28 × 28 pixels, transformed as the task's.",

@@ -95,7 +95,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
     }
     asked = st.query_params.get("run", "")
     # A run of the experiment that was shown before, or none; a run that does not exist is told of by the choice below.
-    if asked not in names and (not asked or lab.runs_of([asked])):
+    if asked not in names and (not asked or lab.store.runs_of([asked])):
         first = main_run(members)
         start = first.id if first is not None else next(iter(names))
         st.query_params["run"] = start
@@ -109,7 +109,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
     with right:
         layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
-    shown = tuple(main_arms(members, always=arm.key))
+    shown = tuple(main_arms(members, always=run))
     colours = colours_of(run.spec for run in members)
     return Focus(
         lab, experiment, shown, run, arm, layer, shapes, Layers(tuple(shapes)), colours, _masked_differs(lab, run)

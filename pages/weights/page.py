@@ -132,7 +132,7 @@ lab = current()
 st.title("Weights")
 intro = st.empty()
 experiment = experiment_picker(lab)
-members = lab.members(experiment) if experiment is not None else []
+members = lab.store.members(experiment) if experiment is not None else []
 judged = judged_by(members).primary.noun
 if experiment is None:
     intro.markdown("What full fine-tuning and LoRA changed in each weight, and how the results depend on it.")

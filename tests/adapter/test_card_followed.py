@@ -27,6 +27,7 @@ from core.store.record import Run
 from tests.conftest import DIGITS, finish, short, some_of
 from tests.data.text_files import separated
 from tests.data.uploaded import Entry, zipped
+from tests.launching import fine_tune
 from tests.networks.tiny import save_tiny
 
 pytestmark = [
@@ -111,10 +112,10 @@ def test_a_zip_of_pictures_and_the_card_give_the_accuracy(
 ) -> None:
     content, view = IMAGE_TASKS[case]
     lab.catalog.keep(read_upload(content).dataset, "my-animals")
-    base = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001)))
+    base = lab.launcher.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001)))
     task = TaskSpec.of(dataset="my-animals", **view)
     (base,) = finish(lab, base.id)
-    experiment = lab.fine_tune(base, task, [(short(3, 0.003, batch_size=16), LoRASpec.of())], [0], "Animals")
+    experiment = fine_tune(lab, base, task, [(short(3, 0.003, batch_size=16), LoRASpec.of())], [0], "Animals")
     (run,) = finish(lab, *experiment.runs)
     assert run.result, run.cause
     (tmp_path / "my-animals.zip").write_bytes(content)
@@ -196,7 +197,7 @@ def test_a_table_of_texts_and_the_card_give_the_accuracy(
     network = lab.networks.spec(card.digest, 3)
     task = TaskSpec.of(dataset="reviews", length=12, classes=kept)
     arm = (short(12, 0.02, batch_size=16), LoRASpec.of(rank=8, alpha=16.0))
-    (run,) = finish(lab, *lab.fine_tune(network, task, [arm], [0]).runs)
+    (run,) = finish(lab, *fine_tune(lab, network, task, [arm], [0]).runs)
     assert run.result, run.cause
     (tmp_path / "reviews.csv").write_bytes(content)
     if not known:  # the code finds them by what is in them, and does not choose among two that fit

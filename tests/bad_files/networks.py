@@ -196,12 +196,9 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "an architecture without a classifier": (config(model_type="informer"), "cannot build a classifier"),
     "a network for images": (config(model_type="vit"), r"for images \(vit\).* made on the page Pretrain"),
     "a network for images, without a tokenizer": (of_images("resnet"), r"for images \(resnet\).* the page Pretrain"),
-    "a network of timm": (
-        config(model_type=..., architecture="resnet18", pretrained_cfg={}),
-        r"for images \(of timm\)",
-    ),
+    "a network of timm": (config(model_type=..., architecture="resnet18", pretrained_cfg={}), "does not say which"),
     "a network for images and texts": (config(model_type="clip"), r"for images \(clip\)"),
-    "a network for sound": (config(model_type="wav2vec2"), r"for sound \(wav2vec2\).* networks that read texts"),
+    "a network for sound": (config(model_type="wav2vec2"), "cannot"),
     "a mixture of experts": (config(model_type="mixtral", num_local_experts=8), r"a mixture of experts \(mixtral\)"),
     "a mixture of routed experts": (config(model_type="deepseek_v3", n_routed_experts=4), "a mixture of experts"),
     "experts in a part": (config(model_type="dbrx", ffn_config={"moe_num_experts": 4}), "a mixture of experts"),
@@ -278,7 +275,7 @@ ZIPS: Table = {
     **{f"all but {length} bytes": (lambda n=length: beside()[:-n], "") for length in (1, 30)},
     "large weights of zeros": (
         lambda: zipped(*(dict(sound()) | {WEIGHTS: bytes(300_000_000)}).items()),
-        "implausible compression",
+        "not a safetensors file, or it is damaged",
     ),
     "no network": (lambda: zipped(("readme.txt", b"nothing")), "has no config.json"),
     "an adapter in a folder": (lambda: zipped(("out/adapter_config.json", b"{}")), "is an adapter, not a network"),

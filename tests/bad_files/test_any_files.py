@@ -23,7 +23,7 @@ from core.adapter.verify import verification
 from core.data.dataset import ImageDataset, LanguageDataset, TextDataset
 from core.data.passage import Passage
 from core.data.sources.catalog import Catalog
-from core.data.sources.own_passages import OwnPassages
+from core.data.sources.own_kinds import OwnPassages
 from core.data.uploads import Draft, columns_of, draft_passages, read_passages, read_text_table, read_texts, read_upload
 from core.data.uploads.images import decode
 from core.data.uploads.text_table import without_surrogates
@@ -386,8 +386,7 @@ def test_odd_files_of_prompts_and_messages(
                 assert {text for text, _ in passage.parts} <= texts
     home = Settings(Path("not written"))
     source = OwnPassages(home)
-    header, arrays = source.format.read("a", source.content(draft.dataset))
-    assert in_it(source.dataset("a", header, arrays)) == in_it(draft.dataset)
+    assert in_it(source.read("a", source.content(draft.dataset))) == in_it(draft.dataset)
 
 
 def passages_in(content: bytes, all_scored: bool) -> tuple[Draft[LanguageDataset], str]:

@@ -194,7 +194,7 @@ TEXTS: Table = {
     "gzip of nothing": (lambda: gzip.compress(b""), "is empty"),
     "gzip bomb": (lambda: gzip.compress(bytes(10**8)), "unpacks to more than 64 MiB"),
     "gzip in gzip": (lambda: gzip.compress(gzip.compress(CSV)), "packed twice"),
-    "zip bomb": (lambda: zipped(("a.csv", bytes(10**8))), "unpacks to more than 64 MiB|implausible"),
+    "zip bomb": (lambda: zipped(("a.csv", bytes(10**8))), "unpacks to more than 64 MiB"),
     "zip of two": (lambda: zipped(("a.csv", CSV), ("b.csv", CSV)), "has 2 files"),
     "zip of 120 images": (lambda: zipped(*((f"a/{n}.PNG", b"x") for n in range(120))), "Images are uploaded as Images"),
     "zip of none": (lambda: zipped(), "has 0 files"),

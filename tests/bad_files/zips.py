@@ -137,7 +137,6 @@ def unsafe(beside: Beside, entries: int = 200) -> Table:
         "bzip2": (lambda: beside((entry("note.png", how=zipfile.ZIP_BZIP2), b"1")), PACKED),
         "lzma": (lambda: beside((entry("note.png", how=zipfile.ZIP_LZMA), b"1")), PACKED),
         "encrypted": (lambda: encrypted(beside()), PACKED),
-        "bomb": (lambda: beside((entry("b.png", how=DEFLATED), bytes(2**25))), "implausible compression ratio"),
         "entries that overlap": (lambda: overlapping(entries, 2**20), ""),
         "many entries that overlap": (lambda: overlapping(3000, 2**16), ""),
         "10 GB declared by an entry": (lambda: declaring(10 * 2**30), ""),

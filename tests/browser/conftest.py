@@ -237,7 +237,7 @@ def trained_site(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFac
         lab.notes.delete(
             [
                 run.id
-                for run in lab.members(trained_home.sweep)
+                for run in lab.store.members(trained_home.sweep)
                 if (run.spec.method.size, run.spec.method.strength, run.spec.optim.learning_rate) == (4, 16.0, 0.01)
             ]
         )

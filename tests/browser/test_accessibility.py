@@ -47,8 +47,6 @@ from tests.soak.sizes import FULL, full_or_short
 
 pytestmark = pytest.mark.browser
 
-OLD_HOME = REPO / "tests" / "old_home" / "home"
-
 FILTERED = "runs?run=r-b5ea1bb2&dataset=digits&tag=rank+1"
 OTHERS = ["compare?all-tried=true", "learn?learn_rank=16", "runs?run=r-b5ea1bb2,r-0f5233ef"]
 PAGES = [
@@ -57,10 +55,10 @@ PAGES = [
     FILTERED,
     *full_or_short(["runs", *OTHERS], []),
 ]
-"""Every page, and addresses under which one draws something else; the runs are those of the old home."""
+"""Every page, and addresses under which one draws something else; the runs are those of the home of digits."""
 
 FAILED = "r-7a74c8a3"
-"""A run of the old home."""
+"""A run of the same home."""
 
 NAME = (
     "=1+1 :material/rocket: :rocket: :red[red] **bold** a <-> b www.example.org https://example.org a@example.org "
@@ -386,13 +384,12 @@ class Visitor:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """An old home with a network, where everything that people can name has a name that looks like markup."""
-    home: Path = tmp_path_factory.mktemp("old") / "home"
-    shutil.copytree(OLD_HOME, home)
+    home = copy_of("digits_home", tmp_path_factory.mktemp("old"))
     lab = Lab(Settings(home=home))
     shutil.copytree(copy_of("minilm_home", home.parent / "texts") / "networks", home / "networks")
-    for experiment in lab.experiments():
+    for experiment in lab.store.experiments():
         lab.store.rename(experiment.id, NAME)
-    for entry in lab.search.entries([run.id for run in lab.runs()]):
+    for entry in lab.search.entries([run.id for run in lab.store.runs()]):
         lab.notes.set_note(entry.run.id, NAME)
         lab.notes.set_tags(entry.run.id, [*entry.tags, NAME[:40]])
     images, labels = np.zeros((20, 28, 28), np.uint8), np.arange(20) % 2
@@ -473,7 +470,7 @@ def test_names_of_runs_can_be_read_and_are_downloaded_without_a_formula(
     downloaded(page.get_by_role("link", name="Download CSV")).save_as(tmp_path / "runs.csv")
     with (tmp_path / "runs.csv").open(newline="") as file:
         rows = {row["Run"]: row for row in csv.DictReader(file)}
-    assert rows.keys() == {run.id for run in lab.runs() if not run.archived}
+    assert rows.keys() == {run.id for run in lab.store.runs() if not run.archived}
     assert {row["Note"] for row in rows.values()} == {f"'{NAME}"}
     assert rows[FAILED]["Tags"] == f"'{NAME[:40]}"
     assert {id for id, row in rows.items() if row["Cause"] == f"'{NAME}"} == {FAILED}

@@ -50,7 +50,7 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
     expect(answer).to_have_text(first)
 
     # A link to two settings draws fewer, and changes neither the verdict nor the looks.
-    keys = sorted({run.spec.arm for run in reader.members(experiment) if run.spec.method.size != 1})
+    keys = sorted({run.spec.arm for run in reader.store.members(experiment) if run.spec.method.size != 1})
     other.goto(f"{url}/compare?experiment={experiment.id}&arms={','.join(keys)}")
     expect(other.get_by_test_id("stMain").locator("h4").first).to_have_text(first)
     assert seeds_looked_at() == [8]
@@ -77,7 +77,7 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
     assert (said["seeds"], said["earlier_looks"]) == (32, [8, 16])
     page.reload()
     expect(answer).to_contain_text(said["sentence"])
-    assert answer_of(reader, reader.experiment(experiment.id)).seeds == 32
+    assert answer_of(reader, reader.store.experiment(experiment.id)).seeds == 32
     assert seeds_looked_at() == [8, 16, 32]
     assert console_errors == []
     reader.close()

@@ -22,8 +22,8 @@ pytestmark = pytest.mark.browser
 
 def new_in(lab: Lab) -> Experiment:
     """The only experiment, once it is there."""
-    wait_until(lambda: bool(lab.experiments()))
-    (experiment,) = lab.experiments()
+    wait_until(lambda: bool(lab.store.experiments()))
+    (experiment,) = lab.store.experiments()
     return experiment
 
 
@@ -64,7 +64,7 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     expect(page.get_by_text("Bases to train")).to_be_visible()
     button(page, "Start the experiment").click()
     found = new_in(there)
-    assert {run.spec.seed for run in there.members(found)} == {3}
+    assert {run.spec.seed for run in there.store.members(found)} == {3}
     assert {*specs_of(there, found)} <= asked | {spec.replace('"seed": 0', '"seed": 3') for spec in asked}
     assert console_errors == []
     for each in (here, there, shell):

@@ -104,8 +104,8 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
 
     # The same home beside the server: what the page says is what the store holds.
     with closing(Lab(Settings(home=done.home))) as lab:
-        (experiment,) = lab.experiments()
-        runs = {run.id for run in lab.runs()}
+        (experiment,) = lab.store.experiments()
+        runs = {run.id for run in lab.store.runs()}
         found = answer_of(lab, experiment)
         # There are seeds enough to show a difference; whether this one is shown depends on how a processor rounds.
         assert found.told is not None
@@ -132,8 +132,8 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         page.get_by_role("button", name="Run the comparison").click()
         expect(page.get_by_text("This was compared before")).to_be_in_viewport()
         expect(answer).to_contain_text(headline(found))
-        assert {run.id for run in lab.runs()} == runs
-        assert lab.experiments() == [experiment]
+        assert {run.id for run in lab.store.runs()} == runs
+        assert lab.store.experiments() == [experiment]
 
         # While a script runs, Streamlit merges a click on a link with the next tick of a timer, which names this page.
         expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
@@ -153,8 +153,8 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
 
 def stop_all(page: Page, reader: Lab) -> None:
     """Stop everything on Home once the base has learned something, and wait until all of it has ended."""
-    before = max((run.step for run in reader.runs() if run.spec.base is None), default=0)
-    wait_until(lambda: any(run.step > before for run in reader.runs() if run.spec.base is None))
+    before = max((run.step for run in reader.store.runs() if run.spec.base is None), default=0)
+    wait_until(lambda: any(run.step > before for run in reader.store.runs() if run.spec.base is None))
     page.get_by_role("button", name="Stop all").click()
     expect(page.get_by_text("What has been learned stays")).to_be_visible()
     page.get_by_role("button", name="Stop 17 runs").click()
@@ -173,7 +173,7 @@ def test_a_comparison_that_was_stopped_is_finished_with_the_numbers_that_it_woul
     page.goto(url)
     press(page, "Quick")
     stop_all(page, reader)
-    (experiment,) = reader.experiments()
+    (experiment,) = reader.store.experiments()
 
     # Every page has one button, also after a reload; where the same question is asked, there is another one beside it.
     page.reload()
@@ -184,17 +184,17 @@ def test_a_comparison_that_was_stopped_is_finished_with_the_numbers_that_it_woul
     choose_digits(page, "Pretrained on")
     page.get_by_text("Quick", exact=True).click()
     expect(page.get_by_role("button", name=re.compile("^Start anew: 17 runs"))).to_be_visible()
-    stopped_at = reader.run(experiment.base).step
+    stopped_at = reader.store.run(experiment.base).step
     page.get_by_role("button", name=LEFT).first.click()  # where the question is asked
     expect(page.get_by_text("Running now")).to_be_visible()
     stop_all(page, reader)
-    assert reader.run(experiment.base).step > stopped_at
+    assert reader.store.run(experiment.base).step > stopped_at
     (home / "slow").unlink()
     page.get_by_role("button", name=LEFT).last.click()  # beside the answer
     expect(page.get_by_text("16 of 16 finished").first).to_be_visible()
     expect(page.get_by_role("heading", name="No verdict yet")).to_have_count(0)
-    assert [known.id for known in reader.experiments()] == [experiment.id]
-    assert reader.run(experiment.base).resumed_step > stopped_at
+    assert [known.id for known in reader.store.experiments()] == [experiment.id]
+    assert reader.store.run(experiment.base).resumed_step > stopped_at
     with closing(Lab(Settings(pressed("Quick").home))) as other:
         check_never_stopped(reader, other)
     reader.close()
@@ -206,7 +206,9 @@ def check_never_stopped(reader: Lab, other: Lab) -> None:
     bit where a run of a bank has those that it has alone.
     """
     found, expected = (
-        lab.runs_of([experiment.base, *experiment.runs]) for lab in (reader, other) for experiment in lab.experiments()
+        lab.store.runs_of([experiment.base, *experiment.runs])
+        for lab in (reader, other)
+        for experiment in lab.store.experiments()
     )
     assert len(found) == len(expected)
     for run, same in zip(found, expected, strict=True):
@@ -214,7 +216,7 @@ def check_never_stopped(reader: Lab, other: Lab) -> None:
         assert run.result
         assert same.result
         if run.spec.role != "adapter":
-            np.testing.assert_array_equal(reader.curve(run.id).loss, other.curve(same.id).loss)
+            np.testing.assert_array_equal(reader.store.curve(run.id).loss, other.store.curve(same.id).loss)
             assert weights_of(reader, run) == weights_of(other, same) is not None
         else:
             assert run.score == pytest.approx(same.score, abs=2.0)

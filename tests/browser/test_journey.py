@@ -117,18 +117,18 @@ def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(site
     press(page, "Epochs", "End", "1,050")
     press(page, "Batch size", "Home", LONG)
     page.get_by_role("button", name="Start pretraining").click()
-    wait_until(lambda: any(run.step for run in site.lab.runs(states=["running"])))
+    wait_until(lambda: any(run.step for run in site.lab.store.runs(states=["running"])))
     chart = page.get_by_role("figure", name=re.compile("Training loss"))
     expect(chart).to_be_visible()
     wait_until(lambda: last_step(chart) > 0)
     (run,) = site.lab.live()
     context.close()  # in the middle of the run
-    assert site.lab.run(run.id).is_live
+    assert site.lab.store.run(run.id).is_live
     site.slow.unlink()
 
     (run,) = finish(site.lab, run.id)
     assert run.state == "finished"
-    assert site.lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
+    assert site.lab.store.curve(run.id).step.tolist() == list(range(1, run.steps + 1))
     context = new_context(chromium)
     page = context.new_page()
     page.goto(f"{site.url}/runs?run={run.id}")
@@ -201,7 +201,7 @@ def test_rows_of_runs_are_selected_which_the_address_says_and_deleted_after_a_qu
 ) -> None:
     lab = Lab(Settings(home=tmp_path / "home"))
     trained_home.bring(lab, str(trained_home.plain.base), *trained_home.plain.runs)
-    newest = [run.id for run in lab.runs()]
+    newest = [run.id for run in lab.store.runs()]
 
     def says(*ids: str) -> None:
         page.wait_for_url(lambda url: parse_qs(urlparse(url).query).get("run", [""]) == [",".join(ids)])
@@ -220,12 +220,12 @@ def test_rows_of_runs_are_selected_which_the_address_says_and_deleted_after_a_qu
     open_dialog(delete, newest[0])
     dialog.get_by_role("button", name="Cancel", exact=True).click()
     expect(dialog).to_have_count(0)
-    assert len(lab.runs()) == 5
+    assert len(lab.store.runs()) == 5
     open_dialog(delete, newest[0])
     dialog.get_by_role("button", name="Delete", exact=True).click()
     expect(dialog).to_have_count(0)
     expect(chosen).to_have_count(0)
-    assert [run.id for run in lab.runs()] == newest[2:]
+    assert [run.id for run in lab.store.runs()] == newest[2:]
     assert not (lab.settings.runs / newest[0]).exists()
     says()
     assert console_errors == []

@@ -22,6 +22,7 @@ from core.store.record import Experiment
 from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import LAB_APP, Serve, downloaded, module_of, settled
 from tests.conftest import TURNED, short, wait_until
+from tests.launching import fine_tune
 from tests.soak.sizes import FULL, full_or_short, keep
 from tests.trained_home import TrainedHome
 
@@ -106,15 +107,15 @@ def site(serve: Serve, trained_home: TrainedHome, tmp_path_factory: pytest.TempP
     home = trained_home.copy(tmp_path_factory.mktemp("home") / "home")
     lab = Lab(Settings(home=home))
     done = trained_home.plain
-    adapters = [run for run in lab.members(done) if run.spec.role == "adapter"]
+    adapters = [run for run in lab.store.members(done) if run.spec.role == "adapter"]
     for name in full_or_short((*FORMATS,), ("peft", "safetensors")):
         if FORMATS[name].fits(adapters[0]):
             lab.exports.make(adapters[0], FORMATS[name])
     (home / "slow").touch()
     url = serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home)})
     endless = [(short(epochs=40, rate=0.001, batch_size=1), FullSpec())]
-    (live,) = lab.fine_tune(lab.run(done.base), TURNED, endless, [9], "Trains throughout").runs
-    wait_until(lambda: lab.run(live).step > 0)
+    (live,) = fine_tune(lab, lab.store.run(done.base), TURNED, endless, [9], "Trains throughout").runs
+    wait_until(lambda: lab.store.run(live).step > 0)
     yield Site(url, lab, done, live, lab.artifacts.path(adapters[0].id, ADAPTER))
     lab.store.close()
 
@@ -172,7 +173,7 @@ def test_no_press_on_a_link_is_lost_while_a_run_trains(
                 expect(page.get_by_test_id("stMain").get_by_role("heading", level=1, name=begins)).to_be_visible()
                 assert urlsplit(page.url).path == f"/{target}"
                 slowest = max(slowest, time.monotonic() - begun)
-    assert site.lab.run(site.live).state == "running"
+    assert site.lab.store.run(site.live).state == "running"
     assert set(files.values()) == {FILES}
     keep(f"links to files, {title}", links=len(files), presses=files.total(), lost=0)
     if pages:  # Adapters has none

@@ -26,7 +26,7 @@ def test_a_study_that_is_started_from_its_form_ends_with_its_figure_and_sentence
 ) -> None:
     there, first = studied
     home = shutil.copytree(there.settings.home, tmp_path / "home")
-    base = str(there.members(first)[0].spec.base)
+    base = str(there.store.members(first)[0].spec.base)
     url = serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home), "LORA_LAB_CORES": "1"})
     page.goto(f"{url}/study?like={first.id}&base={base}")
     main = page.get_by_test_id("stMain")
@@ -36,12 +36,12 @@ def test_a_study_that_is_started_from_its_form_ends_with_its_figure_and_sentence
     with closing(Lab(Settings(home, threads=1))) as reader:
 
         def ended() -> bool:
-            newest = reader.experiments()[0]
-            return newest.id != first.id and all(run.plan == "complete" for run in reader.members(newest))
+            newest = reader.store.experiments()[0]
+            return newest.id != first.id and all(run.plan == "complete" for run in reader.store.members(newest))
 
         wait_until(ended)
-        (new, old) = reader.experiments()
-        assert (old.id, {run.spec.seed for run in reader.members(new)}) == (first.id, set(range(SEEDS)))
+        (new, old) = reader.store.experiments()
+        assert (old.id, {run.spec.seed for run in reader.store.members(new)}) == (first.id, set(range(SEEDS)))
         found = study_of(reader, new)
         assert [at.point for at in found.points] == [16, 64, 256]
         expect(main.locator("h4").first).to_contain_text(study_headline(found))

@@ -28,7 +28,7 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 def members(trained_home: TrainedHome, experiment: Experiment) -> list[Run]:
     """The runs of an experiment."""
     with closing(Lab(Settings(home=trained_home.home))) as lab:
-        return lab.members(experiment)
+        return lab.store.members(experiment)
 
 
 def metric(page: Page, title: str, place: int, text: str) -> None:

@@ -110,11 +110,13 @@ def test_it_is_there_while_it_is_registered_and_gone_afterwards(settings: Settin
 
 
 def test_pretraining_fine_tuning_and_a_verified_adapter(opened: Lab, experiment: Experiment) -> None:
-    base = opened.run(experiment.base)
+    base = opened.store.run(experiment.base)
     assert base.spec.network.num_classes == 4
     assert base.result is not None
     assert base.score > 90
-    full, lora = (next(r for r in opened.members(experiment) if r.spec.kind == method) for method in ("full", "lora"))
+    full, lora = (
+        next(r for r in opened.store.members(experiment) if r.spec.kind == method) for method in ("full", "lora")
+    )
     assert full.result is not None
     assert lora.result is not None
     assert full.result.steps == lora.result.steps == 6  # 360 images in batches of 64

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
+import safetensors.numpy
 
 from core.data.dataset import Dataset, LanguageDataset, TextColumns, TextDataset
 from core.data.sources import own
 from core.data.sources.catalog import Catalog
 from core.data.sources.own import suggested_name
-from core.data.sources.own_images import OwnImages
-from core.data.sources.own_passages import OwnPassages
-from core.data.sources.own_texts import OwnTexts
+from core.data.sources.own_kinds import OwnImages, OwnPassages, OwnTexts
 from core.data.uploads import read_passages, read_texts, read_upload
 from core.errors import DatasetError
 from core.reader import reading_here
@@ -218,11 +218,16 @@ Change = Callable[[dict[str, np.ndarray]], None]
 )
 def test_a_file_of_passages_that_contradicts_itself_is_damaged(change: Change, tmp_path: Path) -> None:
     source = OwnPassages(Settings(tmp_path))
-    arrays = {name: array.copy() for name, array in source.arrays(PASSAGES).items()}
+    content = source.content(PASSAGES)
+    assert source.read("mine", content).num_classes == 0
+    arrays = {name: array.copy() for name, array in safetensors.numpy.load(content).items()}
     change(arrays)
-    header, read = source.format.read("mine", source.format.written(arrays, (), "language"))
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(content)
+    with safetensors.safe_open(file, "np") as about:
+        changed = safetensors.numpy.save(arrays, about.metadata())
     with pytest.raises(DatasetError, match="The file of your dataset mine is damaged"):
-        source.dataset("mine", header, read)
+        source.read("mine", changed)
 
 
 def test_strange_files_in_the_folder_are_no_datasets(catalog: Catalog, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_a_study_that_was_trained_is_computed_again_and_a_wrong_number_is_found(
     studied: tuple[Lab, Experiment], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab, experiment = studied
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     told = json.loads(json.dumps(comparison.as_json(lab, experiment, [], members)))
     file = tmp_path / "answer.json"
     for change, status in ((0.0, 0), (1e-4, 1)):

@@ -55,7 +55,7 @@ def held_back(lab: Lab, spec: RunSpec) -> tuple[str, Path, bytes, int]:
     content = path.read_bytes()
     path.unlink()
     os.mkfifo(path)
-    id, found = lab.launch(spec).id, list[int]()
+    id, found = lab.launcher.launch(spec).id, list[int]()
 
     def opened() -> bool:
         try:
@@ -76,7 +76,7 @@ def main() -> None:
     with braked():
         lab.start()
         for text in specs:
-            print(lab.launch(RunSpec.from_json(text)).id, flush=True)
+            print(lab.launcher.launch(RunSpec.from_json(text)).id, flush=True)
         time.sleep(300)
 
 

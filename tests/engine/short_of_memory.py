@@ -28,11 +28,11 @@ def taken() -> int:
 def main(home: Path, allowed: int, warm: str, *specs: str) -> None:
     lab = Lab(Settings(home=home, threads=1))
     lab.start()
-    finish(lab, lab.launch(RunSpec.from_json(warm)).id)
+    finish(lab, lab.launcher.launch(RunSpec.from_json(warm)).id)
     limit = taken() + allowed
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     lab.workers._claiming.acquire()  # so that all are queued before the worker claims
-    ids = [lab.launch(RunSpec.from_json(text)).id for text in specs]
+    ids = [lab.launcher.launch(RunSpec.from_json(text)).id for text in specs]
     lab.workers._claiming.release()
     for run in finish(lab, *ids):
         states = [state for _, state in lab.store.transitions(run.id)]
@@ -43,9 +43,9 @@ def main(home: Path, allowed: int, warm: str, *specs: str) -> None:
                     "cause": run.cause,
                     "bank": run.result.bank if run.result else None,
                     "states": states,
-                    "log": [text for _, text in lab.log(run.id)],
+                    "log": [text for _, text in lab.store.log(run.id)],
                     "traceback": run.traceback,
-                    "steps": lab.curve(run.id).step.tolist() == list(range(1, run.steps + 1)),
+                    "steps": lab.store.curve(run.id).step.tolist() == list(range(1, run.steps + 1)),
                 }
             )
         )

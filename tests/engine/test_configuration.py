@@ -34,6 +34,7 @@ from core.settings import Settings
 from core.store.record import Experiment
 from core.tasks.presets import PRESETS, preset_tasks
 from tests.conftest import BOTH, DIGITS, PRETRAIN, TURNED, compared, short
+from tests.launching import compare
 from tests.test_spec import objectives
 from tests.text_home import import_tiny
 
@@ -62,7 +63,7 @@ def read(lab: Lab, values: dict[str, Any] | str) -> Configuration:
 
 def by_hand(**values: Any) -> dict[str, Any]:
     """The least that a file says, with these values."""
-    least = {"format": "lora-lab-experiment", "version": 1, "preset": "rotation-45", "arms": [{"method": "full"}]}
+    least = {"format": "lora-lab-experiment", "version": VERSION, "preset": "rotation-45", "arms": [{"method": "full"}]}
     return least | {"base": {"task": {"dataset": "digits"}}} | values
 
 
@@ -138,7 +139,7 @@ def test_any_experiment_that_can_be_asked_for_comes_back_equal(library: Lab, dat
 @pytest.mark.parametrize("preset", [name for name, preset in PRESETS.items() if not preset.other_dataset])
 def test_a_file_by_hand_may_leave_out_what_forms_and_commands_take_by_default(library: Lab, preset: str) -> None:
     values = by_hand(preset=preset, arms=[{"method": "full"}, {"method": {"kind": "lora", "rank": 2}}])
-    found = read(library, values | {"version": VERSION, "tune": None})
+    found = read(library, values | {"tune": None})
     arms = [(default_optim(method), method) for method in (FullSpec(), LoRASpec.of(rank=2))]
     asked = preset_configuration(library.catalog, preset, "digits", None, default_optim(PretrainSpec), arms, range(8))
     assert found == asked
@@ -146,21 +147,17 @@ def test_a_file_by_hand_may_leave_out_what_forms_and_commands_take_by_default(li
         assert task == own
 
 
-@pytest.mark.parametrize("version", range(1, VERSION + 1))
 @pytest.mark.parametrize("method", [{}, {"method": "pretrain"}, {"method": {"kind": "pretrain"}}])
-def test_a_base_has_new_rows_where_classes_are_left_out_and_the_file_is_not_older(
-    library: Lab, version: int, method: dict[str, Any]
-) -> None:
-    """Files of versions 1 and 2 keep their bases; what is written down holds in every version."""
-    for preset, expected in (("split", version >= 3), ("rotation-45", False)):
-        values = by_hand(preset=preset, version=version)
+def test_a_base_has_new_rows_where_classes_are_left_out(library: Lab, method: dict[str, Any]) -> None:
+    for preset, expected in (("split", True), ("rotation-45", False)):
+        values = by_hand(preset=preset)
         values["base"] |= method
         assert read(library, values).base.method == PretrainSpec(new_rows=expected)
     for rows in (True, False):
         values["base"]["method"] = {"kind": "pretrain", "new_rows": rows}
         assert read(library, values).base.method == PretrainSpec(new_rows=rows)
-    few = by_hand(base={"task": {"dataset": "digits"}, "network": {"num_classes": 12}}, version=version)
-    assert read(library, few).base.method == PretrainSpec(new_rows=version >= 3), "outputs beyond the classes"
+    few = by_hand(base={"task": {"dataset": "digits"}, "network": {"num_classes": 12}})
+    assert read(library, few).base.method == PretrainSpec(new_rows=True), "outputs beyond the classes"
 
 
 def test_presets_have_new_rows_exactly_where_they_leave_classes_out(library: Lab) -> None:
@@ -168,7 +165,9 @@ def test_presets_have_new_rows_exactly_where_they_leave_classes_out(library: Lab
     for preset, source, start in (("split", "digits", None), ("split", "pets", network), ("same", "pets", network)):
         found = preset_configuration(library.catalog, preset, source, None, optim, BOTH, [0], network=start)
         assert found.base.method == PretrainSpec(new_rows=preset == "split")
-        assert not any("new_rows" in run.to_json() for run in library.planned(found).runs), "a part of the base alone"
+        assert not any("new_rows" in run.to_json() for run in library.launcher.plan(found).runs), (
+            "a part of the base alone"
+        )
 
 
 def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_that_of_all(library: Lab) -> None:
@@ -185,14 +184,14 @@ def test_a_setting_in_the_file_goes_before_the_preset_and_that_of_an_arm_before_
     full, dora = (arm.optim for arm in found.arms)
     assert (full.epochs, full.batch_size, dora.epochs, dora.batch_size) == (5, 32, 2, 32)
     assert dora.learning_rate == default_optim(DoRASpec).learning_rate
-    assert len(library.planned(found).runs) == 2 * 3 * 2
+    assert len(library.launcher.plan(found).runs) == 2 * 3 * 2
 
 
 def test_a_file_has_measure_and_margin_where_they_are_not_the_default(library: Lab) -> None:
     objective = {"kind": "classification", "measure": "macro_f1", "within": 1.0}
     found = read(library, by_hand(objective=objective))
     assert (found.objective.primary.name, found.objective.margin) == ("macro_f1", 1.0)
-    assert {run.objective for run in library.planned(found).runs} == {found.objective}
+    assert {run.objective for run in library.launcher.plan(found).runs} == {found.objective}
     assert json.loads(write_configuration(found))["objective"] == objective
     for written, effective in (
         ({"measure": "loss"}, {"measure": "loss", "within": 0.02}),
@@ -214,10 +213,9 @@ def test_a_network_is_found_by_its_digest_or_by_its_name(library: Lab) -> None:
     for how in ({"weights": network.brought}, {"model": "tiny-bert"}, {"weights": network.brought, "model": "x"}):
         found = read(library, values | {"network": {"kind": "transformer", **how}})
         assert found.network == network
-        assert found.arms[0].optim == usual.but(head_rate=None, weight_decay=0.01), "as version 1 had it"
-    assert read(library, values | {"version": 2, "network": values_of(network)}).arms[0].optim == usual
+        assert found.arms[0].optim == usual
     both = {"arms": [{"method": "full"}, {"method": "head"}], "optim": {"head_rate": 0.1}}
-    found = read(library, values | {"version": 2, "network": values_of(network)} | both)
+    found = read(library, values | {"network": values_of(network)} | both)
     assert [arm.optim.head_rate for arm in found.arms] == [0.1, None]
     after = read(library, by_hand(preset="split", base={"network": values_of(network), "task": {"dataset": "pets"}}))
     assert after.base.network == network
@@ -242,7 +240,7 @@ def arm_of(method: Any = "full", **optim: Any) -> dict[str, Any]:
 
 BAD = [
     ("", "This is not valid JSON, in line 1: look for a missing comma, quote or bracket."),
-    ("[]", "The file must be an object in braces, not []."),
+    ("[]", "This must be an object in braces, not []."),
     ("[" * 100_000, "This is nested too deeply."),
     ("{}", "This is not the file of an experiment"),
     (" " * (MAX_FILE + 1), "This file is larger than 1,048,576 bytes"),
@@ -250,42 +248,42 @@ BAD = [
         '{"format": 1, "format": 2}',
         "This is not clear, since 'format' stands twice in one object: leave one of them out.",
     ),
-    (by_hand(version=4), "This file has version 4, and this version of LoRA Lab reads versions 1 to 3: update LoRA "),
-    (by_hand(version=True), "This file has version True, and this version of LoRA Lab reads versions 1 to 3: update "),
-    (by_hand(version=1.0), "This file has version 1.0, and this version of LoRA Lab reads versions 1 to 3: update "),
-    (by_hand(seeds=[0, True]), "seeds: Seeds must be numbers, not True."),
-    (based_on(seed=True), "base.seed: Seed must be a number, not True."),
-    (by_hand(optim={"epochs": True}), "optim.epochs: Epochs must be a number, not True."),
-    (arm_of(learning_rate=True), "arms[0].optim.learning_rate: Learning rate must be a number, not True."),
-    (arm_of({"kind": "lora", "rank": True}), "arms[0].method.rank: Rank must be a number, not "),
-    (by_hand(task={"rotation": False}), "task.rotation: Rotation must be a number, not False."),
-    (by_hand(task={"classes": [True, False]}), "task.classes: Classes kept must be numbers, not True."),
-    (by_hand(tune={"rates": True}), "tune.rates: Learning rates per method must be a number, not True."),
-    (based_on(network={"num_classes": True}), "base.network.num_classes: Classes must be a number, not True."),
-    (by_hand(sedes=[1]), "sedes is not a setting; known here: format, version, preset, base, "),
+    (by_hand(version=4), "This file has version 4, and this version of LoRA Lab reads version 3: update LoRA "),
+    (by_hand(version=True), "This file has version True, and this version of LoRA Lab reads version 3: "),
+    (by_hand(version=1.0), "This file has version 1.0, and this version of LoRA Lab reads version 3: "),
+    (by_hand(seeds=[0, True]), "seeds[1]: This must be a number, not True."),
+    (based_on(seed=True), "base.seed: This must be a number, not True."),
+    (by_hand(optim={"epochs": True}), "arms[0].optim.epochs: This must be a number, not True."),
+    (arm_of(learning_rate=True), "arms[0].optim.learning_rate: This must be a number, not True."),
+    (arm_of({"kind": "lora", "rank": True}), "arms[0].method.rank: This must be a number, not "),
+    (by_hand(task={"rotation": False}), "task.rotation: This must be a number, not False."),
+    (by_hand(task={"classes": [True, False]}), "task.classes[0]: This must be a number, not True."),
+    (by_hand(tune={"rates": True}), "tune.rates: Learning rates per method must be at least 2, not True."),
+    (based_on(network={"num_classes": True}), "base.network.num_classes: Classes must be at least 2, not 1."),
+    (by_hand(sedes=[1]), "sedes: sedes is not a setting; known here: format, version, preset, "),
     (by_hand(network={"kind": "transformer"}), "An experiment starts from a base, or from a network that was imported"),
-    (by_hand(base=3), "base must be an object in braces, not 3."),
+    (by_hand(base=3), "base: This must be an object in braces, not 3."),
     (based_on(task={"dataset": "nope"}), "preset: There is no dataset 'nope'"),
     (by_hand(preset="nope"), "preset: There is no preset 'nope'; choose one of: same, "),
     (by_hand(preset=[]), "preset: A preset and datasets are given by their names."),
-    (by_hand(preset=None), "task.dataset is missing."),
+    (by_hand(preset=None), "task.dataset: A dataset is missing."),
     (by_hand(task={"rotation": 200}), "task.rotation: Rotation must be at most 180, not 200."),
-    (by_hand(task={"colour": "red"}), "task.colour is not a setting; known here: dataset, classes, "),
+    (by_hand(task={"colour": "red"}), "task.colour: colour is not a setting; known here: dataset, classes, "),
     (by_hand(task={"dataset": 3}), "preset: A preset and datasets are given by their names."),
-    (by_hand(arms={}), "arms must be a list in square brackets, not {}."),
-    (by_hand(arms=["full"]), "arms[0] must be an object in braces, not 'full'."),
-    (by_hand(arms=[{}]), "arms[0].method is missing."),
-    (arm_of("nope"), "arms[0].method.kind: There is no method 'nope'; choose one of: "),
-    (arm_of({"kind": []}), "arms[0].method.kind: The kind of a method is given by its name."),
-    (arm_of({"kind": "lora", "rank": 0}), "arms[0].method.rank: Rank must be at least 1, not 0."),
-    (arm_of({"kind": "lora", "rnak": 1}), "arms[0].method.rnak is not a setting; known here: "),
+    (by_hand(arms={}), "arms: Arms is invalid: input should be a valid "),
+    (by_hand(arms=["full"]), "arms[0]: This must be an object in braces, not 'full'."),
+    (by_hand(arms=[{}]), "arms[0].method: A method is missing."),
+    (arm_of("nope"), "arms[0].method: There is no method 'nope'; choose one of: "),
+    (arm_of({"kind": []}), "arms[0].method: Method must be a kind with its settings, not "),
+    (arm_of({"kind": "lora", "rank": 0}), "arms[0].method: Rank must be at least 1, not 0."),
+    (arm_of({"kind": "lora", "rnak": 1}), "arms[0].method: rnak is not a setting; known here: "),
     (
         by_hand(arms=[{"method": "full"}, {"method": "lora", "optim": {"lr": 0.1}}]),
-        "arms[1].optim.lr is not a setting; known here: learning_rate, batch_size, ",
+        "arms[1].optim.lr: lr is not a setting; known here: learning_rate, batch_size, ",
     ),
     (arm_of(learning_rate=2), "arms[0].optim.learning_rate: Learning rate must be at most 1, not 2."),
-    (by_hand(optim={"epochs": 0}), "optim.epochs: Epochs must be at least 1, not 0."),
-    (by_hand(optim={"lr": 1}), "optim.lr is not a setting; known here: "),
+    (by_hand(optim={"epochs": 0}), "arms[0].optim.epochs: Epochs must be at least 1, not 0."),
+    (by_hand(optim={"lr": 1}), "arms[0].optim.lr: lr is not a setting; known here: "),
     (
         by_hand(optim={"accumulation": 9}, arms=[{"method": "full", "optim": {"batch_size": 8}}]),
         "arms[0].optim: A batch of 8 cannot be computed in 9 parts: choose fewer.",
@@ -293,26 +291,26 @@ BAD = [
     (by_hand(tune={"rates": 1}), "tune.rates: Learning rates per method must be at least 2, not 1."),
     (by_hand(seeds=[0, -1]), "seeds[1]: Seeds must be at least 0, not -1."),
     (by_hand(seeds=8), "seeds: Seeds is invalid"),
-    (by_hand(objective=[]), "objective must be an object in braces, not []."),
-    (by_hand(objective=None), "objective must be an object in braces, not None."),
+    (by_hand(objective=[]), "objective: Objective must be a kind with its settings, not []."),
+    (by_hand(objective=None), "objective: Objective must be a kind with its settings, not None."),
     (
         by_hand(objective={"kind": "nope"}),
-        "objective.kind: There is no objective 'nope'; choose one of: classification, language.",
+        "objective: There is no objective 'nope'; choose one of: classification, language.",
     ),
-    (by_hand(objective={"kind": 3}), "objective.kind: The kind of an objective is given by its name."),
-    (by_hand(objective={"margin": 1}), "objective.margin is not a setting; known here: kind, measure, within."),
+    (by_hand(objective={"kind": 3}), "objective: Objective must be a kind with its settings, not "),
+    (by_hand(objective={"margin": 1}), "objective: margin is not a setting; known here: kind, measure, within."),
     (
         by_hand(objective={"measure": "auc"}),
         "objective: Classification has no measure 'auc'; choose one of: accuracy, macro_f1, loss.",
     ),
-    (by_hand(objective={"measure": ["loss"]}), "objective.measure: Primary measure is invalid"),
-    (by_hand(objective={"within": -1}), "objective.within: Margin must be at least 0, not -1."),
-    (by_hand(objective={"within": True}), "objective.within: Margin must be a number, not True."),
-    (by_hand(objective={"within": "much"}), "objective.within: Margin is invalid"),
+    (by_hand(objective={"measure": ["loss"]}), "objective: Primary measure is invalid"),
+    (by_hand(objective={"within": -1}), "objective: Margin must be at least 0, not -1."),
+    (by_hand(objective={"within": True}), "objective.within: This must be a number, not True."),
+    (by_hand(objective={"within": "much"}), "objective: Margin is invalid"),
     (by_hand(objective={"within": 11}), "objective: Margin must be at most 10 for accuracy, not 11."),
     (by_hand(objective={"measure": "loss", "within": 2}), "objective: Margin must be at most 1 for loss, not 2."),
     (by_hand(seeds=list(range(MAX_RUNS + 1))), "An experiment takes at most 10,000 runs and this one has 10,001"),
-    (by_hand(device="gpu"), "device must be one of auto, cuda, mps, cpu, not 'gpu'."),
+    (by_hand(device="gpu"), "base.device: Device must be 'auto', 'cuda', 'mps' or 'cpu', not 'gpu'."),
     (by_hand(own_bases="maybe"), "own_bases: A base for each seed is invalid"),
     (based_on(seed=-1), "base.seed: Seed must be at least 0, not -1."),
     (based_on(network={"num_hidden_1": 0}), "base.network.num_hidden_1: First hidden layer must be at least 1, not 0."),
@@ -322,9 +320,12 @@ BAD = [
         "base.network: The network '000000000000' is not in this library: import it on the Networks page.",
     ),
     (on_texts(model="a/b"), "base.network: The network 'a/b' is not in this library: import it on the Networks page."),
-    (on_texts(config="{}"), "base.network.config is not a setting; known here: kind, weights, model, num_classes."),
+    (
+        on_texts(config="{}"),
+        "base.network.config: config is not a setting; known here: kind, weights, model, num_classes.",
+    ),
     (by_hand(**{"\x1b[31m" + "x" * 500: 1}), "'\\x1b[31mxxx"),
-    (arm_of({"kind": "pretrain"}), "arms[0].method.kind: There is no method 'pretrain'"),
+    (arm_of({"kind": "pretrain"}), "arms[0].method: A base is trained by pretrain, and an arm by another method."),
 ]
 
 
@@ -333,13 +334,13 @@ def test_a_bad_file_gets_one_sentence_that_names_the_place(
     library: Lab, values: dict[str, Any] | str, sentence: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        library.planned(read(library, values))
+        library.launcher.plan(read(library, values))
     message = str(caught.value)
     assert message.startswith(sentence)
     assert message.endswith(".")
     assert message.isprintable()
     assert len(message) < 400
-    assert library.runs() == []
+    assert library.store.runs() == []
 
 
 def test_a_byte_order_mark_as_windows_writes_it_is_not_part_of_the_file(library: Lab) -> None:
@@ -397,7 +398,7 @@ def test_the_file_in_the_readme_is_one(library: Lab) -> None:
 
 
 def specs_of(lab: Lab, experiment: Experiment) -> set[RunSpec]:
-    return {run.spec for run in lab.members(experiment)}
+    return {run.spec for run in lab.store.members(experiment)}
 
 
 @pytest.mark.parametrize("own_bases", [False, True])
@@ -407,12 +408,12 @@ def test_an_experiment_that_is_there_is_asked_for_again_by_its_configuration(
     lab, other = (Lab(Settings(home=tmp_path / name)) for name in ("one", "other"))
     arms = [*BOTH, (short(rate=0.3), "head")]
     first = compared(lab, "split", "digits", None, PRETRAIN.optim, arms, [3, 1], own_bases=own_bases)
-    text = write_configuration(lab.configuration(first))
-    again = lab.compare(read(lab, text))
+    text = write_configuration(lab.experiments.configuration(first))
+    again = compare(lab, read(lab, text))
     assert specs_of(lab, again) == specs_of(lab, first)
-    there = other.compare(read(other, text))
+    there = compare(other, read(other, text))
     one, two = (
-        {(spec.but(base="base"), where.run(spec.base).spec) for spec in specs_of(where, at)}
+        {(spec.but(base="base"), where.store.run(spec.base).spec) for spec in specs_of(where, at)}
         for where, at in ((lab, first), (other, there))
     )
     assert one == two, "also of the bases"
@@ -453,24 +454,26 @@ def test_another_measure_is_another_experiment_on_the_same_bases(idle: Lab, own_
         judged(idle, measure, within, own_bases=own_bases)
         for measure, within in (("", None), ("macro_f1", 1.0), ("macro_f1", 2.0))
     )
-    bases = [{run.spec.base for run in idle.members(each)} for each in (first, second, third)]
+    bases = [{run.spec.base for run in idle.store.members(each)} for each in (first, second, third)]
     assert bases[0] == bases[1] == bases[2]
     assert len(bases[0]) == (2 if own_bases else 1)
-    assert {idle.run(id).spec.objective for id in bases[0] if id} == {CLASSIFICATION}
+    assert {idle.store.run(id).spec.objective for id in bases[0] if id} == {CLASSIFICATION}
     for each in (first, second, third):
-        members = idle.members(each)
-        assert idle.find_experiment(Planned(tuple(run.spec for run in members))).id == each.id
-        assert idle.configuration(each).objective == members[0].spec.objective
-    arms = [{run.spec.arm for run in idle.members(each)} for each in (first, second)]
+        members = idle.store.members(each)
+        assert idle.experiments.find(Planned(tuple(run.spec for run in members))).id == each.id
+        assert idle.experiments.configuration(each).objective == members[0].spec.objective
+    arms = [{run.spec.arm for run in idle.store.members(each)} for each in (first, second)]
     assert arms[0] == arms[1]
 
 
 def test_an_experiment_that_grows_keeps_measure_and_margin(idle: Lab) -> None:
     for own_bases in (False, True):
         experiment = judged(idle, "loss", 0.1, own_bases=own_bases)
-        new = idle.grow(experiment, [*BOTH, (short(), LoRASpec.of(rank=1))], range(3))
+        new = idle.experiments.grow(experiment, [*BOTH, (short(), LoRASpec.of(rank=1))], range(3))
         assert len(new) == 5
-        assert {run.spec.objective for run in idle.runs_of(new)} == {CLASSIFICATION.but(measure="loss", within=0.1)}
+        assert {run.spec.objective for run in idle.store.runs_of(new)} == {
+            CLASSIFICATION.but(measure="loss", within=0.1)
+        }
 
 
 def test_a_base_has_no_measure_of_its_own() -> None:

@@ -18,6 +18,7 @@ from core.networks.file import read_network
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import PerceptronSpec
 from tests.conftest import BOTH, compared, finish, short
+from tests.launching import fine_tune
 from tests.training.tiny_texts import ARCHITECTURES, spec_of
 
 
@@ -26,7 +27,7 @@ def test_each_control_changes_what_it_says_and_nothing_else(lab: Lab) -> None:
     experiment = compared(lab, "rotation-45", "digits", None, short(), arms, [0, 1])
     runs = finish(lab, *experiment.runs)
     assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
-    base = lab.run(experiment.base)
+    base = lab.store.run(experiment.base)
     for run in runs:
         files = lab.artifacts.base(run), lab.artifacts.path(run.id, NETWORK)
         before, after = (read_network(file).state_dict() for file in files)
@@ -53,15 +54,15 @@ def test_training_from_scratch_does_not_depend_on_the_base(lab: Lab) -> None:
 
 def test_a_base_for_each_seed_is_trained_once_and_shared_by_all_arms_of_the_seed(idle: Lab) -> None:
     experiment = compared(idle, "rotation-45", "digits", None, short(), BOTH, [0, 1, 2], own_bases=True)
-    runs = idle.members(experiment)
+    runs = idle.store.members(experiment)
     by_seed = {seed: {run.spec.base for run in runs if run.spec.seed == seed} for seed in (0, 1, 2)}
     assert all(len(bases) == 1 for bases in by_seed.values())
     assert len({base for bases in by_seed.values() for base in bases}) == 3
-    assert all(idle.run(str(run.spec.base)).spec.seed == run.spec.seed for run in runs)
+    assert all(idle.store.run(str(run.spec.base)).spec.seed == run.spec.seed for run in runs)
     assert len({run.spec.arm for run in runs}) == 2
-    again = idle.fine_tune(idle.run(experiment.base), runs[0].spec.task, BOTH, [2, 3], "again", own_bases=True)
-    assert next(run.spec.base for run in idle.members(again) if run.spec.seed == 2) in by_seed[2]
-    assert len(idle.runs(methods=["pretrain"])) == 4
+    again = fine_tune(idle, idle.store.run(experiment.base), runs[0].spec.task, BOTH, [2, 3], "again", own_bases=True)
+    assert next(run.spec.base for run in idle.store.members(again) if run.spec.seed == 2) in by_seed[2]
+    assert len(idle.store.runs(methods=["pretrain"])) == 4
 
 
 SPECS: dict[str, NetworkSpec] = {"perceptron": PerceptronSpec.of()} | {

@@ -30,6 +30,7 @@ from core.settings import Settings
 from core.store.record import Run
 from core.training.sharing import FULL_BANK, turn_of
 from tests.conftest import BOTH, DIGITS, TURNED, braked, finish, short, wait_until
+from tests.launching import fine_tune
 from tests.training.tiny_texts import spec_of
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, epochs=2))
@@ -57,7 +58,7 @@ class Counted:
 
 @pytest.fixture
 def base(lab: Lab) -> Run:
-    return finish(lab, lab.launch(PRETRAIN).id)[0]
+    return finish(lab, lab.launcher.launch(PRETRAIN).id)[0]
 
 
 def estimates(lab: Lab, measure: Counted) -> Estimates:
@@ -86,13 +87,13 @@ def test_nothing_is_calibrated_while_a_run_trains(lab: Lab) -> None:
     counted = Counted()
     with closing(estimates(lab, counted)) as found:
         with braked():
-            run = lab.launch(PRETRAIN.but(optim=short(epochs=200)))
-            wait_until(lambda: lab.run(run.id).step > 0)
+            run = lab.launcher.launch(PRETRAIN.but(optim=short(epochs=200)))
+            wait_until(lambda: lab.store.run(run.id).step > 0)
             for _ in range(20):
                 assert found.whole([PRETRAIN]).basis == "unknown"
-                step = lab.run(run.id).step
-                wait_until(lambda: lab.run(run.id).step > step or not lab.run(run.id).is_live)  # noqa: B023
-            assert lab.run(run.id).is_live
+                step = lab.store.run(run.id).step
+                wait_until(lambda: lab.store.run(run.id).step > step or not lab.store.run(run.id).is_live)  # noqa: B023
+            assert lab.store.run(run.id).is_live
             assert counted.calls == []
             lab.stop(run.id)
             finish(lab, run.id)
@@ -202,7 +203,7 @@ def test_the_pass_through_frozen_blocks_is_part_of_a_forecast(lab: Lab) -> None:
 def test_the_banks_of_a_forecast_are_those_that_are_trained(lab: Lab, base: Run) -> None:
     arms = [*BOTH, *((short(rate=rate), LoRASpec.of(rank=2)) for rate in (0.01, 0.02)), (short(), "head")]
     specs = arm_specs(base.id, base.spec, every(arms, range(3), TURNED), "auto")
-    experiment = lab.fine_tune(base, TURNED, arms, range(3), "x")
+    experiment = fine_tune(lab, base, TURNED, arms, range(3), "x")
     runs = finish(lab, *experiment.runs)
     sizes = {number: len(bank) for bank in packed(specs, lab.tasks, lab.settings) for number in bank}
     assert [run.result and run.result.bank for run in runs] == [sizes[number] for number in range(len(specs))]
@@ -227,7 +228,7 @@ def test_the_memory_of_a_forecast_is_the_plan_of_its_largest_bank(lab: Lab) -> N
 
 def test_a_run_keeps_the_forecast_that_it_was_launched_with(lab: Lab, base: Run) -> None:
     (forecast,) = lab.estimates.each([PRETRAIN.but(seed=3)])
-    run = finish(lab, lab.launch(PRETRAIN.but(seed=3)).id)[0]
+    run = finish(lab, lab.launcher.launch(PRETRAIN.but(seed=3)).id)[0]
     kept = lab.estimates.at_launch([run.id, base.id])
     assert kept[run.id].basis == "measured"
     assert kept[run.id].seconds == pytest.approx(forecast.seconds, rel=0.01)
@@ -237,16 +238,16 @@ def test_a_run_keeps_the_forecast_that_it_was_launched_with(lab: Lab, base: Run)
 
 def test_what_is_not_queued_leaves_no_forecast(settings: Settings) -> None:
     with closing(Lab(replace(settings, max_waiting=1))) as lab:  # not started
-        lab.launch(PRETRAIN)
+        lab.launcher.launch(PRETRAIN)
         with pytest.raises(QueueFullError):
-            lab.launch(PRETRAIN)
+            lab.launcher.launch(PRETRAIN)
         assert lab.store.rows("SELECT count(*) AS n FROM log")[0]["n"] == 1
 
 
 def test_what_is_left_is_corrected_by_what_has_finished(lab: Lab, base: Run) -> None:
     with closing(estimates(lab, Counted())) as found:
         arms = [BOTH[1], (short(batch_size=32), LoRASpec.of())]
-        experiment = lab.fine_tune(base, TURNED, arms, [0], "x")
+        experiment = fine_tune(lab, base, TURNED, arms, [0], "x")
         first, second = finish(lab, *experiment.runs)
         wait_until(lambda: found.whole([second.spec.but(optim=short(batch_size=16))]).basis == "calibrated")
         waiting = replace(second, spec=second.spec.but(optim=short(batch_size=16)), state="queued", step=0)

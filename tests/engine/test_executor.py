@@ -53,7 +53,7 @@ def test_an_experiment_elsewhere_comes_to_the_files_that_threads_come_to(lab: La
         assert [run.state for run in runs] == ["finished"] * 6, [run.cause for run in runs]
         assert all(where.artifacts.verify(run.id).certified for run in runs if run.spec.role == "adapter")
         files.append([weights_of(where, run) for run in runs])
-        assert all(len(where.curve(run.id).step) == run.steps for run in runs)
+        assert all(len(where.store.curve(run.id).step) == run.steps for run in runs)
         if where is not lab:
             where.close()
     assert len(set(processes(lab))) == 3  # a base, a bank of each method
@@ -79,13 +79,13 @@ def test_a_machine_that_is_lost_after_the_last_message_costs_nothing(
     with closing(Lab(replace(settings, executor="lost"))) as lab:
         lab.start()
         threads = [slot.thread for slot in lab.workers._slots]
-        runs = [finish(lab, lab.launch(PRETRAIN.but(seed=seed)).id)[0] for seed in (0, 1)]
+        runs = [finish(lab, lab.launcher.launch(PRETRAIN.but(seed=seed)).id)[0] for seed in (0, 1)]
         assert [run.state for run in runs] == ["finished"] * 2
         assert [slot.thread for slot in lab.workers._slots] == threads  # none of them has ended
 
 
 def test_a_run_whose_device_is_not_here_fails_with_a_sentence_and_holds_up_nobody(lab: Lab) -> None:
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    base = finish(lab, lab.launcher.launch(PRETRAIN).id)[0].id
     spec = RunSpec.of(method="head", base=base, source=DIGITS, task=TURNED, optim=short(), device="mps")
     with lab.store.transaction() as db:  # as in a home folder that comes from another machine
         db.execute(
@@ -93,7 +93,7 @@ def test_a_run_whose_device_is_not_here_fails_with_a_sentence_and_holds_up_nobod
             " VALUES ('r-elsewhere', ?, 'head', ?, 'k', 'queued', ?, 1.0)",
             (spec.to_json(), base, lab.owner),
         )
-    assert finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"
+    assert finish(lab, lab.launcher.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"
     (run,) = finish(lab, "r-elsewhere")
     assert run.state == "failed"
     assert "no mps device" in str(run.cause)
@@ -102,29 +102,29 @@ def test_a_run_whose_device_is_not_here_fails_with_a_sentence_and_holds_up_nobod
 
 
 def test_kill_and_resume_of_a_job_elsewhere(lab: Lab) -> None:
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    whole = lab.launch(LONG.but(base=base))
+    base = finish(lab, lab.launcher.launch(PRETRAIN).id)[0].id
+    whole = lab.launcher.launch(LONG.but(base=base))
     wait_until(lambda: lab.store.checkpoint(whole.id) is not None)
     os.kill(processes(lab)[-1], signal.SIGKILL)
     (run,) = finish(lab, whole.id)
     assert run.state == "interrupted"
     assert run.cause == "The process that trained it was killed: finish the run to go on."
-    lab.finish([whole.id])
+    lab.launcher.finish([whole.id])
     (run,) = finish(lab, whole.id)
     assert run.resumed_step > 0
     assert (run.state, run.cause) == ("finished", None)
-    assert lab.curve(whole.id).step.tolist() == list(range(1, run.steps + 1))
-    untouched = finish(lab, lab.launch(run.spec).id)[0]
+    assert lab.store.curve(whole.id).step.tolist() == list(range(1, run.steps + 1))
+    untouched = finish(lab, lab.launcher.launch(run.spec).id)[0]
     assert weights_of(lab, untouched) == weights_of(lab, run)
 
 
 def test_a_lab_that_closes_leaves_its_job_with_a_checkpoint(lab: Lab) -> None:
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    id = lab.launch(LONG.but(base=base)).id
-    wait_until(lambda: lab.run(id).step > 0)
+    base = finish(lab, lab.launcher.launch(PRETRAIN).id)[0].id
+    id = lab.launcher.launch(LONG.but(base=base)).id
+    wait_until(lambda: lab.store.run(id).step > 0)
     lab.close(HANG)
     with closing(Lab(lab.settings)) as again:
-        assert again.run(id).state == "interrupted"
+        assert again.store.run(id).state == "interrupted"
         assert again.store.checkpoint(id) is not None
 
 

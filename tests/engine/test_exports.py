@@ -51,7 +51,9 @@ class Home:
 
     def run(self, kind: str, number: int = 0) -> Run:
         """A run of a kind of method, by its number among those."""
-        return [run for run in self.lab.members(self.lab.experiment(self.experiment)) if run.spec.kind == kind][number]
+        return [
+            run for run in self.lab.store.members(self.lab.store.experiment(self.experiment)) if run.spec.kind == kind
+        ][number]
 
     def own(self, run: Run) -> Tensor:
         """Logits of the network of a run on the whole test part, in one batch."""

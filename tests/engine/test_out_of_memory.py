@@ -99,7 +99,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def runs(lab: Lab, *methods: MethodSpec) -> list[RunSpec]:
     network = lab.networks.spec(lab.networks.list()[0].digest)
     arms = [(short(), method) for method in methods]
-    return list(lab.planned(Configuration.on(network, TASK, arms, range(2), device="cpu")).runs)
+    return list(lab.launcher.plan(Configuration.on(network, TASK, arms, range(2), device="cpu")).runs)
 
 
 def test_what_fits_is_not_spoken_of_and_what_does_not_is_told_in_a_sentence(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.engine.growing import plan_of
+from core.engine.experiments import plan_of
 from core.errors import LabError
 from core.forecast.forecast import weaker
 from core.lab import Lab
@@ -25,6 +25,7 @@ from core.study.arms.fairness import comparable
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
 from tests.conftest import short, wait_until
+from tests.launching import compare
 from tests.searched_home import SEEDS, asked, check_found_the_same, ended, trained, trained_on
 
 
@@ -37,7 +38,7 @@ def copied_home(undisturbed: tuple[Lab, Experiment], tmp_path: Path) -> Iterator
 
 def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[Lab, Experiment]) -> None:
     lab, experiment = undisturbed
-    runs = lab.members(experiment)
+    runs = lab.store.members(experiment)
     assert set(trained(runs).values()) == {1}
     assert {run.plan for run in runs} == {"complete"}
     assert len(stages_of(runs)) == 1, "no stage of a plan is a look"
@@ -61,16 +62,16 @@ def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[
 
 def test_the_same_question_is_known_also_with_fewer_seeds_and_no_other(undisturbed: tuple[Lab, Experiment]) -> None:
     lab, experiment = undisturbed
-    assert lab.find_experiment(lab.planned(asked(lab))) == experiment
-    assert lab.find_experiment(lab.planned(asked(lab).but(seeds=(0, 1, 2)))) == experiment
-    assert lab.find_experiment(lab.planned(asked(lab).but(seeds=range(5)))) is None
-    assert lab.find_experiment(lab.planned(asked(lab, tune=TuneSpec.of(rates=3)))) is None
-    assert lab.configuration(experiment).asks_the_same(asked(lab))
+    assert lab.experiments.find(lab.launcher.plan(asked(lab))) == experiment
+    assert lab.experiments.find(lab.launcher.plan(asked(lab).but(seeds=(0, 1, 2)))) == experiment
+    assert lab.experiments.find(lab.launcher.plan(asked(lab).but(seeds=range(5)))) is None
+    assert lab.experiments.find(lab.launcher.plan(asked(lab, tune=TuneSpec.of(rates=3)))) is None
+    assert lab.experiments.configuration(experiment).asks_the_same(asked(lab))
 
 
 def test_the_forecast_is_between_the_fewest_and_the_most_runs(undisturbed: tuple[Lab, Experiment]) -> None:
     lab, experiment = undisturbed
-    planned = lab.planned(asked(lab))
+    planned = lab.launcher.plan(asked(lab))
     assert planned.bases == ()
     assert len(planned.runs) == 2 * 3 * 3
     # One epoch is what was asked for, of which there is no third, and three are tried with the first seeds.
@@ -91,48 +92,48 @@ def test_two_labs_on_one_home_train_each_run_once(undisturbed: tuple[Lab, Experi
     with closing(Lab(own)) as one, closing(Lab(own)) as other:
         one.start()
         other.start()
-        check_found_the_same(ended(one, one.compare(asked(one))), undisturbed)
+        check_found_the_same(ended(one, compare(one, asked(one))), undisturbed)
 
 
 def stopped_early(lab: Lab, experiment: Experiment) -> list[Run]:
     """Runs of an experiment that was stopped once one of them had finished."""
-    wait_until(lambda: any(run.state == "finished" for run in lab.members(experiment)))
-    lab.stop(*(run.id for run in lab.members(experiment) if run.is_live))
+    wait_until(lambda: any(run.state == "finished" for run in lab.store.members(experiment)))
+    lab.stop(*(run.id for run in lab.store.members(experiment) if run.is_live))
     return ended(lab, experiment)
 
 
 def test_a_plan_that_was_stopped_waits_and_finishes_as_if_it_had_not_been(
     undisturbed: tuple[Lab, Experiment], lab: Lab
 ) -> None:
-    experiment = lab.compare(asked(lab))
+    experiment = compare(lab, asked(lab))
     runs = stopped_early(lab, experiment)
     assert {run.plan for run in runs} == {"waiting"}
     assert "Finish the experiment" in verdict(runs).reason
     assert not unchosen(runs), "no network goes while the search is not complete"
-    assert lab.finish([run.id for run in runs])
+    assert lab.launcher.finish([run.id for run in runs])
     check_found_the_same(ended(lab, experiment), undisturbed)
 
 
 def test_an_answer_without_what_was_stopped_ends_the_search(lab: Lab) -> None:
-    experiment = lab.compare(asked(lab))
+    experiment = compare(lab, asked(lab))
     runs = stopped_early(lab, experiment)
     lab.notes.archive([run.id for run in runs if run.state == "stopped"])
-    wait_until(lambda: {run.plan for run in lab.members(experiment)} == {"complete"})
-    assert len(lab.members(experiment)) == len(runs)
+    wait_until(lambda: {run.plan for run in lab.store.members(experiment)} == {"complete"})
+    assert len(lab.store.members(experiment)) == len(runs)
 
 
 def test_what_was_deleted_is_named_and_only_trained_again_when_asked(copied_home: tuple[Lab, Experiment]) -> None:
     lab, experiment = copied_home
-    before = trained(lab.members(experiment))
-    assert lab.deleted(experiment).runs == ()
-    gone = [run for run in lab.members(experiment) if run.spec.seed == 1 and run.spec.kind == "lora"][:2]
+    before = trained(lab.store.members(experiment))
+    assert lab.experiments.deleted(experiment).runs == ()
+    gone = [run for run in lab.store.members(experiment) if run.spec.seed == 1 and run.spec.kind == "lora"][:2]
     lab.notes.delete([run.id for run in gone])
-    experiment = lab.experiment(experiment.id)
-    assert {spec.arm for spec in lab.deleted(experiment).runs} == {run.spec.arm for run in gone}
-    assert lab.finish(experiment.runs) == 0
-    wait_until(lambda: {run.plan for run in lab.members(experiment)} == {"waiting"})
-    assert len(lab.members(experiment)) == sum(before.values()) - len(gone)
-    assert len(lab.restore_deleted(experiment)) == len(gone)
+    experiment = lab.store.experiment(experiment.id)
+    assert {spec.arm for spec in lab.experiments.deleted(experiment).runs} == {run.spec.arm for run in gone}
+    assert lab.launcher.finish(experiment.runs) == 0
+    wait_until(lambda: {run.plan for run in lab.store.members(experiment)} == {"waiting"})
+    assert len(lab.store.members(experiment)) == sum(before.values()) - len(gone)
+    assert len(lab.experiments.restore_deleted(experiment)) == len(gone)
     runs = ended(lab, experiment)
     assert trained(runs) == before
     assert {run.plan for run in runs} == {"complete"}
@@ -142,24 +143,24 @@ def test_seeds_and_ranks_are_added_where_the_search_would_have_trained_them(
     copied_home: tuple[Lab, Experiment],
 ) -> None:
     lab, experiment = copied_home
-    before = lab.members(experiment)
-    settings = lab.arm_settings(experiment)
-    new = lab.grow(experiment, settings, range(SEEDS + 1))
+    before = lab.store.members(experiment)
+    settings = lab.experiments.settings(experiment)
+    new = lab.experiments.grow(experiment, settings, range(SEEDS + 1))
     runs = ended(lab, experiment)
     whole = {arm for arm, count in Counter(run.spec.arm for run in before).items() if count == SEEDS}
     assert {run.spec.arm for run in runs if run.spec.seed == SEEDS} == whole
     assert len(new) <= len(whole) == len(runs) - len(before), "a point that all seeds preferred follows later"
     assert len(stages_of(runs)) == 2
     wider = [*settings, (short(rate=0.00316), LoRASpec.of(rank=8))]
-    lab.grow(lab.experiment(experiment.id), wider, range(SEEDS + 1))
+    lab.experiments.grow(lab.store.experiment(experiment.id), wider, range(SEEDS + 1))
     runs = ended(lab, experiment)
     assert "LoRA r=8" in {choice.arm.spec.label for choice in rate_choices(runs) if choice.at_end is None}
     assert set(trained(runs).values()) == {1}
-    assert set(plan_of(lab.experiment(experiment.id)).queued) == {(run.spec.arm, run.spec.seed) for run in runs}
+    assert set(plan_of(lab.store.experiment(experiment.id)).queued) == {(run.spec.arm, run.spec.seed) for run in runs}
 
 
 def test_a_plan_that_cannot_go_on_waits_with_its_reason(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = lab.compare(asked(lab))
+    experiment = compare(lab, asked(lab))
 
     def refuse(specs: object) -> None:
         raise LabError("The dataset is gone: import it back.")
@@ -168,10 +169,10 @@ def test_a_plan_that_cannot_go_on_waits_with_its_reason(lab: Lab, monkeypatch: p
         patch.setattr(lab.usage, "check", refuse)
         runs = ended(lab, experiment)
         assert {run.plan for run in runs} == {"waiting"}
-    assert "The dataset is gone" in lab.log(runs[-1].id)[-1][1]
+    assert "The dataset is gone" in lab.store.log(runs[-1].id)[-1][1]
     assert verdict(runs).reason
-    assert lab.finish([run.id for run in runs]) == 0
-    wait_until(lambda: len(lab.members(experiment)) > len(runs))
+    assert lab.launcher.finish([run.id for run in runs]) == 0
+    wait_until(lambda: len(lab.store.members(experiment)) > len(runs))
 
 
 def test_a_restored_store_has_the_plan(copied_home: tuple[Lab, Experiment], tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_restored_store_has_the_plan(copied_home: tuple[Lab, Experiment], tmp_
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     with closing(Lab(lab.settings)) as again:
         again.start()
-        found = again.experiment(experiment.id)
+        found = again.store.experiment(experiment.id)
         assert (plan_of(found), set(found.runs)) == (plan_of(experiment), set(experiment.runs))
         runs = ended(again, found)
         assert {run.plan for run in runs} == {"complete"}

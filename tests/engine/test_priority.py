@@ -57,8 +57,8 @@ def test_a_thread_that_is_nice_already_stays_so() -> None:
 
 def test_training_gets_a_share_of_cores_that_others_want(lab: Lab) -> None:
     long = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200, batch_size=8))
-    first, *_ = [lab.launch(long.but(seed=seed)) for seed in range(8)]
-    wait_until(lambda: lab.run(first.id).step > 0)
+    first, *_ = [lab.launcher.launch(long.but(seed=seed)) for seed in range(8)]
+    wait_until(lambda: lab.store.run(first.id).step > 0)
     # Twice as many as there are cores, so that no core is left over.
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * available_cores())]
     begun, theirs = training_seconds(), 0.0

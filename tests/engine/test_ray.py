@@ -27,6 +27,7 @@ from core.store.record import Experiment, Run
 from tests import forked
 from tests.browser.conftest import free_port
 from tests.conftest import BOTH, DIGITS, PRETRAIN, TURNED, finish, short, wait_until, weights_of
+from tests.launching import compare, fine_tune
 from tests.searched_home import asked, check_found_the_same, ended
 from tests.soak.sizes import FULL, full_or_short
 from tests.text_home import PETS, import_tiny
@@ -139,15 +140,19 @@ def lab(cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture(scope="module")
 def base(lab: Lab) -> Run:
     """A base that was trained on a node."""
-    return finish(lab, lab.launch(PRETRAIN).id)[0]
+    return finish(lab, lab.launcher.launch(PRETRAIN).id)[0]
 
 
 def alone(lab: Lab, base: Run, folder: Path) -> list[Run]:
     """Single runs of each method from a base, and of a network and texts that somebody has brought."""
     network = import_tiny(lab, folder)
-    runs = [lab.launch(RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(batch_size=16)))]
+    runs = [
+        lab.launcher.launch(
+            RunSpec.of(method=LoRASpec.of(rank=2), network=network, task=PETS, optim=short(batch_size=16))
+        )
+    ]
     for method in (FullSpec(), LoRASpec.of()):
-        runs += lab.runs_of(lab.fine_tune(base, TURNED, [(short(), method)], [0]).runs)
+        runs += lab.store.runs_of(fine_tune(lab, base, TURNED, [(short(), method)], [0]).runs)
     runs = finish(lab, *(run.id for run in runs))
     assert [(run.state, run.cause) for run in runs] == [("finished", None)] * 3
     assert all(lab.artifacts.verify(run.id).certified for run in runs if run.spec.role == "adapter")
@@ -157,15 +162,15 @@ def alone(lab: Lab, base: Run, folder: Path) -> list[Run]:
 def test_runs_on_nodes_come_to_the_bits_of_threads(lab: Lab, base: Run, tmp_path: Path) -> None:
     there = by_spec(lab, alone(lab, base, tmp_path / "there"))
     threads = opened(replace(lab.settings, home=tmp_path / "home", executor="threads"), 1)
-    here = by_spec(threads, alone(threads, finish(threads, threads.launch(PRETRAIN).id)[0], tmp_path / "here"))
+    here = by_spec(threads, alone(threads, finish(threads, threads.launcher.launch(PRETRAIN).id)[0], tmp_path / "here"))
     threads.close()
     assert here == there
 
 
 def test_a_run_on_a_node_is_seen_and_stopped(lab: Lab, base: Run) -> None:
     executor = lab.executors.current
-    id = lab.launch(LONG_RUN.but(base=base.id)).id
-    wait_until(lambda: lab.run(id).step > 0)
+    id = lab.launcher.launch(LONG_RUN.but(base=base.id)).id
+    wait_until(lambda: lab.store.run(id).step > 0)
     (place,) = executor.machines.running()
     assert place.runs == (id,)
     assert place.node in {node.id for node in executor.machines.nodes()}
@@ -178,7 +183,7 @@ def test_a_run_on_a_node_is_seen_and_stopped(lab: Lab, base: Run) -> None:
 
 def test_other_versions_on_a_node_are_one_sentence(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(vars(lab.executors.current), "versions", {"torch": "1.0"})
-    (run,) = finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)
+    (run,) = finish(lab, lab.launcher.launch(PRETRAIN.but(seed=1)).id)
     assert run.state == "interrupted"
     assert run.cause.startswith("A node of the cluster has torch 2.")
     assert run.cause.endswith("and this machine has 1.0: install the same version on both.")
@@ -186,9 +191,9 @@ def test_other_versions_on_a_node_are_one_sentence(lab: Lab, monkeypatch: pytest
 
 def left_by(lab: Lab, id: str) -> str:
     """State of a run whose lab is closed as soon as it has a checkpoint or has ended."""
-    wait_until(lambda: lab.store.checkpoint(id) is not None or not lab.run(id).is_live)
+    wait_until(lambda: lab.store.checkpoint(id) is not None or not lab.store.run(id).is_live)
     lab.close()
-    return lab.run(id).state
+    return lab.store.run(id).state
 
 
 LAB = """
@@ -207,8 +212,8 @@ SEEDS = full_or_short(5, 2)
 def keep_training(home: Path, base: str, left: str) -> None:
     """Open a lab, queue a sweep on a base, go on with a run that was left, and wait for a signal."""
     lab = opened(on_cluster(home))
-    lab.fine_tune(lab.run(base), TURNED, LONG, range(SEEDS), "sweep")
-    lab.finish([left])
+    fine_tune(lab, lab.store.run(base), TURNED, LONG, range(SEEDS), "sweep")
+    lab.launcher.finish([left])
     signal.pause()
 
 
@@ -220,18 +225,18 @@ def test_a_run_that_a_lab_left_and_a_sweep_outlive_a_killed_node_a_killed_lab_an
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     # A run may have finished before its lab was closed, which is nobody's fault.
     for epochs in (60, 120, 240, 600, 6000):
-        left = lab.launch(LONG_RUN.but(base=base.id, optim=short(epochs=epochs))).id
+        left = lab.launcher.launch(LONG_RUN.but(base=base.id, optim=short(epochs=epochs))).id
         if left_by(lab, left) != "finished":
             break
         lab = opened(lab.settings)
-    assert lab.run(left).state == "interrupted"
+    assert lab.store.run(left).state == "interrupted"
 
     first = forked.start(["-c", LAB, str(lab.settings.home), base.id, left])
     watching = Lab(replace(lab.settings, executor="threads"))  # never started: it only looks
 
     def sweep() -> list[Run]:
-        found = [experiment for experiment in watching.experiments() if experiment.name == "sweep"]
-        return [run for experiment in found for run in watching.members(experiment)]
+        found = [experiment for experiment in watching.store.experiments() if experiment.name == "sweep"]
+        return [run for experiment in found for run in watching.store.members(experiment)]
 
     wait_until(lambda: sum(run.state == "running" and run.step > 20 for run in sweep()) >= 2)
     stopped = next(run for run in sweep() if run.state == "running" and run.step > 20)
@@ -244,8 +249,8 @@ def test_a_run_that_a_lab_left_and_a_sweep_outlive_a_killed_node_a_killed_lab_an
     watching.close()
 
     lab = opened(lab.settings, 1)
-    lab.finish([run.id for run in lab.runs(states=["interrupted"])])
-    runs = finish(lab, *(run.id for run in lab.members(lab.experiments()[0])))
+    lab.launcher.finish([run.id for run in lab.store.runs(states=["interrupted"])])
+    runs = finish(lab, *(run.id for run in lab.store.members(lab.store.experiments()[0])))
     assert len(runs) == len(LONG) * SEEDS
     assert {run.id: run.cause for run in runs if run.state not in ("finished", "stopped")} == {}
     assert [run.id for run in runs if run.state == "stopped"] == [stopped.id]
@@ -253,10 +258,10 @@ def test_a_run_that_a_lab_left_and_a_sweep_outlive_a_killed_node_a_killed_lab_an
     (resumed,) = finish(lab, left)
     assert resumed.resumed_step > 0
     for run in (*runs, resumed):
-        assert lab.curve(run.id).step.tolist() == list(range(1, run.step + 1))
+        assert lab.store.curve(run.id).step.tolist() == list(range(1, run.step + 1))
         assert run.spec.role != "adapter" or lab.artifacts.verify(run.id).certified
-    assert {id: weights_of(lab, lab.run(id)) for id in done} == done
-    (untouched,) = finish(lab, lab.launch(resumed.spec).id)
+    assert {id: weights_of(lab, lab.store.run(id)) for id in done} == done
+    (untouched,) = finish(lab, lab.launcher.launch(resumed.spec).id)
     assert resumed.step == resumed.steps
     assert weights_of(lab, untouched) == weights_of(lab, resumed)
     lab.close()
@@ -267,7 +272,7 @@ import signal, sys
 from pathlib import Path
 from tests.engine.test_ray import on_cluster, opened
 lab = opened(on_cluster(Path(sys.argv[1])), 1)
-lab.finish([run.id for run in lab.runs(states=["interrupted"])])
+lab.launcher.finish([run.id for run in lab.store.runs(states=["interrupted"])])
 signal.pause()
 """
 
@@ -277,20 +282,20 @@ def test_a_plan_on_a_cluster_outlives_labs_that_are_killed(
     undisturbed: tuple[Lab, Experiment], settings: Settings
 ) -> None:
     watching = Lab(replace(settings, executor="threads"))  # never started: it only looks
-    experiment = watching.compare(asked(watching))
-    chance, runs = random.Random(0), watching.members(experiment)
+    experiment = compare(watching, asked(watching))
+    chance, runs = random.Random(0), watching.store.members(experiment)
     for _ in range(5):
         lab = forked.start(["-c", PLAN, str(settings.home)])
         known = sum(run.state == "finished" for run in runs)
-        wait_until(lambda known=known: sum(r.state == "finished" for r in watching.members(experiment)) > known)
+        wait_until(lambda known=known: sum(r.state == "finished" for r in watching.store.members(experiment)) > known)
         time.sleep(chance.uniform(0, 2))
         lab.kill()
         lab.wait()
-        runs = watching.members(experiment)
+        runs = watching.store.members(experiment)
     assert {run.plan for run in runs} != {"complete"}, "it was killed in the middle"
     watching.close()
     lab = opened(settings, 1)
-    lab.finish([run.id for run in lab.runs(states=["interrupted"])])
+    lab.launcher.finish([run.id for run in lab.store.runs(states=["interrupted"])])
     check_found_the_same(ended(lab, experiment), undisturbed)
     lab.close()
 
@@ -300,16 +305,16 @@ def test_a_cluster_that_is_gone_costs_nobody_the_dashboard(settings: Settings, m
     cluster = RayCluster()
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     lab = opened(settings, 1)
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
-    id = lab.launch(LONG_RUN.but(base=base)).id
+    base = finish(lab, lab.launcher.launch(PRETRAIN).id)[0].id
+    id = lab.launcher.launch(LONG_RUN.but(base=base)).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     cluster.kill(0)
-    wait_until(lambda: lab.run(id).state == "queued")
+    wait_until(lambda: lab.store.run(id).state == "queued")
     assert lab.executors.current.machines.problem() is not None
     assert lab.workers.places == 0
     lab.executors.choose("threads")
-    wait_until(lambda: lab.run(id).state == "running")
-    assert lab.run(id).resumed_step > 0
+    wait_until(lambda: lab.store.run(id).state == "running")
+    assert lab.store.run(id).resumed_step > 0
     lab.stop(id)
     assert finish(lab, id)[0].state == "stopped"
     lab.close()

@@ -22,6 +22,7 @@ from core.spec import MAX_CHARACTERS
 from core.store.record import Run
 from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
+from tests.launching import fine_tune
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))
 
@@ -31,15 +32,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A base and a fine-tune run of each method, each trained alone on two threads."""
     lab = Lab(Settings(home=tmp_path_factory.mktemp("home"), threads=2))
     lab.start()
-    (base,) = finish(lab, lab.launch(PRETRAIN).id)
+    (base,) = finish(lab, lab.launcher.launch(PRETRAIN).id)
     for arm in BOTH:
-        finish(lab, *lab.fine_tune(base, TURNED, [arm], [3], "x").runs)
+        finish(lab, *fine_tune(lab, base, TURNED, [arm], [3], "x").runs)
     lab.close()
     return lab
 
 
 def run_of(lab: Lab, method: str) -> Run:
-    return lab.runs(methods=[method])[0]
+    return lab.store.runs(methods=[method])[0]
 
 
 @pytest.fixture
@@ -113,9 +114,9 @@ def test_a_banked_run_comes_out_the_same_to_rounding_and_the_command_says_why(
 ) -> None:
     lab = Lab(Settings(home=elsewhere / "home", threads=1))
     lab.start()
-    (base,) = finish(lab, lab.launch(PRETRAIN).id)
+    (base,) = finish(lab, lab.launcher.launch(PRETRAIN).id)
     arms = [(short(epochs=2), LoRASpec.of(rank=rank)) for rank in (2, 8)]
-    runs = finish(lab, *lab.fine_tune(base, TURNED, arms, range(2), "x").runs)
+    runs = finish(lab, *fine_tune(lab, base, TURNED, arms, range(2), "x").runs)
     lab.close()
     run = next(run for run in runs if run.result and run.result.bank > 1)
     (elsewhere / "spec.json").write_text(lab.recipe(run.id).to_json())
@@ -130,11 +131,11 @@ def test_a_banked_run_comes_out_the_same_to_rounding_and_the_command_says_why(
 def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = Lab(Settings(home=elsewhere / "home", threads=1))
     lab.start()
-    id = lab.launch(PRETRAIN.but(optim=short(epochs=200, rate=0.001))).id
-    wait_until(lambda: lab.run(id).step > 0)
+    id = lab.launcher.launch(PRETRAIN.but(optim=short(epochs=200, rate=0.001))).id
+    wait_until(lambda: lab.store.run(id).step > 0)
     lab.stop(id)
     (base,) = finish(lab, id)
-    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
+    (run,) = finish(lab, *fine_tune(lab, base, TURNED, [BOTH[0]], [0], "x").runs)
     lab.close()
     (elsewhere / "spec.json").write_text(lab.recipe(run.id).to_json())
     assert main(["run", "spec.json"]) == 1
@@ -148,8 +149,8 @@ def test_a_base_that_was_stopped_must_be_given(elsewhere: Path, capsys: pytest.C
     ("text", "arguments", "sentence"),
     [
         ("{", [], "not valid JSON"),
-        ("[]", [], "schema version 1"),
-        ('{"schema": 1, "run": "r-1"}', [], "Spec is missing"),
+        ("[]", [], "schema version 2"),
+        ('{"schema": 2, "run": "r-1"}', [], "Spec is missing"),
         (b"\xff\xfe\x00", [], "not text"),
         (" " * (MAX_CHARACTERS + 1), [], "at most 262,144"),
         (PRETRAIN.but(task=TaskSpec.of(dataset="no-such")).to_json(), [], "no-such"),

@@ -18,6 +18,7 @@ from core.settings import Settings
 from core.store.run_file import NAME
 from core.training.events import EpochEnd, StepLoss
 from tests.conftest import PRETRAIN, TURNED, finish, short, wait_until
+from tests.launching import fine_tune
 
 
 @pytest.fixture
@@ -26,9 +27,9 @@ def settings(settings: Settings) -> Settings:
 
 
 def test_a_run_whose_folder_cannot_be_made_fails_alone(lab: Lab) -> None:
-    base = finish(lab, lab.launch(PRETRAIN).id)[0]
+    base = finish(lab, lab.launcher.launch(PRETRAIN).id)[0]
     with lab.workers._claiming:  # nobody makes the folder meanwhile
-        experiment = lab.fine_tune(base, TURNED, [(short(), FullSpec())], [0, 1])
+        experiment = fine_tune(lab, base, TURNED, [(short(), FullSpec())], [0, 1])
         (lab.settings.runs / experiment.runs[0]).write_text("where a folder should be")
     failed, finished = finish(lab, *experiment.runs)
     assert failed.state == "failed"
@@ -46,12 +47,12 @@ def test_an_end_that_the_store_cannot_take_waits_by_name_and_is_written_later(
 
     with monkeypatch.context() as patch:
         patch.setattr(lab.store, "finish", refuse)
-        id = lab.launch(PRETRAIN).id
+        id = lab.launcher.launch(PRETRAIN).id
         wait_until(lambda: bool(lab.workers.writes.waiting))
         (write,) = lab.workers.writes.waiting
         assert isinstance(write, Finish)
         assert (write.run.id, write.state) == (id, "finished")
-        assert lab.run(id).state == "running"
+        assert lab.store.run(id).state == "running"
     (run,) = finish(lab, id)
     assert run.state == "finished"
     assert run.result == write.result
@@ -64,7 +65,7 @@ def test_losses_of_a_run_are_written_as_one_row_and_none_is_lost_or_moved(idle: 
         return StepLoss(first, np.arange(first, first + count, dtype=np.float32), np.arange(count) + 0.5 * first)
 
     ends = [EpochEnd(epoch, 3 * epoch, 1.0, 0.5, 10.0, {}) for epoch in (1, 2)]
-    one, other = (idle.launch(PRETRAIN.but(seed=seed)) for seed in (0, 1))
+    one, other = (idle.launcher.launch(PRETRAIN.but(seed=seed)) for seed in (0, 1))
     events = [(one, losses(1, 3)), (other, losses(1, 3)), (one, ends[0]), (other, ends[0]), (one, losses(4, 2))]
     found = joined([*events, (one, losses(6, 1)), (one, ends[1])])
     epochs = [(run.id, event) for run, event in found if isinstance(event, EpochEnd)]

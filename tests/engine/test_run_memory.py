@@ -85,7 +85,7 @@ def test_a_control_holds_weights_moments_and_what_its_gradients_need(control: st
 
 def test_a_result_has_what_the_form_foretold(filled_home: Path) -> None:
     with closing(Lab(Settings(filled_home))) as lab:
-        for run in lab.runs():
+        for run in lab.store.runs():
             spec, images = run.spec, len(lab.tasks.outline(run.spec.task).train)
             assert run.result.memory == run_memory(spec.network, spec.method, spec.optim, images)
 

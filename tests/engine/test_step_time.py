@@ -108,7 +108,7 @@ def short_of_memory(*_: object, **__: object) -> Stepper:
 
 
 def test_the_lab_measures_behind_its_queue(lab: Lab) -> None:
-    run = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(3)))
+    run = lab.launcher.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(3)))
     lab.time_steps(SPEC, lambda: None)
     assert not finish(lab, run.id)[0].is_live
 
@@ -118,7 +118,7 @@ def test_it_waits_for_runs_of_processes_that_are_there_and_not_for_what_others_h
     spec, waited = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200)), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         with lab_process(idle.settings.home, [spec, spec.but(seed=1)], threads=1):
-            wait_until(lambda: bool(idle.runs(states=["running"])))
+            wait_until(lambda: bool(idle.store.runs(states=["running"])))
             measuring = pool.submit(idle.time_steps, SPEC, waited.set)  # as in `python -m core time`
             assert waited.wait(HANG)
             assert not measuring.done()

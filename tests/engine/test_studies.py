@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from core.__main__ import main
-from core.engine.growing import plan_of
+from core.engine.experiments import plan_of
 from core.errors import LabError, SpecError
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -35,6 +35,7 @@ from core.study.stats.claims import Level
 from core.study.stats.family import p_values
 from core.study.stats.spending import level_of
 from tests.conftest import short
+from tests.launching import compare
 from tests.searched_home import ended, trained_on
 from tests.studied_home import POINTS, SEEDS, study_asked
 from tests.study.samples import measured
@@ -60,7 +61,7 @@ def test_learning_rates_are_found_at_each_point(studied: tuple[Lab, Experiment])
         assert {choice.arm.spec.label for choice in choices} == {"Full", "LoRA r=2"}
         for choice in choices:
             assert (choice.at_end, choice.arm.seeds) == (None, tuple(range(SEEDS)))
-    assert {run.plan for run in lab.members(experiment)} == {"complete"}
+    assert {run.plan for run in lab.store.members(experiment)} == {"complete"}
 
 
 def test_every_point_and_rank_is_one_family_whose_look_is_kept_once(studied: tuple[Lab, Experiment]) -> None:
@@ -90,7 +91,7 @@ def test_every_point_and_rank_is_one_family_whose_look_is_kept_once(studied: tup
 
 def test_a_setting_whose_seed_failed_stays_in_the_family(studied: tuple[Lab, Experiment]) -> None:
     lab, experiment = studied
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     failed = [
         replace(run, state="failed", result=None, cause="Diverged at step 1: the loss is no longer a finite number.")
         if (run.spec.kind, run.spec.optim.epochs) == ("lora", POINTS[0])
@@ -107,7 +108,7 @@ def test_what_few_seeds_decide_is_said_to_be_in_their_mean_alone(studied: tuple[
     """At the first point some seeds of LoRA fail; at the second one all are worse."""
     lab, experiment = studied
     runs = []
-    for run in lab.members(experiment):
+    for run in lab.store.members(experiment):
         for seed in (run.spec.seed, run.spec.seed + SEEDS, run.spec.seed + 2 * SEEDS):
             behind = 2.0 if run.spec.optim.epochs == POINTS[1] else 10.0 if seed % 8 in (1, 4, 6) else -0.2
             score = 90 + seed / 100 - behind * (run.spec.kind == "lora") * (1 + seed / 100)
@@ -124,7 +125,7 @@ def test_what_few_seeds_decide_is_said_to_be_in_their_mean_alone(studied: tuple[
 
 def test_too_few_seeds_say_what_was_seen_and_that_none_of_it_is_a_claim(studied: tuple[Lab, Experiment]) -> None:
     lab, experiment = studied
-    found = study(plan_of(experiment), [run for run in lab.members(experiment) if run.spec.seed < 3])
+    found = study(plan_of(experiment), [run for run in lab.store.members(experiment) if run.spec.seed < 3])
     assert (found.seeds, found.level is Level.SHOWN) == (3, False)
     seen = [at.point for at in found.points for each in at.by_line.values() if not each.difference.holds_zero]
     said = study_headline(found)
@@ -137,54 +138,54 @@ def test_runs_that_another_experiment_has_are_not_trained_again_and_stay_when_on
     training: tuple[Lab, Experiment],
 ) -> None:
     lab, first = training
-    before = {run.id: run for run in lab.members(first)}
+    before = {run.id: run for run in lab.store.members(first)}
     asked = study_asked(lab, points=(*POINTS, 3))
-    planned = lab.planned(asked)
+    planned = lab.launcher.plan(asked)
     assert len(planned.at_least) < len(planned.least), "what is shared costs nothing"
-    second = lab.compare(asked)
+    second = compare(lab, asked)
     runs = ended(lab, second)
     assert before.keys() < {run.id for run in runs}
     new = [run for run in runs if run.id not in before]
     assert {run.spec.optim.epochs for run in new} == {3}
     assert {run.experiment for run in runs} == {second.id}
-    assert {run.experiment for run in lab.members(first)} == {first.id}
+    assert {run.experiment for run in lab.store.members(first)} == {first.id}
     assert len(Counter(run.spec for run in runs)) == len(runs)
     assert [at.point for at in study_of(lab, second).points] == [*POINTS, 3]
     # An experiment without an axis that asks for the same as one point has its runs, too.
-    alone = lab.compare(asked.at(POINTS[1]))
+    alone = compare(lab, asked.at(POINTS[1]))
     assert {run.id for run in ended(lab, alone)} < before.keys()
     effects = lab.notes.effects_of_deleting([run.id for run in runs], second.id)
     assert (set(effects.kept), set(effects.runs)) == (before.keys(), {run.id for run in new})
-    assert effects.experiments == (lab.experiment(second.id).name,)
+    assert effects.experiments == (lab.store.experiment(second.id).name,)
     assert set(lab.notes.delete([run.id for run in runs], second.id)) == {run.id for run in new}
-    assert {experiment.id for experiment in lab.experiments()} == {first.id, alone.id}
-    assert [run.result for run in lab.members(first)] == [run.result for run in before.values()]
-    lab.notes.delete([run.id for run in lab.members(first)], first.id)
-    assert [experiment.id for experiment in lab.experiments()] == [alone.id]
-    assert {run.experiment for run in lab.runs_of(lab.experiment(alone.id).runs)} == {alone.id}
+    assert {experiment.id for experiment in lab.store.experiments()} == {first.id, alone.id}
+    assert [run.result for run in lab.store.members(first)] == [run.result for run in before.values()]
+    lab.notes.delete([run.id for run in lab.store.members(first)], first.id)
+    assert [experiment.id for experiment in lab.store.experiments()] == [alone.id]
+    assert {run.experiment for run in lab.store.runs_of(lab.store.experiment(alone.id).runs)} == {alone.id}
 
 
 def test_a_store_that_is_lost_comes_back_with_the_members_of_each_experiment(training: tuple[Lab, Experiment]) -> None:
     lab, _ = training
-    alone = lab.compare(study_asked(lab).at(POINTS[0]))
+    alone = compare(lab, study_asked(lab).at(POINTS[0]))
     ended(lab, alone)
     home = lab.settings.home
-    found = {experiment.id: set(experiment.runs) for experiment in lab.experiments()}
+    found = {experiment.id: set(experiment.runs) for experiment in lab.store.experiments()}
     lab.close()
     for file in home.glob("lab.sqlite3*"):
         file.unlink()
     with closing(Lab(Settings(home, threads=1))) as other:
-        assert {experiment.id: set(experiment.runs) for experiment in other.experiments()} == found
+        assert {experiment.id: set(experiment.runs) for experiment in other.store.experiments()} == found
 
 
 def test_a_study_is_a_file_and_the_same_question_again(studied: tuple[Lab, Experiment]) -> None:
     lab, experiment = studied
     asked = study_asked(lab)
-    assert lab.configuration(experiment).asks_the_same(asked)
-    assert not lab.configuration(experiment).asks_the_same(asked.at(POINTS[0]))
+    assert lab.experiments.configuration(experiment).asks_the_same(asked)
+    assert not lab.experiments.configuration(experiment).asks_the_same(asked.at(POINTS[0]))
     assert read_configuration(write_configuration(asked), lab.catalog, lab.networks) == asked
-    assert lab.find_experiment(lab.planned(asked)) == lab.experiment(experiment.id)
-    assert lab.find_experiment(lab.planned(study_asked(lab, points=(1, 3)))) is None
+    assert lab.experiments.find(lab.launcher.plan(asked)) == lab.store.experiment(experiment.id)
+    assert lab.experiments.find(lab.launcher.plan(study_asked(lab, points=(1, 3)))) is None
     assert "epochs 1, 2" in experiment.name
 
 
@@ -227,7 +228,7 @@ def test_an_axis_changes_what_it_names_at_each_of_its_usual_points(studied: tupl
     assert {len(part.arms) for part in whole.parts} == {2}
     full = {(part.task, part.arms[0]) for part in whole.parts}
     assert len(full) == (1 if axis.name == "layers" else len(points)), "full fine-tuning does not depend on where"
-    planned = lab.planned(whole)
+    planned = lab.launcher.plan(whole)
     assert len(set(planned.runs)) == len(planned.runs)
     assert {spec.seed for spec in planned.runs} == {0, 1, 2}
 
@@ -280,8 +281,8 @@ def test_a_study_grows_by_seeds_and_ranks_and_not_by_rates_or_epochs(
     training: tuple[Lab, Experiment], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab, experiment = training
-    settings = lab.arm_settings(experiment)
-    more = lab.growth(experiment, [*settings, (settings[1][0], LoRASpec.of(rank=3))], range(SEEDS + 1))
+    settings = lab.experiments.settings(experiment)
+    more = lab.experiments.growth(experiment, [*settings, (settings[1][0], LoRASpec.of(rank=3))], range(SEEDS + 1))
     assert {(spec.optim.epochs, spec.method.size) for spec in more.runs if spec.method.size == 3} == {(1, 3), (2, 3)}
     assert {spec.seed for spec in more.runs if spec.method.size != 3} == {SEEDS}
     assert {spec.optim.epochs for spec in more.runs} == set(POINTS)
@@ -298,4 +299,4 @@ def test_ranks_that_are_one_where_a_layer_is_small_are_trained_once(studied: tup
     whole = asked.but(arms=arms, vary=VarySpec.of(name="layers", points=("all-linear", "layers.4")))
     sizes = [[arm.method.size for arm in part.arms if arm.method.size] for part in whole.parts]
     assert sizes == [[2, 4, 16], [10]], "the last layer has ten outputs"
-    assert sum(spec.method.targets == ("layers.4",) for spec in lab.planned(whole).runs) == 3 * 3
+    assert sum(spec.method.targets == ("layers.4",) for spec in lab.launcher.plan(whole).runs) == 3 * 3

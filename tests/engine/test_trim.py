@@ -17,6 +17,7 @@ from core.store.notes import RunNotes
 from core.store.record import Experiment, Run
 from core.study.arms.choice import chosen_arms
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
+from tests.launching import fine_tune
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 RATES = [(short(rate=rate), FullSpec()) for rate in (0.01, 1e-6)]
@@ -40,29 +41,29 @@ def chosen_of(runs: list[Run]) -> set[str]:
 
 @pytest.mark.parametrize("trim", [True, False])
 def test_only_the_networks_of_settings_that_were_not_chosen_go(lab: Lab, trim: bool) -> None:
-    base = lab.launch(PRETRAIN)
-    experiment = lab.fine_tune(base, TURNED, [*RATES, (short(), LoRASpec.of())], [0, 1], trim=trim)
-    assert lab.experiment(experiment.id) == experiment
+    base = lab.launcher.launch(PRETRAIN)
+    experiment = fine_tune(lab, base, TURNED, [*RATES, (short(), LoRASpec.of())], [0, 1], trim=trim)
+    assert lab.store.experiment(experiment.id) == experiment
     finish(lab, base.id, *experiment.runs)
-    wanted = chosen_of(lab.members(experiment)) if trim else {*experiment.runs}
+    wanted = chosen_of(lab.store.members(experiment)) if trim else {*experiment.runs}
     assert len(wanted) == (4 if trim else 6)
     wait_until(lambda: with_files(lab, experiment) == wanted)
-    for run in lab.members(experiment):
+    for run in lab.store.members(experiment):
         assert run.result is not None  # every number stays
         if run.id not in wanted:
             with pytest.raises(UnknownRunError, match="was not kept, since validation chose another setting"):
                 lab.artifacts.path(run.id, NETWORK)
-            assert any("was not kept" in text for _, text in lab.log(run.id))
+            assert any("was not kept" in text for _, text in lab.store.log(run.id))
     assert lab.artifacts.path(base.id, NETWORK).exists()
 
 
 def test_what_cannot_be_deleted_ends_no_worker(lab: Lab) -> None:
     """A worker calls this for every bank; an experiment may have been deleted, and a file may be in the way."""
     lab.workers.writes.put(Trim("e-deleted"))
-    base = lab.launch(PRETRAIN)
-    experiment = lab.fine_tune(base, TURNED, RATES, [0])
+    base = lab.launcher.launch(PRETRAIN)
+    experiment = fine_tune(lab, base, TURNED, RATES, [0])
     finish(lab, base.id, *experiment.runs)
-    (other,) = {*experiment.runs} - chosen_of(lab.members(experiment))
+    (other,) = {*experiment.runs} - chosen_of(lab.store.members(experiment))
     path = lab.settings.runs / other / NETWORK
     path.unlink()
     (path / "in the way").mkdir(parents=True)
@@ -70,22 +71,22 @@ def test_what_cannot_be_deleted_ends_no_worker(lab: Lab) -> None:
         db.execute("UPDATE experiments SET trim = 1 WHERE id = ?", (experiment.id,))
     lab.workers.writes.put(Trim(experiment.id))
     assert path.is_dir()
-    (after,) = finish(lab, lab.launch(PRETRAIN.but(task=TURNED)).id)
+    (after,) = finish(lab, lab.launcher.launch(PRETRAIN.but(task=TURNED)).id)
     assert after.result is not None
 
 
 @pytest.fixture
 def untrimmed(lab: Lab) -> tuple[Experiment, set[str]]:
     """An experiment that is to be trimmed and waits for an interrupted run, and the runs whose networks are chosen."""
-    base = lab.launch(PRETRAIN)
-    experiment = lab.fine_tune(base, TURNED, [*RATES, (short(), LoRASpec.of())], [0])
+    base = lab.launcher.launch(PRETRAIN)
+    experiment = fine_tune(lab, base, TURNED, [*RATES, (short(), LoRASpec.of())], [0])
     finish(lab, base.id, *experiment.runs)
     wait_until(lambda: not lab.workers._slots[0].bank)  # it has looked whether anything is to be deleted
     with lab.store.transaction() as db:
         db.execute("UPDATE experiments SET trim = 1 WHERE id = ?", (experiment.id,))
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     wanted = chosen_of(members)
-    before = lab.experiment(experiment.id)
+    before = lab.store.experiment(experiment.id)
     after = replace(before, runs=(*before.runs, LATE))
     with lab.workers._claiming:
         lab.store.add([(LATE, members[-1].spec.but(seed=1))], lab.owner, 100, after, before)
@@ -121,7 +122,7 @@ def test_networks_go_however_the_last_run_ends(lab: Lab, untrimmed: tuple[Experi
 def test_deleting_what_was_chosen_deletes_no_other_network(lab: Lab, untrimmed: tuple[Experiment, set[str]]) -> None:
     experiment, wanted = untrimmed
     lab.notes.delete([LATE])
-    (full,) = (run.id for run in lab.runs_of(sorted(wanted)) if run.spec.role != "adapter")
+    (full,) = (run.id for run in lab.store.runs_of(sorted(wanted)) if run.spec.role != "adapter")
     lab.notes.delete([full])
     started_again(lab)
     assert with_files(lab, experiment) == wanted - {full}

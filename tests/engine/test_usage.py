@@ -15,13 +15,14 @@ from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short
+from tests.launching import fine_tune
 from tests.store.many import write_many
 
 SPEC = RunSpec.of(method="pretrain", task=DIGITS, optim=short())
 
 
 def test_usage_is_what_is_on_the_disk_and_follows_every_change(lab: Lab, settings: Settings) -> None:
-    (run,) = finish(lab, lab.launch(SPEC).id)
+    (run,) = finish(lab, lab.launcher.launch(SPEC).id)
     file = lab.artifacts.path(run.id, "network.safetensors")
     usage = lab.usage.measure()
     names = ("network.safetensors", "predictions.safetensors", "run.json")
@@ -57,27 +58,27 @@ def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> 
         sentence = r"would bring it to 0\.0\d GB; the limit is 0\.003 GB: delete runs on the Runs page"
         queued: list[str] = []
         with pytest.raises(StorageFullError, match=sentence):
-            queued.extend(lab.launch(SPEC.but(seed=seed)).id for seed in range(10))
+            queued.extend(lab.launcher.launch(SPEC.but(seed=seed)).id for seed in range(10))
         # Queued runs count with the files that they will write: half a megabyte of weights each.
         assert 2 <= len(queued) <= 3_000_000 // (4 * plan(SPEC.network, SPEC.method).parameters)
-        assert len(lab.runs()) == len(queued)
-        base = lab.run(queued[0])
+        assert len(lab.store.runs()) == len(queued)
+        base = lab.store.run(queued[0])
         with pytest.raises(StorageFullError):
-            lab.fine_tune(base, TURNED, [BOTH[0]], range(8), "x")
-        assert lab.experiments() == []
+            fine_tune(lab, base, TURNED, [BOTH[0]], range(8), "x")
+        assert lab.store.experiments() == []
         with pytest.raises(StorageFullError):
-            lab.repeat(*queued, *queued)
-        assert len(lab.runs()) == len(queued)
-        lab.fine_tune(base, TURNED, [(short(), LoRASpec.of(rank=1))], [0], "small ones still fit")
+            lab.launcher.repeat(*queued, *queued)
+        assert len(lab.store.runs()) == len(queued)
+        fine_tune(lab, base, TURNED, [(short(), LoRASpec.of(rank=1))], [0], "small ones still fit")
         lab.notes.delete([queued[-1]])
-        lab.launch(SPEC.but(seed=99))
+        lab.launcher.launch(SPEC.but(seed=99))
 
 
 def test_long_curves_count_before_they_are_there(settings: Settings) -> None:
     with closing(Lab(replace(settings, max_stored_bytes=3_000_000))) as lab:
-        lab.launch(SPEC)
+        lab.launcher.launch(SPEC)
         with pytest.raises(StorageFullError):
-            lab.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps
+            lab.launcher.launch(SPEC.but(optim=OptimSpec.of(epochs=200, batch_size=1)))  # 260,000 steps
 
 
 def test_the_limit_can_be_set_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

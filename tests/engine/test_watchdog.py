@@ -46,7 +46,7 @@ def settings(settings: Settings) -> Settings:
 
 def full(lab: Lab) -> RunSpec:
     """Full fine-tuning on a base that has finished."""
-    base = finish(lab, lab.launch(PRETRAIN).id)[0].id
+    base = finish(lab, lab.launcher.launch(PRETRAIN).id)[0].id
     return RunSpec.of(method="full", task=DIGITS, source=DIGITS, base=base, optim=short(rate=0.001))
 
 
@@ -54,45 +54,45 @@ def full(lab: Lab) -> RunSpec:
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the thread may end between open() and with
 def test_a_thread_that_dies_is_replaced_and_its_run_can_go_on(lab: Lab) -> None:
     with braked():
-        id, waiting = lab.launch(LONG).id, lab.launch(PRETRAIN).id
-        wait_until(lambda: lab.run(id).step > 30)
+        id, waiting = lab.launcher.launch(LONG).id, lab.launcher.launch(PRETRAIN).id
+        wait_until(lambda: lab.store.run(id).step > 30)
         thread = ctypes.c_ulong(lab.workers._slots[0].thread.ident or 0)  # ends like an uncaught exception
         assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(SystemExit)) == 1
-        wait_until(lambda: lab.run(id).state == "interrupted")
-    assert "thread" in str(lab.run(id).cause)
-    assert "thread" in lab.log(id)[-1][1]
+        wait_until(lambda: lab.store.run(id).state == "interrupted")
+    assert "thread" in str(lab.store.run(id).cause)
+    assert "thread" in lab.store.log(id)[-1][1]
     assert finish(lab, waiting)[0].state == "finished"
-    lab.finish([id])
+    lab.launcher.finish([id])
     (run,) = finish(lab, id)
     assert (run.state, run.cause) == ("finished", None)
-    assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
+    assert lab.store.curve(id).step.tolist() == list(range(1, run.steps + 1))
 
 
 def test_a_thread_that_hangs_is_left_behind_and_what_it_says_later_is_not_heard(lab: Lab) -> None:
     id, path, content, pipe = held_back(lab, full(lab))
     hung = lab.workers._slots[0].thread
-    wait_until(lambda: lab.run(id).state == "interrupted")
-    assert "did not respond for 2 seconds" in str(lab.run(id).cause)
-    assert finish(lab, lab.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"  # by the new thread
+    wait_until(lambda: lab.store.run(id).state == "interrupted")
+    assert "did not respond for 2 seconds" in str(lab.store.run(id).cause)
+    assert finish(lab, lab.launcher.launch(PRETRAIN.but(seed=1)).id)[0].state == "finished"  # by the new thread
     os.rename(path, path.with_suffix(".fifo"))
     path.write_bytes(content)
-    lab.finish([id])
+    lab.launcher.finish([id])
     done = finish(lab, id)[0]
     assert done.state == "finished"
     with os.fdopen(pipe, "wb") as file:
         file.write(content)  # the thread continues
     hung.join(20)
     assert not hung.is_alive()
-    assert lab.run(id) == done
+    assert lab.store.run(id) == done
 
 
 def test_another_processes_death_is_seen_without_a_restart(lab: Lab, settings: Settings) -> None:
     with lab_process(settings.home, [LONG, PRETRAIN], checkpoint_seconds=0.05) as (process, (running, waiting)):
         wait_until(lambda: lab.store.checkpoint(running) is not None)
-        assert lab.run(running).state == "running"
+        assert lab.store.run(running).state == "running"
         process.send_signal(signal.SIGKILL)
         process.wait()
-        wait_until(lambda: lab.run(running).state == "interrupted")
+        wait_until(lambda: lab.store.run(running).state == "interrupted")
         assert finish(lab, waiting)[0].state == "finished"
         assert len(os.listdir(settings.home / "owners")) == 2  # this process's lock and heartbeat
 
@@ -101,15 +101,15 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
     with lab_process(settings.home, [LONG], checkpoint_seconds=0.05, threads=1) as (process, (id,)):
         wait_until(lambda: lab.store.checkpoint(id) is not None)
         suspend(lab, process)
-        wait_until(lambda: lab.run(id).state == "interrupted")
-        assert "does not respond" in str(lab.run(id).cause)
-        lab.finish([id])
-        wait_until(lambda: lab.run(id).state != "queued")
+        wait_until(lambda: lab.store.run(id).state == "interrupted")
+        assert "does not respond" in str(lab.store.run(id).cause)
+        lab.launcher.finish([id])
+        wait_until(lambda: lab.store.run(id).state != "queued")
         process.send_signal(signal.SIGCONT)
-        run, untouched = finish(lab, id, lab.launch(LONG).id)
+        run, untouched = finish(lab, id, lab.launcher.launch(LONG).id)
         assert run.state == "finished"
-        assert lab.curve(id).step.tolist() == list(range(1, run.steps + 1))
-        assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
+        assert lab.store.curve(id).step.tolist() == list(range(1, run.steps + 1))
+        assert lab.store.curve(id).loss.tolist() == lab.store.curve(untouched.id).loss.tolist()
         assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
         left = {path.name for path in (settings.runs / id).iterdir() if not path.name.startswith(PREFIX)}
         assert left == {NETWORK, PREDICTIONS, NAME}
@@ -119,16 +119,16 @@ def test_a_process_that_was_paused_keeps_its_own_healthy_run(idle: Lab, settings
     """As after Ctrl-Z and fg, or in a container's freezer: the whole process was paused, and no thread hangs."""
     with lab_process(settings.home, [LONG], hang_seconds=2.0, settle_seconds=0.2, threads=1) as (process, (id,)):
         for _ in range(2):  # the watchdog may wake before or after the worker thread
-            step = idle.run(id).step
-            wait_until(lambda step=step: idle.run(id).step > step)
+            step = idle.store.run(id).step
+            wait_until(lambda step=step: idle.store.run(id).step > step)
             process.send_signal(signal.SIGSTOP)
             time.sleep(2.5)  # longer than hang_seconds
             process.send_signal(signal.SIGCONT)
-        step = idle.run(id).step
-        wait_until(lambda: idle.run(id).step > step)
+        step = idle.store.run(id).step
+        wait_until(lambda: idle.store.run(id).step > step)
         idle.stop(id)
-        wait_until(lambda: not idle.run(id).is_live)
-        assert [state for _, state in idle.history(id)] == ["queued", "running", "stopped"]
+        wait_until(lambda: not idle.store.run(id).is_live)
+        assert [state for _, state in idle.store.transitions(id)] == ["queued", "running", "stopped"]
 
 
 def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: Lab, settings: Settings) -> None:
@@ -141,7 +141,7 @@ def test_a_hung_thread_is_seen_although_the_sign_of_life_cannot_be_given(lab: La
         return settings.processes.is_file()
 
     wait_until(is_no_folder)  # in which no file can be created
-    wait_until(lambda: lab.run(id).state == "interrupted")
+    wait_until(lambda: lab.store.run(id).state == "interrupted")
     settings.processes.unlink()
     wait_until(lambda: len(list(settings.processes.glob("*"))) == 2)  # now files can be created
     assert living(settings.processes) == [lab.owner]
@@ -189,7 +189,7 @@ def test_the_bridge_is_told_that_nobody_listens_to_an_abandoned_job(tmp_path: Pa
 
 def test_the_watchdog_abandons_the_job_of_a_worker_that_hears_nothing(lab: Lab, bridge: Bridge) -> None:
     lab.executors._made["threads"] = silent(lab.executors.current.dependencies, bridge)
-    id = lab.launch(PRETRAIN).id
-    wait_until(lambda: lab.run(id).state == "interrupted", 30)
+    id = lab.launcher.launch(PRETRAIN).id
+    wait_until(lambda: lab.store.run(id).state == "interrupted", 30)
     assert pickle.load(bridge.stdout)[:2] == ("start", 1)
     assert pickle.load(bridge.stdout) == ("end", 1)

@@ -148,14 +148,14 @@ def test_only_new_classes_have_a_head_that_is_trained_whole(idle: Lab, preset: s
     asked = preset_configuration(idle.catalog, preset, "digits", target, short(), arms, [0])
     wanted = "whole" if preset in ("split", "transfer") else None
     assert asked.head == wanted
-    for spec in idle.planned(asked).runs:
+    for spec in idle.launcher.plan(asked).runs:
         assert spec.head == wanted
         assert spec.optim.head_rate == (None if spec.method.only_head or not wanted else HEAD)
         assert spec.trained_network.head_paths == (("layers.4",) if wanted else ())
         assert RunSpec.from_json(spec.to_json()) == spec
         assert ('"head":' in spec.to_json()) is bool(wanted)
     plain = asked.but(head=None, arms=tuple(arm.but(optim=arm.optim.but(head_rate=None)) for arm in asked.arms))
-    anew, same = ([spec.but(base="r-base") for spec in idle.planned(each).runs] for each in (plain, asked))
+    anew, same = ([spec.but(base="r-base") for spec in idle.launcher.plan(each).runs] for each in (plain, asked))
     assert anew == same, "what is asked anew gets today's rule"
     if wanted:
         assert default_optim(HeadSpec, asked.trained_network).learning_rate == HEAD
@@ -172,31 +172,31 @@ def test_classes_that_a_base_knows_are_not_new() -> None:
 
 
 def test_experiments_of_earlier_versions_grow_as_they_were(idle: Lab) -> None:
-    base = idle.launch(RENEWED)
+    base = idle.launcher.launch(RENEWED)
     old = tuned(LoRASpec).but(base=base.id, head=None, optim=short())
-    runs = idle.repeat(idle.launch(old).id)
-    assert idle.runs_of(runs)[0].spec == old
+    runs = idle.launcher.repeat(idle.launcher.launch(old).id)
+    assert idle.store.runs_of(runs)[0].spec == old
     asked = Configuration.on(base.spec, OTHER, [(short(), "full"), (short(), LoRASpec.of(rank=2))], [0])
-    planned = idle.planned(asked, base)
+    planned = idle.launcher.plan(asked, base)
     frozen = [spec.but(head=None, optim=spec.optim.but(head_rate=None)) for spec in planned.runs]
-    experiment = idle.queue(replace(planned, runs=tuple(frozen)))
-    idle.grow(experiment, idle.arm_settings(experiment), [0, 1])
-    assert {run.spec.head for run in idle.members(idle.experiment(experiment.id))} == {None}
-    assert idle.configuration(experiment).head is None
-    new = idle.queue(planned)
-    idle.grow(new, [*idle.arm_settings(new), (short(), LoRASpec.of(rank=4))], [0, 1])
-    members = idle.members(idle.experiment(new.id))
+    experiment = idle.experiments.start(replace(planned, runs=tuple(frozen)))
+    idle.experiments.grow(experiment, idle.experiments.settings(experiment), [0, 1])
+    assert {run.spec.head for run in idle.store.members(idle.store.experiment(experiment.id))} == {None}
+    assert idle.experiments.configuration(experiment).head is None
+    new = idle.experiments.start(planned)
+    idle.experiments.grow(new, [*idle.experiments.settings(new), (short(), LoRASpec.of(rank=4))], [0, 1])
+    members = idle.store.members(idle.store.experiment(new.id))
     assert {(run.spec.head, run.spec.optim.head_rate) for run in members} == {("whole", HEAD)}
     assert len(members) == 6
 
 
 def test_rates_are_found_anew_by_todays_rule_and_controls_are_added_at_the_rate_of_the_head(idle: Lab) -> None:
-    base = idle.launch(RENEWED)
+    base = idle.launcher.launch(RENEWED)
     arms = [(short(), "full"), (short(), LoRASpec.of(rank=2)), (default_optim(HeadSpec), HeadSpec())]
-    planned = idle.planned(Configuration.on(base.spec, OTHER, arms, [0]), base)
+    planned = idle.launcher.plan(Configuration.on(base.spec, OTHER, arms, [0]), base)
     frozen = [spec.but(head=None, optim=spec.optim.but(head_rate=None)) for spec in planned.runs]
-    old = idle.queue(replace(planned, runs=tuple(frozen)))
-    found = idle.rate_search(old).runs
+    old = idle.experiments.start(replace(planned, runs=tuple(frozen)))
+    found = idle.experiments.rate_search(old).runs
     assert {spec.head for spec in found} == {"whole"}
     assert HEAD in {spec.optim.learning_rate for spec in found if spec.method.only_head}
     network = planned.runs[0].trained_network

@@ -90,7 +90,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     ),
     "half a seed": (but(seed="1.5"), "no whole number"),
     "a negative seed": (but(seed="-1"), "no whole number"),
-    "a rank of zero": (but(rank="0"), "no whole number"),
+    "a negative rank": (but(rank="-1"), "no whole number"),
     "a rank in words": (but(rank="eight"), "is no number"),
     "a negative rate": (but(learning_rate="-0.1"), "above 0"),
     "no method": (csv_of({**row, "method": ""} for row in ROWS), "empty cell in the column 'method'"),

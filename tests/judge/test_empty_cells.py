@@ -97,7 +97,7 @@ def test_a_run_that_is_said_to_have_failed_is_one_and_one_that_was_repeated_coun
         [{**row, "state": "finished"} for row in ROWS[:LORA]] + [{**ROWS[LORA], "accuracy": "", "state": "failed"}]
     )
     assert [row.state for row in failed.rows if row.value is None] == ["failed"]
-    assert failed.notes == ()
+    assert failed.notes == ("Of 40 runs these did not finish: 1 failed.",)
     again = found([*but(LORA, accuracy=""), ROWS[LORA]])
     assert sorted(map(str, map(key_of, again.rows))) == sorted(map(str, map(key_of, found(ROWS).rows)))
 

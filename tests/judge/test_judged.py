@@ -33,7 +33,7 @@ from core.study.report.judged_report import judged_report
 from core.study.report.results_export import results_files
 from core.study.stats.spending import level_of
 from core.study.stats.words import p_text
-from core.tracking.registry import target_of
+from core.tracking.tracking import tracker_of
 from tests.judge.samples import METHODS, RATES, asked, csv_of, judged, judged_files, read, rows_of, verdict_of, written
 from tests.trained_home import TrainedHome
 
@@ -57,8 +57,8 @@ def test_an_experiment_that_is_exported_and_judged_has_the_verdict_of_compare_to
 ) -> None:
     with closing(Lab(Settings(trained_home.copy(tmp_path / "home")))) as lab:
         experiment: Experiment = getattr(trained_home, name)
-        members = lab.members(experiment)
-        own = as_json(lab, experiment, lab.runs_of(bases_of(members)), members)
+        members = lab.store.members(experiment)
+        own = as_json(lab, experiment, lab.store.runs_of(bases_of(members)), members)
         files = written(tmp_path, results_files(lab, experiment, "results"))
         theirs = judged_as_json(judged_files(lab, given(files)))
         differing = keys_that_differ(own["verdict"], theirs["verdict"])
@@ -74,9 +74,10 @@ def test_an_experiment_that_mlflow_was_told_of_has_the_verdict_of_compare(
     pytest.importorskip("mlflow")
     with closing(Lab(Settings(trained_home.copy(tmp_path / "home")))) as lab:
         experiment = trained_home.plain
-        members = lab.members(experiment)
-        own = as_json(lab, experiment, lab.runs_of(bases_of(members)), members)
-        lab.tracking.send(experiment, target_of(f"mlflow:sqlite:///{tmp_path}/mlflow.db"), partial(report_file, lab))
+        members = lab.store.members(experiment)
+        own = as_json(lab, experiment, lab.store.runs_of(bases_of(members)), members)
+        tracker = tracker_of(f"mlflow:sqlite:///{tmp_path}/mlflow.db")
+        lab.tracking.experiment(experiment, tracker, partial(report_file, lab))
         beside = written(tmp_path, results_files(lab, experiment, "results"))
         files = given([tmp_path / "mlflow.db", *(path for path in beside if path.name != "results.csv")])
         assert asked(gather(files, Reading())) == ["only"], "the runs of an experiment, and its base"

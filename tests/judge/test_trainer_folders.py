@@ -79,7 +79,7 @@ def test_measures_rank_and_alpha_are_read_and_seeds_come_from_names_that_somebod
     folders: Path, read_here: None
 ) -> None:
     files = given([folders])
-    assert asked(gather(files, Reading())) == ["in_names", "take", "unit"]
+    assert asked(gather(files, Reading())) == ["in_names", "take"]
     assert asked(gather(files, Reading(in_names="ignore"))) == ["seed_pattern"]
     expected(gather(files, Reading(in_names="read", take="last", unit="fraction")))
     expected(gather(files, Reading.of(**ANSWERS)))

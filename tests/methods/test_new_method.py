@@ -63,7 +63,7 @@ def test_what_only_this_test_registers_is_unknown_before() -> None:
 
 
 def test_it_is_trained_alone_and_changes_what_it_says(opened: Lab, experiment: Experiment) -> None:
-    runs = opened.members(experiment)
+    runs = opened.store.members(experiment)
     assert {(run.state, run.cause) for run in runs} == {("finished", None)}
     assert len(arms_of(runs)) == 4
     for run in runs:
@@ -80,6 +80,6 @@ def test_pages_show_it(opened: Lab, experiment: Experiment) -> None:
     assert "Top two" in draw("finetune").pills(key="finetune-controls").options
     assert "only the last two layers" in str(draw("finetune").pills(key="finetune-controls").help)
     assert "Top two, layers 2" in texts(draw("compare"))
-    assert colour_of(opened.members(experiment)[-1].spec) != NEUTRAL
+    assert colour_of(opened.store.members(experiment)[-1].spec) != NEUTRAL
     assert "top" in methods(Role.CONTROL)
     assert default_rate(TopSpec) == 0.002

@@ -186,7 +186,7 @@ def test_rows_of_one_request_have_it_lora_or_no_adapter(done: Done) -> None:
 
 
 def test_tables_and_report_show_its_own_fields(done: Done) -> None:
-    runs = done.lab.members(done.experiment)
+    runs = done.lab.store.members(done.experiment)
     assert [arm.label for arm in arms_of(runs)] == ["Full", "LoRA r=2", "IA3 g=1", "IA3 g=16"]
     for table in (comparison_table(arms_of(runs)), runs_table(runs)):
         by_setting = table.groupby("Setting").first()

@@ -55,7 +55,7 @@ def test_fine_tuning_asks_for_its_own_fields_and_trains_it(done: Done) -> None:
     app.slider(key="finetune-epochs").set_value(1).run()
     next(button for button in app.button if "Start the experiment" in button.label).click().run()
     assert not app.exception
-    newest = done.lab.experiments()[0]
+    newest = done.lab.store.experiments()[0]
     runs = finish(done.lab, *newest.runs)
     found = {run.spec.method for run in runs} - {FullSpec()}
     assert found == {RescaledSpec.of(group=group, spread=0.25, target_modules=("all-linear",)) for group in (2, 8)}
@@ -78,7 +78,7 @@ def test_a_sweep_varies_its_own_size(done: Done) -> None:
     app.slider(key="study-epochs").set_value(1).run()
     next(button for button in app.button if "Start the sweep" in button.label).click().run()
     assert not app.exception
-    newest = done.lab.experiments()[0]
+    newest = done.lab.store.experiments()[0]
     runs = finish(done.lab, *newest.runs)
     assert {run.spec.method for run in runs} == {FullSpec(), RescaledSpec.of(), RescaledSpec.of(group=4)}
     app = draw("study", experiment=newest.id)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from core.adapter.archive import read_entries
 from core.artifacts.exports import FORMATS
+from core.cli.comparison import print_comparison
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER
 from core.errors import ServingError, SpecError
@@ -44,6 +45,7 @@ from core.web.predict import description
 from pages.home.question import is_usually_direct
 from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short
+from tests.launching import fine_tune
 from tests.pages.test_pages import draw, texts
 from tests.text_home import pets
 from tests.training.tiny_passages import save_network
@@ -63,9 +65,11 @@ class Done:
     """New topics on a decoder."""
     direct: Experiment
     """An imported network, fine-tuned as it is; its forgetting is measured on other texts."""
+    alone: Experiment
+    """The same network with LoRA alone."""
 
     def run(self, experiment: Experiment, kind: str) -> Run:
-        return next(run for run in self.lab.members(experiment) if run.spec.kind == kind)
+        return next(run for run in self.lab.store.members(experiment) if run.spec.kind == kind)
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +84,17 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     decoder = DecoderSpec.of(width=16, blocks=2, heads=2, feed_forward=24)
     topics = compared(lab, "split", "pets", None, short(2, 0.01), ARMS, range(2), network=decoder, length=64)
     task = TaskSpec.of(dataset="pets", length=32)
-    direct = lab.fine_tune(network, task, ARMS, range(2), forgetting=task.but(dataset="others"))
-    runs = finish(lab, topics.base, *topics.runs, *direct.runs)
+    direct = fine_tune(lab, network, task, ARMS, range(2), forgetting=task.but(dataset="others"))
+    alone = fine_tune(lab, network, task, ARMS[1:], range(1))
+    runs = finish(lab, topics.base, *topics.runs, *direct.runs, *alone.runs)
     assert {run.state for run in runs} == {"finished"}, [run.cause for run in runs]
-    yield Done(lab, network, topics, direct)
+    yield Done(lab, network, topics, direct, alone)
     close_lab()
 
 
 def test_results_are_bits_per_byte_and_forgetting_is_told_in_them(done: Done) -> None:
     for experiment in (done.topics, done.direct):
-        for run in done.lab.members(experiment):
+        for run in done.lab.store.members(experiment):
             assert run.spec.objective == LanguageSpec()
             assert 0 < run.result.measures["bits_per_byte"] < 20
             assert run.result.measures["validation_bits_per_byte"] < 20
@@ -99,30 +104,46 @@ def test_results_are_bits_per_byte_and_forgetting_is_told_in_them(done: Done) ->
     assert full.measures["bits_per_byte"] < full.measures["bits_per_byte_before"]
 
 
+@pytest.mark.parametrize("which", ["topics", "direct", "alone"])
+def test_every_answer_says_how_much_better_than_the_base_a_language_model_is(
+    done: Done, which: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = getattr(done, which)
+    members = done.lab.store.members(experiment)
+    loras = [run for run in members if run.spec.kind == "lora"]
+    after, base = (np.mean([run.result.measures[f"bits_per_byte{end}"] for run in loras]) for end in ("", "_before"))
+    off = f"{abs(base - after):.4f} bits per byte {'better' if after < base else 'worse'}"
+    print_comparison(done.lab, experiment, members)
+    printed, report = capsys.readouterr().out, " ".join(report_of(done.lab, experiment).answer)
+    pages = [texts(draw(page, experiment=experiment.id)).replace("\\", "") for page in ("home", "compare")]
+    for said in (printed, report, *pages):
+        assert re.search(rf"LoRA r=2 (is )?{off}( than the base)? \({base:.4f} → {after:.4f}\)", said), said
+
+
 def test_an_imported_network_is_measured_on_other_texts_before_and_after(done: Done) -> None:
-    for run in done.lab.members(done.direct):
+    for run in done.lab.store.members(done.direct):
         source = done.lab.tasks.get(run.spec.source, network=run.spec.network)
         assert source.spec.dataset == "others"
         networks = {"_before": done.lab.artifacts.base_network(run), "": done.lab.artifacts.trained(run)}
         for end, network in networks.items():
             found = evaluate(network, source.test, (), objective=LanguageSpec()).measures["bits_per_byte"]
             assert run.result.measures[f"source_bits_per_byte{end}"] == pytest.approx(found, rel=1e-5)
-    assert "of the source" in forgetting_in_short(*arms_of(done.lab.members(done.direct))[::-1])
+    assert "of the source" in forgetting_in_short(*arms_of(done.lab.store.members(done.direct))[::-1])
     assert ("Forgetting measured on", "others, at most 32 tokens") in report_of(done.lab, done.direct).facts
-    asked = done.lab.configuration(done.direct)
+    asked = done.lab.experiments.configuration(done.direct)
     assert read_configuration(write_configuration(asked), done.lab.catalog, done.lab.networks) == asked
     assert "forgetting" not in asked.but(forgetting=None).to_json()
     with pytest.raises(SpecError, match="another dataset"):
-        done.lab.planned(asked.but(forgetting=asked.task))
+        done.lab.launcher.plan(asked.but(forgetting=asked.task))
 
 
 def test_the_measure_of_each_text_is_kept_and_means_that_of_the_run(done: Done) -> None:
     for experiment in (done.topics, done.direct):
-        for run in done.lab.members(experiment):
+        for run in done.lab.store.members(experiment):
             values = predicted.tested_by(done.lab)(run)
             assert values.mean() == pytest.approx(run.result.measures["bits_per_byte"], rel=1e-5)
             assert values.std() > 0
-        assert answer_of(done.lab, experiment, done.lab.members(experiment)).told is not None
+        assert answer_of(done.lab, experiment, done.lab.store.members(experiment)).told is not None
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -156,13 +177,25 @@ def test_served_texts_cost_base_and_adapter_what_evaluation_counted(done: Done, 
     found = lab.predictor.predict(PredictRequest(rows=asked)).predictions
     for part, name in (found[: len(kept)], "bits_per_byte_before"), (found[len(kept) :], "bits_per_byte"):
         bits = sum(each.bits for answer in part for each in answer.tokens)
-        counted = run.result.measures.get(name)
-        if counted is not None or which == "topics":  # of an imported network the base is not measured
-            assert bits / sum(answer.bytes for answer in part) == pytest.approx(counted, rel=1e-5)
+        assert bits / sum(answer.bytes for answer in part) == pytest.approx(run.result.measures[name], rel=1e-5)
     listed = {each.adapter: each for each in lab.predictor.adapters().adapters}
     assert (listed[run.id].reads, listed[run.id].bits_per_byte) == ("language", run.result.measures["bits_per_byte"])
     assert ("language" in listed[run.id].base) == (which == "direct")
     assert "TextScore" in description()["components"]["schemas"]
+
+
+@pytest.mark.parametrize("which", ["topics", "direct", "alone"])
+def test_the_code_on_serve_asks_the_adapter_that_is_chosen_whichever_is_the_newest(done: Done, which: str) -> None:
+    run = done.run(getattr(done, which), "lora")
+    app = draw("serve")
+    box = app.selectbox(key="pick-adapter")
+    (option,) = [option for option in box.options if run.id in option]
+    box.select(option).run()
+    assert not app.exception
+    programs = [code.value for code in app.code if code.value.startswith("import json")]
+    assert f'for name in [None, "{run.id}", ' in programs[0]
+    assert (f'"base": "{run.spec.base}"' in programs[-1]) == (which == "topics")
+    assert "scores texts that are given, and generates none" in texts(app)
 
 
 def has(run: Run, label: int) -> bool:
@@ -229,7 +262,7 @@ def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: s
 
 def test_a_text_on_which_settings_differ_is_opened_token_by_token(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pages.tryit.answers.APART", 0.01)
-    full, lora = arms_of(done.lab.members(done.topics))
+    full, lora = arms_of(done.lab.store.members(done.topics))
     found = text_costs(done.lab, full, lora, 4)
     app = draw("tryit", experiment=done.topics.id, **{"try-example": str(found.rows[3] + 1)})
     assert app.number_input(key="try-example").value == found.rows[3] + 1

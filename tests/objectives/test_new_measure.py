@@ -57,11 +57,11 @@ def test_it_is_the_mean_of_the_accuracies_on_each_class() -> None:
 
 
 def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab) -> None:
-    runs = opened.members(experiment)
+    runs = opened.store.members(experiment)
     assert judged_by(runs).primary is BALANCED
     for run in runs:
         assert run.score == run.result.measures[BALANCED.name]
-        assert np.isfinite(opened.curve(run.id).measured(f"validation_{BALANCED.name}")).all()
+        assert np.isfinite(opened.store.curve(run.id).measured(f"validation_{BALANCED.name}")).all()
     adapter = best_arm(runs, is_adapter)
     validated = {
         rate: np.mean([run.validated for run in runs if run.spec.optim.learning_rate == rate]) for rate in RATES
@@ -91,4 +91,4 @@ def test_it_is_on_the_pages_and_in_files(experiment: Experiment, opened: Lab) ->
     app = draw("finetune")
     measures = next(box for box in app.selectbox if box.label == "Primary measure")
     assert BALANCED.title in measures.options
-    assert opened.configuration(experiment).objective.measure == BALANCED.name
+    assert opened.experiments.configuration(experiment).objective.measure == BALANCED.name

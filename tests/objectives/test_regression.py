@@ -48,6 +48,7 @@ from core.web.predict import description
 from tests.adapter.samples import unzip
 from tests.conftest import compared, finish, short
 from tests.data.text_files import separated
+from tests.launching import fine_tune
 from tests.networks.tiny import save_tiny
 from tests.objectives.regression import MAE, R2, RegressionSpec
 from tests.pages.test_data import upload
@@ -107,7 +108,7 @@ class Done:
     """Full and LoRA on turned squares, after squares."""
 
     def run(self, experiment: Experiment, kind: str) -> Run:
-        return next(run for run in self.lab.members(experiment) if run.spec.kind == kind)
+        return next(run for run in self.lab.store.members(experiment) if run.spec.kind == kind)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def done(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     task = TaskSpec.of(dataset="reviews", length=16)
     own = short(epochs=5, rate=0.01, batch_size=16)
     arms = [(own, FullSpec()), (own.but(learning_rate=0.02), LoRASpec.of(rank=2)), (own, "head")]
-    direct = lab.fine_tune(network, task, arms, range(2))
+    direct = fine_tune(lab, network, task, arms, range(2))
     both = [(short(4, 0.002), FullSpec()), (short(4, 0.01), LoRASpec.of())]
     turned = compared(lab, "rotation-45", "patches", None, short(10, 0.003), both, range(2))
     runs = finish(lab, *direct.runs, turned.base, *turned.runs)
@@ -192,9 +193,9 @@ def test_a_network_has_as_many_outputs_as_its_objective_asks_for(registered: Non
 def test_targets_and_objective_must_match(done: Done) -> None:
     of_numbers = RunSpec.of(method="pretrain", network=PerceptronSpec.of(num_classes=1), objective="regression")
     with pytest.raises(SpecError, match="targets of digits are for classification, not for regression"):
-        done.lab.launch(of_numbers)
+        done.lab.launcher.launch(of_numbers)
     with pytest.raises(SpecError, match="targets of patches are for regression, not for classification"):
-        done.lab.launch(RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="patches")))
+        done.lab.launcher.launch(RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="patches")))
     with pytest.raises(DatasetError, match="patches has no classes: leave the classes kept out"):
         done.lab.tasks.outline(TaskSpec.of(dataset="patches", classes=(0, 1)))
     with pytest.raises(DatasetError, match="kind of targets that digits has"):
@@ -272,16 +273,16 @@ def test_numbers_are_kept_bit_for_bit_and_the_column_is_found(done: Done) -> Non
 
 def test_runs_learn_and_their_curves_and_results_have_the_measures(done: Done) -> None:
     for experiment in (done.texts, done.images):
-        for run in done.lab.members(experiment):
+        for run in done.lab.store.members(experiment):
             assert {"r2", "mae", "loss", "validation_r2", "validation_loss"} <= set(run.result.measures)
             assert not {"accuracy", "macro_f1", "largest_class"} & set(run.result.measures)
-            curve = done.lab.curve(run.id)
+            curve = done.lab.store.curve(run.id)
             assert curve.measured("validation_r2")[-1] == pytest.approx(run.result.measures["validation_r2"])
             assert curve.loss[-1] < curve.loss[0]
     full, lora = (done.run(done.images, kind) for kind in ("full", "lora"))
     assert min(full.score, lora.score) > 0.5
     assert done.run(done.texts, "full").score > 0.5
-    base = done.lab.run(done.images.base)
+    base = done.lab.store.run(done.images.base)
     for run in (full, lora):
         assert run.result.measures["source_r2_before"] == base.score
         assert run.result.measures["source_r2"] < base.score
@@ -306,7 +307,7 @@ def test_the_adapter_is_verified_and_peft_gives_equal_outputs(done: Done, tmp_pa
     on = [of_images.spec.task, of_images.spec.source]
     _, (target, source) = evaluate_adapter(content, lab.artifacts.network(done.images.base), lab.tasks, on)
     assert target.after.measures["r2"] == pytest.approx(of_images.score)
-    assert source.before.measures["r2"] == pytest.approx(lab.run(done.images.base).score)
+    assert source.before.measures["r2"] == pytest.approx(lab.store.run(done.images.base).score)
 
 
 @pytest.mark.parametrize(("name", "which", "tested"), [("transformers", "texts", 40), ("onnx", "images", 80)])

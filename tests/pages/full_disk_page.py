@@ -22,7 +22,7 @@ from tests.web.asking import ask
 def said(lab: Lab, id: str) -> dict[str, Any]:
     """What is said now: by the first page, the page of runs, ``/healthz``, and of a run."""
     status, body, _ = ask(Starlette(routes=routes(str)), "/healthz")
-    run = lab.run(id)
+    run = lab.store.run(id)
     return {
         **{page: [error.value for error in draw(page).error] for page in ("home", "runs")},
         "health": [status, json.loads(body)],
@@ -35,15 +35,15 @@ def main(home: Path, kind: str) -> dict[str, Any]:
     disk = Disk(home) if kind == "disk" else Limit()
     # Without checkpoints: the part of one that does not fit is removed, and then there is room again.
     lab = open_lab(Settings(home=home / "lab", threads=1, checkpoint_seconds=3600))
-    id = lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, epochs=500))).id
-    wait_until(lambda: lab.run(id).step > 0)
+    id = lab.launcher.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short(rate=0.001, epochs=500))).id
+    wait_until(lambda: lab.store.run(id).step > 0)
     found = {"before": said(lab, id)}
     empty_log(lab)
     disk.fill(0)
     wait_until(lambda: lab.workers.writes.waiting != ())  # the run has broken off
     found["during"] = said(lab, id)
     disk.free()
-    wait_until(lambda: lab.run(id).state == "interrupted")
+    wait_until(lambda: lab.store.run(id).state == "interrupted")
     wait_until(lambda: lab.usage.obstacle() is None)
     found["after"] = said(lab, id)
     close_lab()

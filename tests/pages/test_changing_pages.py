@@ -29,7 +29,7 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
     opened: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_many(opened.store, 100)
-    adapters = [run for run in opened.runs() if run.spec.role == "adapter" and run.result]
+    adapters = [run for run in opened.store.runs() if run.spec.role == "adapter" and run.result]
     assert "Only the newest" not in texts(draw("adapters"))
     monkeypatch.setattr(listed, "LISTED", 3)
     app = draw("adapters", adapter=adapters[-1].id)
@@ -37,21 +37,21 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
     assert app.selectbox(key="pick-adapter").value == adapters[-1].id
     assert len(app.selectbox(key="pick-adapter").options) <= 4
     assert "Only the newest 3 adapters are listed" in texts(app)
-    for id in "r-none", next(run.id for run in opened.runs() if run.spec.role != "adapter"):
+    for id in "r-none", next(run.id for run in opened.store.runs() if run.spec.role != "adapter"):
         assert "There is no adapter" in texts(draw("adapters", adapter=id))
 
 
 def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
-    offered = verdict(filled.members(experiment)).offered
+    experiment = filled.store.experiments()[0]
+    offered = verdict(filled.store.members(experiment)).offered
     assert links(draw("compare", view="Table"))["Download adapters"]["adapter"] == offered.id
-    for run in filled.members(experiment):
+    for run in filled.store.members(experiment):
         named = links(draw("runs", run=run.id)).get("Open in Adapters", {})
         assert named.get("adapter") == (run.id if run.spec.role == "adapter" else None)
 
 
 def test_a_selection_shows_no_panel_of_the_selection_before(filled: Lab) -> None:
-    live, *ended = filled.members(filled.experiments()[0])
+    live, *ended = filled.store.members(filled.store.experiments()[0])
     put(filled, "running", live.id)
     app = draw("compare", runs=live.id)
     assert views(app).keys() > {"sidebar-activity"}
@@ -78,7 +78,7 @@ def test_the_table_of_disputes_is_another_one_for_other_examples(filled: Lab) ->
 @pytest.mark.parametrize("state", ["queued", "running"])
 def test_a_run_without_a_step_has_a_chart_that_grows_and_one_that_ended_has_none(filled: Lab, state: str) -> None:
     filled.workers.close(1.0)  # nothing takes it from the queue
-    run = filled.launch(filled.runs(methods=["full"])[0].spec.but(seed=9))
+    run = filled.launcher.launch(filled.store.runs(methods=["full"])[0].spec.but(seed=9))
     put(filled, state, run.id)
     assert "runs-own" in views(draw("runs", run=run.id))
     put(filled, "failed", run.id)
@@ -93,7 +93,7 @@ def test_no_bar_goes_back_when_a_run_a_bank_or_an_experiment_ends(opened: Lab, p
     arms = [(short(rate=0.001), FullSpec()), *((short(), LoRASpec.of(rank=rank)) for rank in (1, 4))]
     first = compared(opened, "rotation-45", "digits", None, short(), arms, range(4), tune=TuneSpec.of(), own_bases=True)
     second = compared(opened, "inversion", "digits", None, short(epochs=3), BOTH, range(2))
-    bases = [str(run.spec.base) for run in opened.members(first) if run.spec.label == "Full"]
+    bases = [str(run.spec.base) for run in opened.store.members(first) if run.spec.label == "Full"]
     app = draw(page, experiment=first.id)
     seen: list[list[int]] = []
 
@@ -131,7 +131,7 @@ def test_no_bar_goes_back_when_a_run_a_bank_or_an_experiment_ends(opened: Lab, p
 
 
 def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
+    experiment = filled.store.experiments()[0]
     put(filled, "failed", *experiment.runs)
     app = draw("compare", experiment=experiment.id)
     assert "No setting has finished, so there is no verdict." in texts(app)
@@ -144,7 +144,7 @@ def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
 
 
 def test_the_report_shows_how_far_its_runs_are_until_they_have_ended(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
+    experiment = filled.store.experiments()[0]
     put(filled, "running", experiment.runs[0])
     app = draw("report", experiment=experiment.id)
     assert "The report appears once all runs" in texts(app)
@@ -169,6 +169,6 @@ def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_em
     app.switch_page(script("report")).run()
     assert "There is no experiment" not in texts(app)
     assert app.query_params["experiment"] == trained_home.plain.id
-    filled.notes.delete([run.id for run in filled.runs()])
+    filled.notes.delete([run.id for run in filled.store.runs()])
     for page in ("compare", "report", "weights", "study", "home", "finetune"):
         assert "There is no experiment" in texts(draw(page, experiment=trained_home.plain.id)), page

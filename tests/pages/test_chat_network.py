@@ -11,6 +11,7 @@ from core.data.passage import Passage
 from core.lab import Lab
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw
+from tests.text_home import pets
 
 
 def test_conversations_begin_with_the_network_that_can_chat_and_the_quick_plan(opened: Lab, tmp_path: Path) -> None:
@@ -38,3 +39,11 @@ def test_conversations_begin_with_the_network_that_can_chat_and_the_quick_plan(o
     with_links = draw("data")
     address = next(each for each in with_links.get("page_link") if "dataset=talks" in each.proto.query_string)
     assert f"base=language-{chatty.digest}" in address.proto.query_string
+    begins = [each.proto for each in draw("networks").get("page_link") if each.proto.label.startswith("Fine-tune")]
+    assert begins[2].label == "Fine-tune as a language model", "the newer one stands above"
+    assert f"base=language-{chatty.digest}" in begins[2].query_string
+    opened.catalog.remove("talks")
+    opened.catalog.remove("plain")
+    opened.catalog.keep(pets(), "pets")
+    begins = [each.proto.label for each in draw("networks").get("page_link") if each.proto.label.startswith("Fine")]
+    assert begins[2] == "Fine-tune this network", "its texts have labels"

@@ -78,7 +78,7 @@ def test_nodes_and_what_trains_on_them_are_shown_and_the_choice_counts(beside: L
 def test_two_machines_are_expected_to_take_half_the_time(beside: Lab) -> None:
     base = beside.bases()[0]
     arms = [(short(epochs=50), FullSpec()), (short(epochs=50), LoRASpec.of())]
-    specs = beside.planned(Configuration.on(base.spec, TURNED, arms, [0, 1]), base).specs
+    specs = beside.launcher.plan(Configuration.on(base.spec, TURNED, arms, [0, 1]), base).specs
     here = beside.estimates.wait(specs, HANG)
     beside.executors.choose("moon")
     there = beside.estimates.whole(specs)

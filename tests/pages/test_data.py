@@ -64,7 +64,7 @@ def test_an_upload_is_previewed_then_saved_then_trained_on_then_deleted(opened: 
     assert not app.text_input
 
     spec = RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="my-shapes-2"), optim=short())
-    (run,) = finish(opened, opened.launch(spec).id)
+    (run,) = finish(opened, opened.launcher.launch(spec).id)
     assert run.state == "finished"
     pretrain = draw("pretrain", **address)
     assert "my-shapes-2" in pretrain.selectbox(key="pretrain-dataset").options[-1]
@@ -146,6 +146,27 @@ def test_a_file_in_review_is_kept_over_a_visit_to_another_page_until_it_is_saved
     assert "not saved yet" not in texts(app)
 
 
+def test_a_file_under_the_wrong_kind_is_told_the_right_one_and_goes_with_the_choice_of_it(opened: Lab) -> None:
+    chat = b'{"prompt": "one and one", "completion": "two"}\n' * 40
+    pairs = ("image", "Images", "a.npz", GOOD, "60 images"), ("text", "Texts", "b.jsonl", chat, "40 passages")
+    for (right, title, name, content, shown), (wrong, *_) in zip(pairs, pairs[::-1], strict=True):
+        app = draw("data")
+        app.segmented_control(key="upload-kind").set_value(wrong).run()
+        upload(app, name, content)
+        assert len(app.error) == 1
+        assert f"{name} can be read as {title.lower()}: choose {title} above for that." in texts(app)
+        app.segmented_control(key="upload-kind").set_value(right).run()
+        assert "above" not in app.info[0].value
+        assert not app.error
+        assert shown in texts(app)
+        app.segmented_control(key="upload-kind").set_value(wrong).run()
+        assert f"choose {title} above to go on with it" in texts(app)
+    for kind in ("image", "text"):
+        app = upload(draw("data"), "c.bin", bytes(range(256)))
+        app.segmented_control(key="upload-kind").set_value(kind).run()
+        assert "above" not in texts(app), "no kind reads it"
+
+
 def test_images_that_cannot_be_used_are_in_one_list_and_left_out_by_a_button(opened: Lab) -> None:
     bad = [(f"cat/**bold** [x](a) {n}.png", b"x") for n in range(11)]
     content = zipped(*folders({"cat": 12, "dog": 9}), *bad)
@@ -171,7 +192,7 @@ def test_a_saved_dataset_is_fine_tuned_next_as_it_is(filled: Lab) -> None:
     assert {"Fine-tune on this dataset", "Pretrain on this dataset", "Ask on Home"} <= shown.keys()
     assert links(draw("data")) == shown, "the card has the links of the dialog"
     address = shown["Fine-tune on this dataset"]
-    assert filled.run(address["base"]).spec.network.learns == "image"
+    assert filled.store.run(address["base"]).spec.network.learns == "image"
     form = draw("finetune", **address)
     assert form.selectbox(key="finetune-dataset").value == "mine"
     assert not form.warning, [warning.value for warning in form.warning]
@@ -190,7 +211,7 @@ def test_a_dataset_that_waiting_runs_need_is_not_deleted(opened: Lab) -> None:
     press(upload(draw("data"), "mine.npz", GOOD), "upload-keep")
     optim = short(epochs=200, batch_size=1)
     for seed in range(2):
-        opened.launch(RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="mine"), seed=seed, optim=optim))
+        opened.launcher.launch(RunSpec.of(method="pretrain", task=TaskSpec.of(dataset="mine"), seed=seed, optim=optim))
     app = draw("data")
     app.button(key="delete-mine").click().run()
     assert "2 running or queued runs use it" in texts(app)
@@ -228,7 +249,7 @@ def with_adapter(base: str, content: bytes) -> AppTest:
 
 
 def test_an_adapter_file_is_verified_and_scores_what_its_run_scored(filled: Lab) -> None:
-    run = filled.runs(methods=["lora"])[0]
+    run = filled.store.runs(methods=["lora"])[0]
     content, base = filled.artifacts.read(run.id, ADAPTER), str(run.spec.base)
     tasks = [DIGITS, TURNED, DIGITS]
     found, evaluated = evaluate_adapter(content, filled.artifacts.network(base), filled.tasks, tasks)
@@ -288,7 +309,7 @@ def test_an_adapter_whose_base_is_not_here_is_said_to_be_so_in_one_sentence_and_
     assert app.selectbox(key="pick-base").value == base.id
     assert not app.success
     (other,) = trained_home.bring(filled, str(trained_home.one_seed.base))
-    app = with_adapter(other.id, filled.artifacts.read(filled.runs(methods=["lora"])[0].id, ADAPTER))
+    app = with_adapter(other.id, filled.artifacts.read(filled.store.runs(methods=["lora"])[0].id, ADAPTER))
     assert not app.error
     assert app.selectbox(key="pick-base").value == base.id  # until somebody chooses another one
     assert "its certificate matches the file's contents" in texts(app)

@@ -237,3 +237,12 @@ def test_a_text_dataset_without_a_network_leaves_the_rest_of_the_page(opened: La
     app.button_group(key="pretrain-learned").set_value("text").run()
     assert [heading.value for heading in app.subheader][-2:] == ["Estimated cost", "Bases"]
     assert "Import a network first." in texts(app)
+
+
+def test_which_column_could_be_the_label_is_asked_until_a_person_has_chosen(opened: Lab) -> None:
+    rows = [(f"a ticket {number}", ("mail", "web")[number % 2], "abc"[number % 3]) for number in range(60)]
+    app = with_texts("tickets.csv", separated(rows, ("body", "ch.", "queue")).encode())
+    assert any("could be the label" in each.value for each in app.warning)
+    box(app, "Label").set_value("queue").run()
+    assert "in 3 classes from" in texts(app)
+    assert not any("could be the label" in each.value for each in app.warning)

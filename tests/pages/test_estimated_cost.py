@@ -50,11 +50,11 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(
     opened: Lab, calls: list[Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pages = ("pretrain", "finetune", "study")
-    finish(opened, opened.launch(PRETRAIN).id)
-    long = opened.launch(
+    finish(opened, opened.launcher.launch(PRETRAIN).id)
+    long = opened.launcher.launch(
         PRETRAIN.but(optim=short(epochs=200, batch_size=8), network=PerceptronSpec.of(num_hidden_1=500))
     )
-    wait_until(lambda: opened.run(long.id).step > 0)
+    wait_until(lambda: opened.store.run(long.id).step > 0)
     before = list(calls)
     for page in pages:
         app = draw(page)
@@ -64,7 +64,7 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(
         assert found["Memory"].value.endswith("MB"), page
         for table in [each.value for each in app.table if "Time per run" in each.value]:
             assert set(table["Time per run"]) == {unbroken("not known yet")}, "as of all runs"
-    begun = opened.run(long.id)
+    begun = opened.store.run(long.id)
     other = begun.spec.but(network=PerceptronSpec.of(num_hidden_1=300))
     waiting = replace(begun, id="r-waiting", spec=other, state="queued", step=0)
     for seconds, shown_as in (
@@ -85,7 +85,7 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(
         assert time_left(opened, [waiting]) == "time left not known yet, the search may add runs"
         bound = left_text(opened.estimates.remaining([slow]).seconds_low, None)
         assert time_left(opened, [slow, waiting]) == f"{bound}, the search may add runs"
-    assert opened.run(long.id).is_live
+    assert opened.store.run(long.id).is_live
     assert calls == before == []
     stop_all(opened)
     for page in pages:
@@ -93,8 +93,8 @@ def test_a_page_beside_a_run_in_training_answers_without_calibrating(
 
 
 def test_the_detail_of_a_run_shows_its_forecast_beside_what_it_took(opened: Lab) -> None:
-    finish(opened, opened.launch(PRETRAIN).id)
-    run = finish(opened, opened.launch(PRETRAIN.but(seed=1)).id)[0]
+    finish(opened, opened.launcher.launch(PRETRAIN).id)
+    run = finish(opened, opened.launcher.launch(PRETRAIN.but(seed=1)).id)[0]
     kept = opened.estimates.at_launch([run.id])[run.id]
     assert kept.basis == "measured"
     app = draw("runs", run=run.id)
@@ -118,7 +118,7 @@ def test_a_press_is_not_lost_where_the_time_becomes_known_while_the_page_is_draw
         Estimates, "whole", lambda self, specs: replace(forecast(self, specs), basis=next(bases, "measured"))
     )
     press(app, "Start the experiment")
-    assert len(opened.experiments()) == 1
+    assert len(opened.store.experiments()) == 1
     stop_all(opened)
 
 
@@ -132,7 +132,9 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     app.pills(key="finetune-controls").set_value(["head"]).run()
     (table,) = [found.value for found in app.table if "Time per run" in found.value]
     asked = Configuration.on(base.spec, TURNED, [*BOTH, (short(), "head")], [0])
-    specs = [spec.but(optim=default_optim(type(spec.method), spec.network)) for spec in opened.planned(asked).runs]
+    specs = [
+        spec.but(optim=default_optim(type(spec.method), spec.network)) for spec in opened.launcher.plan(asked).runs
+    ]
     assert list(table["Setting"]) == [spec.label for spec in specs]
     sizes = [memory_of([spec], opened.tasks) for spec in specs]
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in table["Memory alone"]] == list(map(bytes_text, sizes))

@@ -20,37 +20,41 @@ from core.study.report.report import report_of
 from core.study.stats.spending import CLAIM_SEEDS
 from pages.shared.experiment.start import runs_text
 from tests.conftest import TURNED, finish, short
+from tests.launching import fine_tune
 from tests.pages.test_pages import button, choose, draw, press, stop_all, texts
 from tests.trained_home import TrainedHome
 
 
 def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened: Lab, filled: Lab) -> None:
-    (experiment,) = opened.experiments()
+    (experiment,) = opened.store.experiments()
     app = draw("compare", experiment=experiment.id)
     choose(app, "seeds")
     assert "2 settings with" in texts(app)
     app.number_input[0].set_value(2).run()
     press(app, "Train 4 runs")
-    grown = opened.experiment(experiment.id)
+    grown = opened.store.experiment(experiment.id)
     assert len(grown.runs) == 8
     assert grown.name == "Digits → rotated 45° · r 4 · 4 seeds"
     choose(app, "rename")
     app.text_input[0].set_value("mine").run()
     press(app, "Save name")
-    assert (opened.experiment(experiment.id).name, [toast.value for toast in app.toast]) == ("mine", ["Name saved"])
+    assert (opened.store.experiment(experiment.id).name, [toast.value for toast in app.toast]) == (
+        "mine",
+        ["Name saved"],
+    )
     stop_all(opened)
     (about,) = [each.value for each in draw("home").caption if each.value.startswith("mine · ")]
     assert about.startswith(f"mine · {grown.name} · ")  # whatever it is called, the page says what was trained
 
 
 def test_whether_the_rank_mattered_is_said_outside_the_fold_beside_a_button_that_adds_ranks(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    (experiment,) = filled.store.experiments()
     app = draw("compare", experiment=experiment.id)
     assert texts(app).count("Rank: only one was trained") == 1
     press(app, "Add ranks or methods")
     app.pills(key=f"add-settings-{experiment.id}-4-ranks").set_value([1]).run()
     press(app, "Train 2 runs")
-    finish(filled, *filled.experiment(experiment.id).runs)
+    finish(filled, *filled.store.experiment(experiment.id).runs)
     for page in ("home", "compare"):
         app = draw(page, experiment=experiment.id)
         assert texts(app).count("Rank: beside LoRA r=1, LoRA r=4 was") == 1
@@ -62,7 +66,7 @@ def test_whether_the_rank_mattered_is_said_outside_the_fold_beside_a_button_that
 
 def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: Lab, base: Run) -> None:
     arms: list[Setting] = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of(rank=1))]
-    experiment = opened.fine_tune(base, TURNED, arms, range(3))
+    experiment = fine_tune(opened, base, TURNED, arms, range(3))
     before = {run.id: run for run in finish(opened, base.id, *experiment.runs)}
     app = draw("compare", experiment=experiment.id)
     assert ":orange-badge[leaning]" in texts(app)
@@ -72,8 +76,8 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     app.number_input[0].set_value(5).run()
     assert look_line(8, [3]) in texts(app)
     press(app, "Train 10 runs")
-    grown = opened.experiment(experiment.id)
-    after = {run.id: run for run in finish(opened, *(run.id for run in opened.runs()))}
+    grown = opened.store.experiment(experiment.id)
+    after = {run.id: run for run in finish(opened, *(run.id for run in opened.store.runs()))}
     assert {id: after[id] for id in before} == before
     new = [run.spec for id, run in after.items() if id not in before]
     assert sorted((spec.kind, spec.seed) for spec in new) == [(m, s) for m in ("full", "lora") for s in range(3, 8)]
@@ -106,11 +110,11 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     adapters = [LoRASpec.of(rank=1), LoRASpec.of(rank=4)]
     usual: list[Setting] = [(short(rate=default_rate(method)), method) for method in (FullSpec(), *adapters)]
     arms = tuned_arms(usual, FIRST_POINTS)
-    experiment = opened.fine_tune(base, TURNED, arms, range(2))
+    experiment = fine_tune(opened, base, TURNED, arms, range(2))
     before = finish(opened, *experiment.runs)
     opened.workers.close(1.0)  # what is queued waits
-    planned = opened.rate_search(experiment)
-    asked, given = planned.plan.configuration, opened.configuration(experiment)
+    planned = opened.experiments.rate_search(experiment)
+    asked, given = planned.plan.configuration, opened.experiments.configuration(experiment)
     assert [arm.method for arm in asked.arms] == [FullSpec(), *adapters]
     same = ("base", "network", "task", "seeds", "own_bases", "objective", "device")
     assert [getattr(asked, name) for name in same] == [getattr(given, name) for name in same]
@@ -122,24 +126,24 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     choose(app, "find")
     assert f"{runs_text(planned)}. Time: " in texts(app)
     app.button(key=f"find-rates-{experiment.id}-start").click().run()
-    (found,) = [each for each in opened.experiments() if each.id != experiment.id]
+    (found,) = [each for each in opened.store.experiments() if each.id != experiment.id]
     assert app.query_params["experiment"] == found.id, "the page shows what was started"
     assert {run.experiment for run in opened.live()} == {found.id}, "what follows trains"
     assert "still to finish" in texts(app)
     stop_all(opened)
-    assert set(planned.runs) <= {run.spec for run in opened.runs_of(sorted({*found.runs} & {*experiment.runs}))}
-    assert opened.experiment(experiment.id) == experiment
+    assert set(planned.runs) <= {run.spec for run in opened.store.runs_of(sorted({*found.runs} & {*experiment.runs}))}
+    assert opened.store.experiment(experiment.id) == experiment
     app = draw("compare", experiment=found.id)
     assert not any("Find the learning rates" in option for option in app.menu_button[0].options), "it does so already"
     with pytest.raises(RunStateError, match="searched for already"):
-        opened.rate_search(found)
+        opened.experiments.rate_search(found)
 
 
 def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened: Lab, base: Run) -> None:
     arms: list[Setting] = [
         (short(rate=rate), method) for method in (FullSpec(), LoRASpec.of(rank=1)) for rate in (0.001, 0.00316)
     ]
-    experiment = opened.fine_tune(base, TURNED, arms, range(2))
+    experiment = fine_tune(opened, base, TURNED, arms, range(2))
     before = finish(opened, *experiment.runs)
     assert {choice.at_end for choice in rate_choices(before)} == {"highest"}
     app = draw("compare", experiment=experiment.id)
@@ -149,14 +153,14 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     assert "Adds 0.01 for every method and rank." in texts(app)
     press(app, "Train 4 runs")
     old = {run.id for run in before}
-    new = [run.spec for run in opened.members(opened.experiment(experiment.id)) if run.id not in old]
+    new = [run.spec for run in opened.store.members(opened.store.experiment(experiment.id)) if run.id not in old]
     assert sorted((spec.kind, spec.optim.learning_rate, spec.seed) for spec in new) == [
         (kind, 0.01, seed) for kind in ("full", "lora") for seed in (0, 1)
     ]
     assert "still to finish" in texts(draw("compare", experiment=experiment.id))
-    finish(opened, *opened.experiment(experiment.id).runs)
+    finish(opened, *opened.store.experiment(experiment.id).runs)
     app = draw("compare", experiment=experiment.id)
-    ends = {choice.at_end for choice in rate_choices(opened.members(opened.experiment(experiment.id)))}
+    ends = {choice.at_end for choice in rate_choices(opened.store.members(opened.store.experiment(experiment.id)))}
     assert any("Extend rates" in option for option in app.menu_button[0].options) is (ends != {None})
 
 
@@ -170,7 +174,7 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
     app.pills(key=f"add-settings-{experiment.id}-{len(experiment.runs)}-kinds").set_value(["dora"]).run()
     press(app, "Train 16 runs")
     stop_all(opened)
-    specs = [run.spec for run in opened.members(opened.experiment(experiment.id))]
+    specs = [run.spec for run in opened.store.members(opened.store.experiment(experiment.id))]
     lora, dora = (
         {(spec.method.rank, spec.method.alpha, spec.optim, spec.seed) for spec in specs if spec.kind == kind}
         for kind in ("lora", "dora")
@@ -182,35 +186,35 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
 def test_what_was_trained_alone_has_the_other_side_as_its_next_step(
     opened: Lab, base: Run, method: LoRASpec | FullSpec, title: str
 ) -> None:
-    experiment = opened.fine_tune(base, TURNED, [(short(), method)], [0])
+    experiment = fine_tune(opened, base, TURNED, [(short(), method)], [0])
     finish(opened, *experiment.runs)
     for page in ("home", "report"):
         assert button(draw(page, experiment=experiment.id), title)
     app = draw("compare", experiment=experiment.id)
     press(app, title)
     press(app, "Train 1 run")
-    assert {run.spec.kind for run in opened.members(experiment)} == {"full", "lora"}
+    assert {run.spec.kind for run in opened.store.members(experiment)} == {"full", "lora"}
     stop_all(opened)
 
 
 def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, filled: Lab) -> None:
-    (experiment,) = opened.experiments()
-    before = {run.id: run for run in opened.members(experiment)}
+    (experiment,) = opened.store.experiments()
+    before = {run.id: run for run in opened.store.members(experiment)}
     app = draw("compare", experiment=experiment.id)
     assert "Whether longer training would change" in texts(app), "a run of one epoch does not tell"
     choose(app, "longer")
     assert "2 settings with 2 seeds each" in texts(app)
     press(app, "Train 4 runs")
-    finish(opened, *opened.experiment(experiment.id).runs)
-    new = [run.spec for run in opened.members(experiment) if run.id not in before]
+    finish(opened, *opened.store.experiment(experiment.id).runs)
+    new = [run.spec for run in opened.store.members(experiment) if run.id not in before]
     old = {run.spec for run in before.values()}
     assert {spec.but(optim=spec.optim.but(epochs=spec.optim.epochs // 3)) for spec in new} == old
     assert len(new) == 4
     app = draw("compare", experiment=experiment.id)
-    assert {arm.spec.optim.epochs for arm in chosen_arms(opened.members(experiment))} == {new[0].optim.epochs}
+    assert {arm.spec.optim.epochs for arm in chosen_arms(opened.store.members(experiment))} == {new[0].optim.epochs}
 
 
 def test_a_selection_of_runs_has_no_actions(filled: Lab) -> None:
-    (experiment,) = filled.experiments()
+    (experiment,) = filled.store.experiments()
     app = draw("compare", runs=",".join(experiment.runs))
     assert not app.menu_button

@@ -32,6 +32,7 @@ from pages.shared.forms.task import network_on
 from pages.shared.ui.links import ENTRIES, script
 from tests.conftest import BOTH, DIGITS, TURNED, short, some_of
 from tests.data.uploaded import keep_noise
+from tests.launching import fine_tune
 from tests.pages.test_pages import choose, draw, press, stop_all, texts
 from tests.text_home import PETS, import_tiny
 from tests.trained_home import TrainedHome
@@ -127,9 +128,9 @@ def start(app: AppTest, page: str) -> None:
 
 def started(lab: Lab, known: set[str] | None = None) -> list[RunSpec]:
     """Specs of the runs of the only new experiment, which are stopped."""
-    (new,) = [experiment for experiment in lab.experiments() if experiment.id not in (known or set())]
+    (new,) = [experiment for experiment in lab.store.experiments() if experiment.id not in (known or set())]
     stop_all(lab)
-    return [run.spec for run in lab.members(new)]
+    return [run.spec for run in lab.store.members(new)]
 
 
 def warned(app: AppTest) -> str:
@@ -155,10 +156,10 @@ def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_fo
     assert not app.error
     assert BEYOND not in texts(app)
     assert app.query_params["base"] == base.id
-    assert opened.experiments() == []
+    assert opened.store.experiments() == []
     start(app, page)
-    (first,) = opened.experiments()
-    assert opened.configuration(first).asks_the_same(asked)
+    (first,) = opened.store.experiments()
+    assert opened.experiments.configuration(first).asks_the_same(asked)
     specs = started(opened)
     assert {(spec.optim, spec.method) for spec in specs} == set(asked.settings)
     assert {spec.base for spec in specs} == ({base.id} if not asked.own_bases else {spec.base for spec in specs})
@@ -170,9 +171,9 @@ def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_fo
     assert [toast.value for toast in app.toast] == ["The form has the settings of that experiment."]
     app.run().button(key=ANEW[page]).click().run()
     assert not app.error
-    second = opened.experiments()[0]
+    second = opened.store.experiments()[0]
     assert second.name == f"{first.name} (2)"
-    assert opened.configuration(second).asks_the_same(asked)
+    assert opened.experiments.configuration(second).asks_the_same(asked)
     stop_all(opened)
 
 
@@ -188,10 +189,10 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
     assert not app.error
     assert BEYOND in texts(app)
     assert {"Runs", "Time"} <= {metric.label for metric in app.metric}
-    assert opened.experiments() == []
+    assert opened.store.experiments() == []
     start(app, "finetune")
-    (experiment,) = opened.experiments()
-    assert opened.configuration(experiment).asks_the_same(asked)
+    (experiment,) = opened.store.experiments()
+    assert opened.experiments.configuration(experiment).asks_the_same(asked)
     specs = started(opened)
     assert {(spec.optim, spec.method, spec.objective) for spec in specs} == {
         (*setting, asked.objective) for setting in asked.settings
@@ -222,7 +223,7 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
 def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
     opened: Lab, base: Run, arms: list[Setting], page: str
 ) -> None:
-    experiment = opened.fine_tune(base, TURNED, arms, [0], tune=FOUND)
+    experiment = fine_tune(opened, base, TURNED, arms, [0], tune=FOUND)
     stop_all(opened)
     app = draw("compare", experiment=experiment.id)
     choose(app, "again")
@@ -244,7 +245,7 @@ def test_a_form_that_was_filled_from_a_file_can_be_changed(opened: Lab, base: Ru
 
 
 def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base: Run) -> None:
-    experiment = opened.fine_tune(base, TURNED, [(short(epochs=3), FullSpec())], range(2))
+    experiment = fine_tune(opened, base, TURNED, [(short(epochs=3), FullSpec())], range(2))
     stop_all(opened)
     app = draw("finetune", like=experiment.id)
     assert app.slider(key="finetune-epochs").value == 3
@@ -264,7 +265,7 @@ def test_a_file_that_was_closed_leaves_the_form(opened: Lab, base: Run) -> None:
     assert not app.error
     assert BEYOND not in texts(app)
     assert app.slider(key="finetune-epochs").value == 3  # the nearest that the form could show
-    assert opened.experiments() == []
+    assert opened.store.experiments() == []
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -274,8 +275,8 @@ def test_where_there_is_no_base_yet_the_file_has_it_trained(opened: Lab, page: s
     assert BEYOND in texts(app)
     assert [metric.value for metric in app.metric if metric.label == "Bases to train"] == ["1"]
     start(app, "finetune")
-    (experiment,) = opened.experiments()
-    assert opened.run(experiment.base).spec == spec
+    (experiment,) = opened.store.experiments()
+    assert opened.store.run(experiment.base).spec == spec
     stop_all(opened)
 
 
@@ -296,7 +297,7 @@ def test_a_bad_file_gets_one_sentence_and_a_link_to_no_experiment_too_and_the_fo
         (error,) = [error.value.replace("\\", "") for error in app.error]
         assert sentence in error
         assert BEYOND not in texts(app)
-    assert opened.experiments() == []
+    assert opened.store.experiments() == []
     assert app.file_uploader
     assert "There is no experiment" in texts(draw(page, like="e-none"))
 
@@ -314,7 +315,7 @@ def test_a_network_that_was_brought_is_chosen_from_a_file(opened: Lab, tmp_path:
 
 def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab) -> None:
     for page in ("home", "compare", "report", "finetune"):
-        app = draw(page, experiment=filled.experiments()[0].id)
+        app = draw(page, experiment=filled.store.experiments()[0].id)
         if app.menu_button:
             choose(app, "save")
         assert [link.proto.label for link in app.get("link_button")].count(SAVE) == 1, page
@@ -322,7 +323,7 @@ def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab) -
 
 def test_a_form_whose_dataset_was_deleted_says_so_and_chooses_none_in_its_place(opened: Lab, base: Run) -> None:
     keep_noise(opened)
-    experiment = opened.fine_tune(base, TaskSpec.of(dataset="mine"), BOTH, [0])
+    experiment = fine_tune(opened, base, TaskSpec.of(dataset="mine"), BOTH, [0])
     stop_all(opened)
     opened.catalog.remove("mine")
     app = draw("finetune", like=experiment.id)
@@ -343,9 +344,9 @@ def test_an_experiment_whose_head_was_frozen_fills_the_form_with_the_usual_rate_
 ) -> None:
     trained_home.bring(opened, str(trained_home.split.base))
     base = opened.bases()[-1]
-    planned = opened.planned(Configuration.on(base.spec, TURNED, BOTH, [0, 1]), base)
+    planned = opened.launcher.plan(Configuration.on(base.spec, TURNED, BOTH, [0, 1]), base)
     frozen = [spec.but(head=None, optim=spec.optim.but(head_rate=None)) for spec in planned.runs]
-    old = opened.queue(replace(planned, runs=tuple(frozen)))
+    old = opened.experiments.start(replace(planned, runs=tuple(frozen)))
     stop_all(opened)
     app = draw("finetune", like=old.id)
     assert app.select_slider(key="finetune-head-rate").value == PerceptronSpec.head_rate
@@ -382,7 +383,7 @@ def test_what_is_chosen_in_the_fold_is_what_is_started_and_its_label_says_so_unl
     start(app, page)
     specs = started(opened)
     assert {spec.objective for spec in specs} == {CLASSIFICATION.but(measure="loss", within=0.1)}
-    assert {opened.run(str(spec.base)).spec.objective for spec in specs} == {CLASSIFICATION}
+    assert {opened.store.run(str(spec.base)).spec.objective for spec in specs} == {CLASSIFICATION}
 
 
 def test_a_measure_that_a_form_does_not_show_is_named(base: Run) -> None:
@@ -391,12 +392,12 @@ def test_a_measure_that_a_form_does_not_show_is_named(base: Run) -> None:
 
 
 def test_the_same_runs_by_another_measure_are_offered_as_a_new_experiment(opened: Lab, filled: Lab) -> None:
-    (first,) = opened.experiments()
+    (first,) = opened.store.experiments()
     app = draw("finetune", like=first.id)
     app.selectbox(key="finetune-measure").set_value("macro_f1").run()
     start(app, "finetune")
     assert {spec.objective for spec in started(opened, {first.id})} == {CLASSIFICATION.but(measure="macro_f1")}
-    assert opened.experiments()[0].name == f"{first.name} (2)"
+    assert opened.store.experiments()[0].name == f"{first.name} (2)"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -411,9 +412,9 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
         app.session_state["study-ranks"] = [1]
         app.run()
     start(app, page)
-    (first,) = opened.experiments()
+    (first,) = opened.store.experiments()
     if page == "finetune":  # full and LoRA on one base and task, with every seed
-        specs = [run.spec for run in opened.members(first)]
+        specs = [run.spec for run in opened.store.members(first)]
         assert sorted((spec.kind, spec.seed) for spec in specs) == list(product(("full", "lora"), range(DEFAULT_SEEDS)))
         assert {(spec.base, spec.task) for spec in specs} == {(base.id, specs[0].task)}
     said = "This experiment has these runs already"
@@ -422,17 +423,17 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
         app.session_state["study-new-1"] = True
         app.run()
     start(app, page)
-    assert opened.experiments() == [first]
+    assert opened.store.experiments() == [first]
     assert said in texts(app)
     stop_all(opened)
     if page == "finetune":
         app.run()
         assert f"0 of {len(first.runs)} finished" in texts(app)
         app.button(key="finetune-run").click().run()
-        assert opened.experiments() == [first]
+        assert opened.store.experiments() == [first]
         assert said not in texts(app)
-        assert all(run.is_live or run.state == "finished" for run in opened.members(first))
+        assert all(run.is_live or run.state == "finished" for run in opened.store.members(first))
         stop_all(opened)
         app.run().button(key="finetune-run-anew").click().run()
-        assert len(opened.experiments()) == 2
+        assert len(opened.store.experiments()) == 2
         stop_all(opened)

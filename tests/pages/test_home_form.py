@@ -19,7 +19,6 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.networks.decoder import DecoderSpec
 from core.networks.perceptron import PerceptronSpec
-from core.plan.configuration import Configuration
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.verdict_words import headline
@@ -44,14 +43,15 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Configuration]:
-    """What each form that is drawn from now on asks for, whose learning rates are searched for."""
-    found: list[Configuration] = []
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What each form that is drawn from now on asks for: its configuration where learning rates are searched for, else
+    its runs.
+    """
+    found: list[Any] = []
     look = Lab.find_experiment
 
     def find(lab: Lab, planned: Planned) -> Experiment | None:
-        if planned.plan is not None:
-            found.append(planned.plan.configuration)
+        found.append(set(planned.runs) if planned.plan is None else planned.plan.configuration)
         return look(lab, planned)
 
     monkeypatch.setattr(Lab, "find_experiment", find)
@@ -80,10 +80,10 @@ def test_the_first_visit_shows_an_example_which_it_says_and_which_goes_when_ther
     assert "Example:" not in texts(draw("home"))
 
 
-def test_home_fine_tune_and_sweep_begin_with_the_same_question(opened: Lab, asked: list[Configuration]) -> None:
+def test_home_fine_tune_and_sweep_begin_with_the_same_question(opened: Lab, asked: list[Any]) -> None:
     draw_with_digits("home")
     home = asked[-1]
-    base = opened.launch(home.base)
+    base = opened.launcher.launch(home.base)
     finish(opened, base.id)
     for page in ("finetune", "study"):
         asked.clear()
@@ -129,7 +129,7 @@ def test_what_does_not_fit_in_memory_is_not_queued_and_the_form_says_so(
     app.button(key="home-run").click().run()
     assert any("will not fit" in error.value for error in app.error)
     assert any("will not fit" in warning.value for warning in app.warning)
-    assert opened.runs() == []
+    assert opened.store.runs() == []
 
 
 def test_what_trains_is_in_the_form_after_a_reload_and_what_somebody_changes_stays(opened: Lab) -> None:
@@ -137,7 +137,7 @@ def test_what_trains_is_in_the_form_after_a_reload_and_what_somebody_changes_sta
     app.selectbox(key="home-target").set_value("inversion")
     app.radio(key="home-plan").set_value("quick").run()
     app.button(key="home-run").click().run()
-    (experiment,) = opened.experiments()
+    (experiment,) = opened.store.experiments()
     assert opened.live()
     for again in (draw("home"), draw("home", experiment=experiment.id)):
         assert chosen(again) == ("digits", "inversion", "quick")
@@ -156,7 +156,7 @@ def test_what_a_link_or_a_person_chose_stays_while_experiments_get_runs_and_end(
     app.selectbox(key="home-target").set_value("rotation-45").run()
     app.radio(key="home-plan").set_value("quick").run()
     app.button(key="home-run").click().run()
-    (rotation,) = opened.experiments()
+    (rotation,) = opened.store.experiments()
     assert app.query_params["experiment"] in (rotation.id, [rotation.id])
 
     app.switch_page(script("data")).run()
@@ -189,14 +189,16 @@ def test_every_question_of_home_is_read_from_its_experiment(opened: Lab) -> None
     for question in (*asked, continued):
         target = question.target
         for name, plan in PLANS.items():
-            planned = opened.planned(question.configuration(opened, plan))
-            experiment = opened.queue(replace(planned, runs=planned.runs[:3]), trim=name == "quick")
+            planned = opened.launcher.plan(question.configuration(opened, plan))
+            experiment = opened.experiments.start(replace(planned, runs=planned.runs[:3]), trim=name == "quick")
             assert question_of(opened, experiment) == (question, name)
             if (target, name) == ("inversion", "quick"):  # and while it is trained for longer, or with a rank more
-                settings = opened.arm_settings(experiment)
+                settings = opened.experiments.settings(experiment)
                 more = [(optim.but(epochs=3 * optim.epochs), method) for optim, method in settings]
-                opened.grow(experiment, [*settings, *more, (settings[1][0], LoRASpec.of(rank=16))], range(8))
-                assert question_of(opened, opened.experiment(experiment.id)) == (question, name)
+                opened.experiments.grow(
+                    experiment, [*settings, *more, (settings[1][0], LoRASpec.of(rank=16))], range(8)
+                )
+                assert question_of(opened, opened.store.experiment(experiment.id)) == (question, name)
     other = compared(opened, "split", "digits", None, short(), BOTH, seeds=range(1))
     found, plan_name = question_of(opened, other)
     assert (found.source, found.target, plan_name) == ("digits", "split", None)
@@ -225,8 +227,8 @@ def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: L
     assert chosen(app)[:2] == ("mnist-16k", "data:mine")
     app.button(key="home-run").click().run()
     assert not app.error
-    (experiment,) = opened.experiments()
-    assert opened.members(experiment)[0].spec.task.dataset == "mine"
+    (experiment,) = opened.store.experiments()
+    assert opened.store.members(experiment)[0].spec.task.dataset == "mine"
 
     opened.catalog.keep(read_texts(CSV).dataset, "notes")  # three classes, which have no two halves
     app = draw("home", dataset="notes")
@@ -244,31 +246,32 @@ def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: L
     app.radio(key="home-plan").set_value("quick").run()
     app.button(key="home-run").click().run()
     assert not app.error
-    spec = opened.members(opened.experiments()[0])[0].spec
+    spec = opened.store.members(opened.store.experiments()[0])[0].spec
     assert (spec.task.dataset, spec.network.brought, spec.is_direct) == ("pets", network.brought, True)
 
 
 def test_they_do_with_texts_and_an_imported_network_too(
-    everything: Lab, trained_home: TrainedHome, asked: list[Configuration]
+    everything: Lab, trained_home: TrainedHome, asked: list[Any]
 ) -> None:
     app = draw("home")
     app.selectbox(key="home-dataset").set_value("pets").run()
-    app.radio(key="home-plan").set_value("thorough").run()  # the others search for rates, too
+    quick = asked[-1]
+    app.radio(key="home-plan").set_value("thorough").run()  # Sweep searches for rates, too
     home = asked[-1]
     assert home.network is not None, "as it was imported"
     for page in ("finetune", "study"):
         app = draw(page, base=trained_home.digest)
         if page == "study":  # its form is folded where there is a sweep
-            for count in range(len(everything.experiments())):
+            for count in range(len(everything.store.experiments())):
                 app.session_state[f"study-new-{count}"] = True
             app.run()
         asked.clear()
         app.selectbox(key=f"{page}-dataset").set_value("pets").run()
-        assert asked[-1].asks_the_same(home), page
-    base = everything.run(str(trained_home.after_source.base))
+        assert asked[-1] == quick if page == "finetune" else asked[-1].asks_the_same(home)
+    base = everything.store.run(str(trained_home.after_source.base))
     asked.clear()
     draw("finetune", base=base.id)
-    assert not asked[-1].own_bases, "an imported network is pretrained once for all seeds"
+    assert not any(spec.own_base for spec in asked[-1]), "an imported network is pretrained once for all seeds"
 
 
 def test_the_form_shows_the_question_of_texts(everything: Lab, trained_home: TrainedHome) -> None:
@@ -291,12 +294,12 @@ def test_an_answer_to_another_question_than_that_of_the_form_says_so(everything:
 def test_earlier_experiments_have_their_time_and_their_name(everything: Lab, trained_home: TrainedHome) -> None:
     app = draw("home")
     shown = trained_home.plain.id
-    listed = [experiment for experiment in everything.experiments(12) if experiment.id != shown]
+    listed = [experiment for experiment in everything.store.experiments(12) if experiment.id != shown]
     assert len(listed) > 1
     captions = [caption.value.replace("\\", "") for caption in app.caption]
     for experiment in listed:
         assert when(experiment.created) in captions
         assert f"**{experiment.name}**" in texts(app).replace("\\", "")
-        trained = everything.trained_text(experiment, everything.members(experiment))
+        trained = everything.experiments.trained_text(experiment, everything.store.members(experiment))
         assert bool(trained) == ("→" not in experiment.name)  # somebody chose the name
         assert not trained or trained in captions

@@ -54,7 +54,7 @@ def test_what_is_open_is_asked_one_after_the_other_and_answers_stay(opened: Lab)
     app = upload(draw("judge"), UNKNOWN)
     prefix = "judge-new-0"
     for field, answer, words in (
-        ("method", "algo", "No column is called method or setting"),
+        ("method", "algo", "No column says the method"),
         ("measure", "score", "No column has the name of a known measure"),
         ("unit", "fraction", "its unit is not known"),
         ("better", "higher", "Whether higher or lower values of score are better"),

@@ -219,7 +219,7 @@ def test_a_network_that_a_run_starts_from_is_not_deleted(opened: Lab, folder: Pa
     card = opened.networks.import_folder(folder)
     spec = RunSpec.of(method="pretrain", network=opened.networks.spec(card.digest))
     opened.store.add([("r-one", spec)], "nobody", limit=9)
-    wait_until(lambda: not opened.run("r-one").is_live)  # it fails, since digits are no texts
+    wait_until(lambda: not opened.store.run("r-one").is_live)  # it fails, since digits are no texts
     app = draw("networks")
     app.button(key=f"network-delete-{card.digest}").click().run()
     assert "1 run starts from it" in texts(app)

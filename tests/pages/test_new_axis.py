@@ -53,10 +53,10 @@ def test_the_command_line_trains_it_and_the_page_draws_its_figure_and_sentence(
     assert [at["point"] for at in told["at"]] == [15, 45]
     lab = open_lab(settings)
     try:
-        (experiment,) = lab.experiments()
-        assert lab.configuration(experiment).vary == VarySpec.of(name="rotation", points=(15, 45))
+        (experiment,) = lab.store.experiments()
+        assert lab.experiments.configuration(experiment).vary == VarySpec.of(name="rotation", points=(15, 45))
         found = study_of(lab, experiment)
-        assert {run.spec.task.rotation for run in lab.members(experiment)} == {15, 45}
+        assert {run.spec.task.rotation for run in lab.store.members(experiment)} == {15, 45}
         assert study_headline(found) == told["sentence"]
         assert list(study_table(found)["Rotation"]) == ["15", "15", "45", "45"]
         figure = study_figure(found)

@@ -145,7 +145,7 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
 ) -> None:
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
         set_state(lab, "stopped", experiment.runs[-1])
-        members = lab.members(experiment)
+        members = lab.store.members(experiment)
         said = "No verdict yet: 1 of 81 runs was stopped. Finish the experiment"
         for page in ("home", "compare", "report", "study"):
             app = draw(page, experiment=experiment.id)
@@ -169,7 +169,7 @@ def test_a_run_that_is_far_from_the_others_of_its_setting_is_named_with_a_link(
     lab: Lab, experiment: Experiment
 ) -> None:
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
-        full = [run for run in lab.members(experiment) if run.spec.label == "Full"]
+        full = [run for run in lab.store.members(experiment) if run.spec.label == "Full"]
         run = next(run for run in full if run.spec.optim.learning_rate == BEST and run.result)
         set_state(lab, "finished", run.id, result=json.dumps(measured(run.result, accuracy=20.0).to_dict()))
         app = draw("compare", experiment=experiment.id)
@@ -184,9 +184,9 @@ def test_judged_from_its_exported_tables_the_experiment_has_the_verdict_of_compa
     """Several rates, 360 test images one by one, and with a run that failed."""
     with as_planted(lab, experiment, None):
         if failed is not None:
-            lost = next(run.id for run in lab.members(experiment) if run.spec.label == failed)
+            lost = next(run.id for run in lab.store.members(experiment) if run.spec.label == failed)
             set_state(lab, "failed", lost, cause="It was lost.")
-        own = as_json(lab, experiment, [], lab.members(experiment))
+        own = as_json(lab, experiment, [], lab.store.members(experiment))
         files = results_files(lab, experiment, "results")
         found = gather([Given(name, content) for name, content in files.items()], Reading())
         judged = keep_results(lab, found, "Own")
@@ -204,7 +204,7 @@ def test_judged_from_its_exported_tables_the_experiment_has_the_verdict_of_compa
 def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: Lab, experiment: Experiment) -> None:
     """All six seeds of a setting are better, which leans where it is the only one and does not beside another."""
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": 0.61, "LoRA r=4": 0}, 6)):
-        members = lab.members(experiment)
+        members = lab.store.members(experiment)
         two = [arm for arm in chosen_arms(members) if arm.spec.label in ("Full", "LoRA r=1")]
         found = answer_of(lab, experiment)
         labels = {arm.spec.label for arm in two}
@@ -257,10 +257,10 @@ def test_a_look_that_cannot_be_recorded_says_so_on_every_page_and_is_none(
 def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_alike(
     lab: Lab, experiment: Experiment
 ) -> None:
-    specs = [run.spec for run in lab.members(experiment)]
+    specs = [run.spec for run in lab.store.members(experiment)]
     later = compared(lab, "inversion", "digits", None, short(rate=0.001), SETTINGS[1::3], seeds=range(3))
     finish(lab, *later.runs)
-    quick = [run.spec for run in lab.members(later)]
+    quick = [run.spec for run in lab.store.members(later)]
     with (
         as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)),
         as_planted(lab, later, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 3)),
@@ -313,14 +313,17 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
     lab: Lab, experiment: Experiment
 ) -> None:
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
-        said, design = literal(headline(answer_of(lab, experiment))), _design_of(lab, lab.experiment(experiment.id))
+        said, design = (
+            literal(headline(answer_of(lab, experiment))),
+            _design_of(lab, lab.store.experiment(experiment.id)),
+        )
         looks = lab.looks.of(experiment.id)
         added = (short(epochs=4, rate=BEST), LoRASpec.of(rank=8))
         lab.workers.close(1.0)  # nothing takes runs from the queue, here and in later tests
-        lab.grow(experiment, [*lab.arm_settings(experiment), added], range(SEEDS))
-        new = [run.id for run in lab.members(experiment) if run.is_live]
+        lab.experiments.grow(experiment, [*lab.experiments.settings(experiment), added], range(SEEDS))
+        new = [run.id for run in lab.store.members(experiment) if run.is_live]
         try:
-            assert _design_of(lab, lab.experiment(experiment.id)) == design, (
+            assert _design_of(lab, lab.store.experiment(experiment.id)) == design, (
                 "its spread is what tells what the next one can show"
             )
             for state in ("queued", "stopped"):
@@ -330,8 +333,8 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
                     assert said in texts(app), state
                     assert "The answer as it was before 8 runs were added." in texts(app), (page, state)
                 assert not lab.looks.of(experiment.id)[len(looks) :], state
-            search = lab.queue(lab.rate_search(experiment))
-            members = lab.members(search)
+            search = lab.experiments.start(lab.experiments.rate_search(experiment))
+            members = lab.store.members(search)
             new += [run.id for run in members if run.is_live]
             table = views(draw("home", experiment=search.id))[f"home-{search.id}-curves"]["table"]
             assert [row[0] for row in table["rows"]] == [arm.label for arm in all_arms(members)], (
@@ -364,9 +367,11 @@ def _adapters_offered(app: AppTest) -> list[str]:
 @contextmanager
 def as_planted(lab: Lab, experiment: Experiment, case: Case | None) -> Iterator[None]:
     """The experiment with made-up accuracies and without a look, until the block ends."""
-    kept = [(run.state, json.dumps(run.result.to_dict()), run.id) for run in lab.members(experiment) if run.result]
+    kept = [
+        (run.state, json.dumps(run.result.to_dict()), run.id) for run in lab.store.members(experiment) if run.result
+    ]
     if case is not None:
-        rows = [(*planted(run, *case), run.id) for run in lab.members(experiment)]
+        rows = [(*planted(run, *case), run.id) for run in lab.store.members(experiment)]
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = coalesce(?, result) WHERE id = ?", rows)
             db.execute("UPDATE runs SET archived = 1 WHERE state = 'stopped'")  # so that no verdict waits for them
@@ -382,7 +387,7 @@ def as_planted(lab: Lab, experiment: Experiment, case: Case | None) -> Iterator[
 
 def equal_rows(lab: Lab, experiment: Experiment, found: Verdict) -> dict[float, float]:
     """Difference of forgetting of the setting that is told of at equal accuracy, by accuracy, as the report has it."""
-    runs = lab.members(experiment)
+    runs = lab.store.members(experiment)
     pairs = frontier_pairs(frontiers(runs, epochs_of(lab, runs), 90.0))
     own = [pair for pair in pairs if pair[0].label == found.told.arm.spec.label]
     return {equal.level: equal.interval.mean for pair in own for equal in at_equal_accuracy(*pair)}
@@ -409,18 +414,18 @@ def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTes
     serve = draw("serve")
     assert run.id in serve.code[0].value
     assert serve.dataframe[0].value["Adapter"].iloc[0] == run.id
-    assert as_json(lab, experiment, [], lab.members(experiment))["verdict"]["adapter_run"] == run.id
+    assert as_json(lab, experiment, [], lab.store.members(experiment))["verdict"]["adapter_run"] == run.id
     assert TestClient(Starlette(routes=predict.routes(str, offered_adapter))).get(ADAPTERS).json()["offered"] == run.id
 
 
 def check_commands(lab: Lab, experiment: Experiment, found: Verdict, capsys: pytest.CaptureFixture[str]) -> None:
     """What a command prints, as text and as JSON."""
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     print_comparison(lab, experiment, members)
     lines = capsys.readouterr().out.splitlines()
     assert lines.count(headline(found)) == 1
     assert set(explanation(found)) <= set(lines)
-    printed = json.loads(json.dumps(as_json(lab, experiment, [lab.run(experiment.base)], members)))["verdict"]
+    printed = json.loads(json.dumps(as_json(lab, experiment, [lab.store.run(experiment.base)], members)))["verdict"]
     assert printed["sentence"] == headline(found)
     assert printed["level"] == found.level
     assert printed["choice"] == (found.choice.label if found.choice else None)

@@ -17,7 +17,7 @@ from tests.trained_home import TrainedHome
 def run(request: pytest.FixtureRequest, trained_home: TrainedHome, everything: Lab) -> Run:
     """LoRA in an experiment that is judged by this measure."""
     experiment: Experiment = getattr(trained_home, f"by_{request.param}")
-    return next(run for run in everything.members(experiment) if run.spec.label == "LoRA r=2")
+    return next(run for run in everything.store.members(experiment) if run.spec.label == "LoRA r=2")
 
 
 def whole(app: AppTest) -> str:
@@ -53,7 +53,7 @@ def test_the_tolerance_has_the_unit_and_the_limits_of_the_measure(everything: La
     app = draw("weights", experiment=run.experiment, view="Rank", tolerance="5")
     slider = next(each for each in app.slider if each.label.startswith("Tolerance"))
     assert (slider.label, slider.value, slider.max) == (title, start, most), "5 of loss is no tolerance"
-    full = next(each for each in everything.members(run.experiment) if each.spec.label == "Full")
+    full = next(each for each in everything.store.members(run.experiment) if each.spec.label == "Full")
     rows = app.dataframe[0].value.set_index("Network")
     assert rows.loc["Full", "Target"] == full.spec.objective.primary.text(full.score)
     slider.set_value(most).run()

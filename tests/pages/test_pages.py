@@ -34,6 +34,7 @@ from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_unt
 from tests.data.idx_files import MNIST, idx_files, put
 from tests.data.uploaded import keep_noise
 from tests.docs.examples import example
+from tests.launching import fine_tune
 
 SHELL = Path(__file__).parents[2] / "pages" / "shell.py"
 PAGES = list(ENTRIES)
@@ -155,7 +156,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     arms = [(optim.but(epochs=200), lora) for optim, lora in BOTH]
     experiment = compared(opened, "rotation-45", "digits", None, short(rate=0.001), arms, seeds=range(2))
     finish(opened, experiment.base)
-    wait_until(lambda: any(run.step for run in opened.members(experiment)))
+    wait_until(lambda: any(run.step for run in opened.store.members(experiment)))
     app = draw("home")
     assert "Running now" in texts(app)
     assert "No setting has finished" not in texts(app)
@@ -193,8 +194,8 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
 
 @pytest.mark.parametrize("page", ["home", "compare", "report"])
 def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
-    experiment = filled.experiments()[0]
-    last = next(run.id for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.role != "adapter")
+    experiment = filled.store.experiments()[0]
+    last = next(run.id for run in filled.store.members(experiment) if run.spec.seed == 1 and run.spec.role != "adapter")
     set_state(filled, "stopped", last)
     app = draw(page, experiment=experiment.id)
     key = f"home-{experiment.id}" if page == "home" else page
@@ -202,7 +203,7 @@ def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(f
     assert said in texts(app)
     app.button(key=f"{key}-answer").click().run()
     assert "No verdict yet: 1 of 4" not in texts(app)
-    assert filled.run(last).archived
+    assert filled.store.run(last).archived
     if page == "report":  # it shows the answer, and nothing beside it
         return
     app.button(key=f"{key}-finish").click().run()
@@ -211,22 +212,22 @@ def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(f
 
 @pytest.mark.parametrize("page", ["home", "compare"])
 def test_runs_that_were_deleted_are_named_and_trained_again_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
-    experiment = filled.experiments()[0]
-    last = next(run for run in filled.members(experiment) if run.spec.seed == 1 and run.spec.role == "adapter")
+    experiment = filled.store.experiments()[0]
+    last = next(run for run in filled.store.members(experiment) if run.spec.seed == 1 and run.spec.role == "adapter")
     filled.notes.delete([last.id])
     app = draw(page, experiment=experiment.id)
     assert "Deleted: LoRA r=4, seed 1." in texts(app)
-    assert len(filled.members(experiment)) == 3
+    assert len(filled.store.members(experiment)) == 3
     key = f"home-{experiment.id}" if page == "home" else page
     app.button(key=f"{key}-deleted").click().run()
-    new = filled.members(experiment)
+    new = filled.store.members(experiment)
     assert last.spec in {run.spec for run in new}
     finish(filled, *(run.id for run in new))
     assert "Deleted" not in texts(draw(page, experiment=experiment.id))
 
 
 def test_what_ended_early_or_waits_for_its_base_is_told_of_on_every_page_and_finished_together(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
+    experiment = filled.store.experiments()[0]
     one, other, *waiting = experiment.runs
     for state, ids in ("interrupted", [experiment.base, other]), ("stopped", [one]), ("queued", waiting):
         set_state(filled, state, *ids, result=None)
@@ -254,7 +255,7 @@ def test_finetune_shows_each_experiment_by_itself_and_stops_no_other(opened: Lab
     assert all(literal(each.name) in texts(app) for each in (one, other))
     app.button(key=f"{panels[1]}-stop-all").click().run()
     assert {run.state for run in finish(opened, *other.runs)} == {"stopped"}
-    assert any(run.is_live for run in opened.members(one))
+    assert any(run.is_live for run in opened.store.members(one))
     stop_all(opened)
 
 
@@ -265,7 +266,7 @@ def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
     shown = metrics(app)
     assert shown["Trainable parameters"] == "136,074"
     press(app, "Start pretraining")
-    (run,) = opened.runs()
+    (run,) = opened.store.runs()
     assert (run.spec.optim.epochs, run.spec.optim.learning_rate) == (3, 0.002)
     assert shown["Steps"] == str(finish(opened, run.id)[0].steps)
 
@@ -289,13 +290,13 @@ def test_a_base_that_leaves_classes_out_has_new_rows_and_a_head_that_is_trained_
 
 def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_base(opened: Lab) -> None:
     app = press(draw_with_digits("pretrain"), "Start pretraining")
-    (run,) = opened.runs()
+    (run,) = opened.store.runs()
     assert "This base is there already" not in texts(app)
     press(app, "Start pretraining")
     assert "This base is there already" in texts(app)
-    assert [run.id for run in opened.runs()] == [run.id]
+    assert [run.id for run in opened.store.runs()] == [run.id]
     press(app.slider(key="pretrain-seed").set_value(1).run(), "Start pretraining")
-    assert len(opened.runs()) == 2
+    assert len(opened.store.runs()) == 2
     stop_all(opened)
 
 
@@ -339,7 +340,7 @@ def test_one_learning_rate_for_both_gives_a_warning(filled: Lab) -> None:
 def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: Lab) -> None:
     base = filled.bases()[0]
     (filled.settings.runs / base.id / "network.safetensors").write_bytes(b"no tensors")
-    (failed,) = finish(filled, *filled.fine_tune(base, DIGITS, [BOTH[0]], [0], "x").runs)
+    (failed,) = finish(filled, *fine_tune(filled, base, DIGITS, [BOTH[0]], [0], "x").runs)
     app = draw("runs", run=failed.id)
     assert failed.cause in texts(app)
     assert not any("DamagedFileError" in code.value for code in app.code)
@@ -348,7 +349,7 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
 
 
 def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
+    experiment = filled.store.experiments()[0]
     set_state(filled, "stopped", *experiment.runs)
     for page in ("home", "compare", "report"):
         app = draw(page)
@@ -361,13 +362,13 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     assert len(app.get("plotly_chart")) == 2
     compare, weights = draw("compare"), draw("weights")
     assert not compare.warning, "the answer says that runs were stopped"
-    assert "Shown: Full, LoRA" in texts(weights)
+    assert r"Shown: Full \(stopped early\), LoRA r=4 \(stopped early\)" in texts(weights)
     assert filled.looks.of(experiment.id) == []
 
 
 def test_compare_has_means_of_finished_runs_beside_a_stopped_one(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
-    members = filled.members(experiment)
+    experiment = filled.store.experiments()[0]
+    members = filled.store.members(experiment)
     last = next(run for run in reversed(members) if run.spec.role == "adapter")
     set_state(filled, "stopped", last.id)
     finished = [run for run in members if run.spec.role == "adapter" and run.id != last.id]
@@ -383,8 +384,8 @@ def test_compare_has_means_of_finished_runs_beside_a_stopped_one(filled: Lab) ->
 
 
 def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
-    lora = next(run for run in filled.members(experiment) if run.spec.role == "adapter")
+    experiment = filled.store.experiments()[0]
+    lora = next(run for run in filled.store.members(experiment) if run.spec.role == "adapter")
     set_state(filled, "failed", lora.id, result=None, cause="Planted.")
     for page in ("home", "compare", "report", "weights"):
         sentence = f"Left out of the choice because a seed failed: LoRA r=4 (seed {lora.spec.seed})."
@@ -404,8 +405,8 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     assert any(alt.startswith("Accuracy on each class.") for alt in alts)
     lines = only(app)
     assert [line.split(" is right")[0] for line in lines] == ["**Only Full", "**Only LoRA r=4"]
-    experiment = filled.experiments()[0]
-    for run in filled.members(experiment):  # the page needs neither networks nor adapters for it
+    experiment = filled.store.experiments()[0]
+    for run in filled.store.members(experiment):  # the page needs neither networks nor adapters for it
         filled.artifacts.path(run.id, ADAPTER if run.spec.role == "adapter" else NETWORK).unlink()
     assert only(draw("compare", view="Examples")) == lines
     lora = app.selectbox(key="examples-with").value
@@ -417,7 +418,7 @@ def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(
     keep_noise(filled)
     digits = filled.bases()[0]
     spec = RunSpec.of(method="pretrain", network=PerceptronSpec(num_classes=3), task=TaskSpec.of(dataset="mine"))
-    (mine,) = finish(filled, filled.launch(spec.but(optim=short())).id)
+    (mine,) = finish(filled, filled.launcher.launch(spec.but(optim=short())).id)
     app = draw("finetune", base=digits.id)
     chosen = []
     for base in (mine, digits, mine):
@@ -430,7 +431,7 @@ def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(
 
 
 def test_an_adapter_has_the_mean_of_its_setting_and_the_answer_of_its_experiment_beside_it(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
+    experiment = filled.store.experiments()[0]
     found = answer_of(filled, experiment)
     first, told = found.offered, found.told
     app = draw("adapters")
@@ -451,14 +452,14 @@ def test_an_adapter_has_the_mean_of_its_setting_and_the_answer_of_its_experiment
 
 
 def test_each_adapter_can_be_chosen_by_its_experiment_also_those_that_read_alike(filled: Lab) -> None:
-    adapters = {run.id for run in filled.runs(methods=["lora"])}
-    one = filled.runs(methods=["lora"])[0]
-    two = filled.launch(one.spec).id
+    adapters = {run.id for run in filled.store.runs(methods=["lora"])}
+    one = filled.store.runs(methods=["lora"])[0]
+    two = filled.launcher.launch(one.spec).id
     finish(filled, two)  # to the same minute and the same accuracy
     set_state(filled, "finished", two, result=json.dumps(one.result.to_dict()), created=one.created)
-    (answered,) = filled.experiments()
+    (answered,) = filled.store.experiments()
     longer = one.spec.optim.but(epochs=one.spec.optim.epochs + 1), one.spec.method
-    alone = filled.fine_tune(filled.bases()[0], one.spec.task, [longer], [one.spec.seed], "Alone")
+    alone = fine_tune(filled, filled.bases()[0], one.spec.task, [longer], [one.spec.seed], "Alone")
     finish(filled, *alone.runs)
     app = draw("adapters")
     offered = answer_of(filled, answered).offered

@@ -44,8 +44,8 @@ def said(tuned: tuple[Lab, Experiment]) -> str:
 @contextmanager
 def judged(lab: Lab, experiment: Experiment, objective: ObjectiveSpec) -> Iterator[None]:
     """The experiment with another measure and margin, until the block ends."""
-    kept = [(run.id, run.spec.to_json()) for run in lab.members(experiment)]
-    rows = [(run.spec.but(objective=objective).to_json(), run.id) for run in lab.members(experiment)]
+    kept = [(run.id, run.spec.to_json()) for run in lab.store.members(experiment)]
+    rows = [(run.spec.but(objective=objective).to_json(), run.id) for run in lab.store.members(experiment)]
     answer._verdicts.clear()  # no measure changes but here
     try:
         with lab.store.transaction() as db:
@@ -77,12 +77,12 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
     app.pills(key="finetune-controls").set_value(["head"]).run()
     assert metrics(app)["Runs"] == "54 to 243", "one epoch and three of each"
     press(app, "Start the experiment")
-    (newest,) = opened.experiments()
-    specs = [run.spec for run in opened.members(newest)]
+    (newest,) = opened.store.experiments()
+    specs = [run.spec for run in opened.store.members(newest)]
     assert len(specs) == 27
     assert is_tuned(specs)
     assert {spec.kind for spec in specs} == {"full", "lora", "head"}
-    assert {opened.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
+    assert {opened.store.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
     stop_all(opened)
 
 
@@ -134,7 +134,7 @@ def test_what_a_customer_costs_is_in_the_page_and_in_its_file(tuned: tuple[Lab, 
     assert any("To store, 20 customers" in frame.value for frame in app.dataframe)
     offer = app.session_state[OFFERS].get("report-file")
     assert "To store, 20 customers" in offer.content()
-    result = next(run.result for run in tuned[0].members(tuned[1]) if run.result)
+    result = next(run.result for run in tuned[0].store.members(tuned[1]) if run.result)
     both = f"one base of {bytes_text(result.checkpoint_bytes)} and one adapter per customer"
     assert both in texts(app)
     assert both in texts(draw("compare", experiment=tuned[1].id, view="Cost"))
@@ -145,7 +145,7 @@ def test_what_could_not_be_measured_is_measured_once_it_can_be(
 ) -> None:
     lab, plain = tuned[0], trained_home.one_seed
     st.cache_data.clear()
-    for id in (plain.base, next(run.id for run in lab.members(plain) if run.spec.label == "Full")):
+    for id in (plain.base, next(run.id for run in lab.store.members(plain) if run.spec.label == "Full")):
         file = lab.settings.runs / id / NETWORK
         away = file.rename(file.with_suffix(".away"))
         assert "could not be measured again" in texts(unfolded(plain))

@@ -31,7 +31,7 @@ def test_what_the_store_has_lost_is_restored_by_one_button(lost: tuple[Lab, list
     assert any("2 runs were trained here but are missing from the list." in text.value for text in app.markdown)
     app.button(key="restore").click().run()
     assert "2 runs were restored" in app.success[0].value
-    assert {run.id for run in lab.runs()} == set(ids)
+    assert {run.id for run in lab.store.runs()} == set(ids)
     app.run()
     assert list(app.success) == []  # shown only once
     assert "restore" not in {button.key for button in app.button}

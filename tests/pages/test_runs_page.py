@@ -140,7 +140,7 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     trained_home.bring(opened, *bases, *(id for experiment in brought for id in experiment.runs))
     app = draw("runs", level="Experiments")
     table = app.dataframe[0].value
-    experiments = opened.experiments()
+    experiments = opened.store.experiments()
     assert table["Experiment"].tolist() == [experiment.name for experiment in experiments]
     answers = [answer_of(opened, experiment) for experiment in experiments]
     assert table["Verdict"].tolist() == [headline(answer) for answer in answers]
@@ -163,14 +163,14 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     assert len(listed(app)) > len(trained_home.plain.runs)
     press(app := draw("runs", level="Experiments", experiment=trained_home.plain.id), "experiments-delete")
     press(app, "runs-delete-sure")
-    assert trained_home.plain.id not in {experiment.id for experiment in opened.experiments()}
+    assert trained_home.plain.id not in {experiment.id for experiment in opened.store.experiments()}
     assert "There is no experiment" not in texts(app)
 
 
 def test_experiments_are_listed_page_by_page(opened: Lab) -> None:
     write_many(opened.store, 21 * 50)
     app = draw("runs", **{"level": "Experiments", "experiments-page": "2"})
-    assert app.dataframe[0].value["Experiment"].tolist() == [opened.experiments()[-1].name]
+    assert app.dataframe[0].value["Experiment"].tolist() == [opened.store.experiments()[-1].name]
 
 
 @pytest.mark.parametrize("level", ["Experiments", "Runs"])
@@ -283,17 +283,17 @@ def test_run_again_queues_the_same_specs(opened: Lab, trained: list[Run]) -> Non
     _, full, tuned = trained
     app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, "runs-repeat")
-    new = [run for run in opened.runs() if run.id not in {run.id for run in trained}]
+    new = [run for run in opened.store.runs() if run.id not in {run.id for run in trained}]
     assert {run.spec for run in new} == {full.spec, tuned.spec}
     finish(opened, *(run.id for run in new))
 
 
 def test_stop_and_finish_take_those_of_the_selected_runs_that_they_can(opened: Lab) -> None:
     running, waiting, interrupted = (
-        opened.launch(LONG.but(seed=seed, optim=optim)).id
+        opened.launcher.launch(LONG.but(seed=seed, optim=optim)).id
         for seed, optim in enumerate((LONG.optim, short(epochs=199, batch_size=8), short(epochs=198, batch_size=8)))
     )
-    wait_until(lambda: opened.run(running).step > 0)
+    wait_until(lambda: opened.store.run(running).step > 0)
     set_state(opened, "interrupted", interrupted)
     app = draw("runs", run=f"{running},{waiting},{interrupted}")
     labels = {button.key: button.label for button in app.button}
@@ -301,21 +301,27 @@ def test_stop_and_finish_take_those_of_the_selected_runs_that_they_can(opened: L
     assert labels["runs-finish"].startswith(":violet[Finish: 1 run")
     press(app, "runs-stop")
     finish(opened, running, waiting)
-    assert [opened.run(id).state for id in (running, waiting, interrupted)] == ["stopped", "stopped", "interrupted"]
+    assert [opened.store.run(id).state for id in (running, waiting, interrupted)] == [
+        "stopped",
+        "stopped",
+        "interrupted",
+    ]
     app = draw("runs", run=interrupted)
     assert "Finish continues from its last checkpoint" in texts(app)
     press(app, "runs-finish")
-    assert opened.run(interrupted).is_live
+    assert opened.store.run(interrupted).is_live
     app = draw("runs", run=f"{running},{waiting},{interrupted}")
     press(app, "runs-finish")
-    assert all(opened.run(id).is_live for id in (running, waiting, interrupted))
+    assert all(opened.store.run(id).is_live for id in (running, waiting, interrupted))
     stop_all(opened)
 
 
 def test_a_run_that_is_stopping_says_so_and_cannot_be_stopped_again(opened: Lab) -> None:
-    first = opened.launch(LONG).id
-    wait_until(lambda: opened.run(first).step > 0)
-    id = opened.launch(LONG.but(optim=short(epochs=199, batch_size=8))).id  # stays queued, so that no worker trains it
+    first = opened.launcher.launch(LONG).id
+    wait_until(lambda: opened.store.run(first).step > 0)
+    id = opened.launcher.launch(
+        LONG.but(optim=short(epochs=199, batch_size=8))
+    ).id  # stays queued, so that no worker trains it
     set_state(opened, "running", id, step=5, steps=100)  # as if a worker were in a long step
     stop = f"runs-live-stop-{id}"
     app = draw("runs", run=id)
@@ -350,7 +356,7 @@ def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: lis
     base, full, tuned = trained
     app = draw("runs", run=f"{full.id},{tuned.id}")
     press(app, "runs-delete")
-    assert len(opened.runs()) == 3
+    assert len(opened.store.runs()) == 3
     assert "experiment “One seed” will have no runs left" in texts(app)
     assert "576" in texts(app) or "kB of files" in texts(app)
     app.run()
@@ -359,14 +365,14 @@ def test_deleting_asks_first_and_then_takes_everything(opened: Lab, trained: lis
     assert "runs-delete-sure" not in keys(app)
     press(app, "runs-delete")
     press(app, "runs-delete-sure")
-    assert [run.id for run in opened.runs()] == [base.id]
-    assert opened.experiments() == []
+    assert [run.id for run in opened.store.runs()] == [base.id]
+    assert opened.store.experiments() == []
     assert listed(app) == [base.id]
     assert "runs-delete-sure" not in keys(app)
 
 
 def test_deleting_more_than_a_page_asks_for_the_number(opened: Lab, many: list[str]) -> None:
-    chosen = [id for id in many if id not in {run.spec.base for run in opened.runs()}][:51]
+    chosen = [id for id in many if id not in {run.spec.base for run in opened.store.runs()}][:51]
     press(draw("runs", run=",".join(chosen[:50])), "runs-delete")
     app = draw("runs", run=",".join(chosen))
     press(app, "runs-delete")
@@ -374,10 +380,10 @@ def test_deleting_more_than_a_page_asks_for_the_number(opened: Lab, many: list[s
         app.text_input(key="runs-delete-number").set_value(typed).run()
         press(app, "runs-delete-sure")
         assert "These are 51 runs" in texts(app)
-    assert len(opened.runs_of(chosen)) == 51
+    assert len(opened.store.runs_of(chosen)) == 51
     app.text_input(key="runs-delete-number").set_value("51").run()
     press(app, "runs-delete-sure")
-    assert opened.runs_of(chosen) == []
+    assert opened.store.runs_of(chosen) == []
 
 
 def test_a_base_takes_its_runs_along_or_stays(opened: Lab, trained: list[Run]) -> None:
@@ -387,13 +393,13 @@ def test_a_base_takes_its_runs_along_or_stays(opened: Lab, trained: list[Run]) -
     assert app.button(key="runs-delete-sure").disabled
     app.toggle(key="runs-delete-dependents").set_value(True).run()
     press(app, "runs-delete-sure")
-    assert opened.runs() == []
+    assert opened.store.runs() == []
     assert "Every run is listed here" in texts(app)
 
 
 def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
-    id = opened.launch(LONG).id
-    wait_until(lambda: opened.run(id).step > 0)
+    id = opened.launcher.launch(LONG).id
+    wait_until(lambda: opened.store.run(id).step > 0)
     app = draw("runs", run=id)
     press(app, "runs-delete")
     assert "It is still training. Stop it first." in texts(app)
@@ -402,7 +408,7 @@ def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
     finish(opened, id)
     app.run()
     press(app, "runs-delete-sure")
-    assert opened.runs() == []
+    assert opened.store.runs() == []
 
 
 def test_the_experiment_of_selected_runs_can_be_trained_longer(opened: Lab, trained: list[Run]) -> None:
@@ -417,16 +423,16 @@ def test_the_experiment_of_selected_runs_can_be_trained_longer(opened: Lab, trai
 def test_what_is_stored_stands_on_the_page_and_advice_where_it_is_much(settings: Settings) -> None:
     lab = open_lab(Settings(home=settings.home, max_stored_bytes=1_300_000))
     try:
-        finish(lab, lab.launch(PRETRAIN).id)
+        finish(lab, lab.launcher.launch(PRETRAIN).id)
         app = draw("runs")
         assert "of 1.3 MB stored" in app.get("progress")[-1].proto.text
         assert "New runs are refused when the limit is reached" not in texts(app)
         (settings.home / "datasets").mkdir()
         (settings.home / "datasets" / "mine").write_bytes(b"x" * 800_000)
-        app = draw("runs", run=lab.runs()[0].id)
+        app = draw("runs", run=lab.store.runs()[0].id)
         assert "New runs are refused when the limit is reached" in texts(app)
         press(app, "runs-repeat")
         assert "delete runs on the Runs page" in texts(app)
-        assert len(lab.runs()) == 1
+        assert len(lab.store.runs()) == 1
     finally:
         close_lab()

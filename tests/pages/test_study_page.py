@@ -28,6 +28,7 @@ from pages.shared.ui.literal import literal
 from pages.study.live import comparison
 from tests.conftest import TURNED, finish, wait_until
 from tests.data.uploaded import keep_noise
+from tests.launching import fine_tune
 from tests.pages.test_pages import draw, metrics, set_state, texts
 from tests.studied_home import POINTS
 from tests.trained_home import SWEPT, TrainedHome
@@ -57,8 +58,8 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     shown = metrics(app)
     assert (shown["Runs"], shown["Trainable parameters"]) == ("10", "1,562 to 136,074")
     app.button(key="study-start").click().run()
-    (experiment,) = opened.experiments()
-    specs = [run.spec for run in opened.members(experiment)]
+    (experiment,) = opened.store.experiments()
+    specs = [run.spec for run in opened.store.members(experiment)]
     assert sorted((s.method.size or 0, s.optim.learning_rate, s.seed) for s in specs) == sorted(
         [(rank, rate, seed) for rank in (1, 4) for rate in (0.00316, 0.01) for seed in (0, 1)]
         + [(0, 0.001, seed) for seed in (0, 1)]
@@ -68,7 +69,7 @@ def test_the_form_starts_every_combination_it_shows(opened: Lab, base: Run) -> N
     finish(opened, *experiment.runs)
     app = draw("study")
     assert "The answer" in texts(app)
-    assert shown["Steps per run"] == str(opened.run(experiment.runs[0]).steps)
+    assert shown["Steps per run"] == str(opened.store.run(experiment.runs[0]).steps)
 
 
 def test_the_layers_that_are_chosen_get_adapters_and_without_any_there_is_a_sentence(opened: Lab, base: Run) -> None:
@@ -102,7 +103,7 @@ def test_a_sweep_can_keep_only_the_networks_of_chosen_settings(
     app = filled_in([1], [0.00316, 0.01], [0.001, 0.00316], 1)
     app.toggle(key="study-trim").set_value(True).run()
     app.button(key="study-start").click().run()
-    (experiment,) = opened.experiments()
+    (experiment,) = opened.store.experiments()
     assert experiment.trim
     finish(opened, *experiment.runs)
     wait_until(lambda: sum((opened.settings.runs / id / NETWORK).exists() for id in experiment.runs) == 1)
@@ -128,13 +129,13 @@ def test_the_queues_limit_holds_and_nothing_is_queued(opened: Lab, base: Run) ->
     app = filled_in([1, 2, 4, 8], RATES_OFFERED[3:7], [0.001], 3)
     app.button(key="study-start").click().run()
     assert "The queue takes 40 waiting runs" in texts(app)
-    assert opened.experiments() == []
+    assert opened.store.experiments() == []
 
 
 def test_while_it_runs_the_page_shows_how_far_it_is_and_stops_it(opened: Lab, base: Run) -> None:
     arms = [(optim.but(epochs=200), lora) for optim, lora in SWEPT]
-    experiment = opened.fine_tune(base, TURNED, arms, [0, 1], "Sweep, a to b")
-    wait_until(lambda: opened.run(experiment.runs[0]).step > 0)
+    experiment = fine_tune(opened, base, TURNED, arms, [0, 1], "Sweep, a to b")
+    wait_until(lambda: opened.store.run(experiment.runs[0]).step > 0)
     app = draw("study")
     assert "Training now: " in texts(app)
     assert "The answer" not in texts(app)
@@ -160,7 +161,7 @@ def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: 
 
 
 def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> None:
-    members = opened.members(swept)
+    members = opened.store.members(swept)
     by_run = {
         run.id: value
         for arm in sweep_arms(members)
@@ -168,7 +169,7 @@ def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> N
     }
     assert by_run.keys() == set(swept.runs)
     for run in members:
-        assert by_run[run.id] == opened.curve(run.id).epochs["validation_accuracy"].iloc[-1]
+        assert by_run[run.id] == opened.store.curve(run.id).epochs["validation_accuracy"].iloc[-1]
 
 
 def test_every_choice_of_alpha_draws_also_with_the_form_open(opened: Lab, swept: Experiment) -> None:
@@ -194,7 +195,7 @@ def test_the_address_of_compare_names_each_arm_once(swept: Experiment) -> None:
 def interrupted(opened: Lab, base: Run) -> Iterator[Run]:
     """A base that was interrupted, so that runs on it wait."""
     set_state(opened, "interrupted", base.id, result=None)
-    yield opened.run(base.id)
+    yield opened.store.run(base.id)
     opened.stop(*(run.id for run in opened.live()))
 
 
@@ -202,20 +203,20 @@ def test_pages_draw_while_runs_wait_whose_dataset_is_gone_and_their_base_is_fini
     opened: Lab, interrupted: Run
 ) -> None:
     keep_noise(opened)
-    experiment = opened.fine_tune(interrupted, TaskSpec.of(dataset="mine"), SWEPT[2:6], [0])
+    experiment = fine_tune(opened, interrupted, TaskSpec.of(dataset="mine"), SWEPT[2:6], [0])
     opened.catalog.remove("mine")
     for page in ("home", "runs", "compare", "study"):
         app = draw(page, experiment=experiment.id)
         assert "0 of 5 finished, 4 queued, 1 interrupted · time left not known yet" in texts(app), page
     assert "Waiting for the base, whose training was interrupted." in texts(app)
     app.button(key=f"study-{experiment.id}-finish").click().run()
-    assert opened.run(interrupted.id).state != "interrupted"
+    assert opened.store.run(interrupted.id).state != "interrupted"
 
 
 def test_an_experiment_that_grows_to_a_sweep_is_one(opened: Lab, interrupted: Run) -> None:
-    experiment = opened.fine_tune(interrupted, TURNED, SWEPT[2:4], [0, 1])
+    experiment = fine_tune(opened, interrupted, TURNED, SWEPT[2:4], [0, 1])
     assert "is no study and no sweep" in texts(draw("study", experiment=experiment.id))
-    opened.grow(experiment, SWEPT[2:6], [0, 1])
+    opened.experiments.grow(experiment, SWEPT[2:6], [0, 1])
     app = draw("study", experiment=experiment.id)
     assert app.selectbox(key="pick-experiment").value == experiment.id
 
@@ -263,10 +264,10 @@ def test_the_form_starts_a_study_of_what_it_shows_and_its_file_opens_it_again(op
     app.slider(key="study-epochs").set_value(1).run()
     assert metrics(app)["Runs"] == "36 to 108"
     app.button(key="study-start").click().run()
-    (experiment,) = opened.experiments()
-    asked = opened.configuration(experiment)
+    (experiment,) = opened.store.experiments()
+    asked = opened.experiments.configuration(experiment)
     assert asked.vary == VarySpec.of(name="batch", points=(16, 64))
-    specs = {run.spec for run in opened.members(experiment)}
+    specs = {run.spec for run in opened.store.members(experiment)}
     assert {(spec.optim.batch_size, spec.kind) for spec in specs} == {
         (size, kind) for size in (16, 64) for kind in ("full", "lora")
     }

@@ -24,6 +24,7 @@ from core.settings import Settings
 from pages.shared.forms.task import OWN
 from pages.shared.ui.links import script
 from tests.conftest import HANG, finish, short
+from tests.launching import fine_tune
 from tests.networks.tiny import save_tiny
 from tests.pages.test_pages import draw
 
@@ -41,7 +42,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     card = lab.networks.import_folder(save_tiny(folder / "tiny", max_position_embeddings=128), "tiny")
     network = lab.networks.spec(card.digest, 4)
     task = TaskSpec.of(dataset="long", length=LONGEST)
-    finish(lab, lab.launch(RunSpec.of(method="pretrain", network=network, task=task, optim=short(epochs=1))).id)
+    finish(
+        lab, lab.launcher.launch(RunSpec.of(method="pretrain", network=network, task=task, optim=short(epochs=1))).id
+    )
     yield lab
     close_lab()
 
@@ -102,13 +105,15 @@ def test_a_form_that_is_filled_from_an_experiment_has_the_preset_of_its_task(lab
     for start, task, preset in (
         (network, whole.but(shots=10), "ten-shot"),
         (network, whole.but(shots=5), "same"),
-        (network, whole.but(length=32), OWN),
+        (network, whole.but(length=32), "same"),
+        (network, whole.but(classes=(0, 1)), OWN),
         (base, whole.but(length=LONGEST, classes=(2, 3)), "split"),
     ):
-        experiment = lab.fine_tune(start, task, [(short(), LoRASpec.of(rank=1))], range(1))
+        experiment = fine_tune(lab, start, task, [(short(), LoRASpec.of(rank=1))], range(1))
         lab.stop(*experiment.runs)
         app = draw("finetune", like=experiment.id)
         assert (app.pills(key="finetune-preset").value, task) == (preset, task)
+        assert app.select_slider(key="finetune-length").value == task.length
         if preset != "ten-shot":
             assert app.select_slider(key="finetune-shots").value == (task.shots or "all")
 
@@ -177,13 +182,13 @@ def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays_as_d
 
         network, task = lab.networks.spec(shallow, 4), TaskSpec.of(dataset="long", length=128)
         targets = target_layers(network).targets(["all-linear"], [1])
-        experiment = lab.fine_tune(network, task, [(short(), LoRASpec.of(rank=1, target_modules=targets))], range(1))
+        experiment = fine_tune(lab, network, task, [(short(), LoRASpec.of(rank=1, target_modules=targets))], range(1))
         lab.stop(*experiment.runs)
         app = draw("finetune", base=deep)
         app.query_params["like"] = experiment.id
         app.run()
         assert app.selectbox(key="pick-base").value == shallow
-        assert app.pills(key="finetune-blocks").value == [1]
+        assert app.pills(key="finetune-transformer-blocks").value == [1]
     finally:
         lab.networks.remove(deep)
 

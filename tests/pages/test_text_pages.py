@@ -116,7 +116,7 @@ def test_a_run_shows_macro_f1_its_network_and_no_json_among_its_settings(
     everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("runs", run=trained_home.direct.runs[0])
-    run = everything.run(trained_home.direct.runs[0])
+    run = everything.store.run(trained_home.direct.runs[0])
     assert run.result.measures["macro_f1"] is not None
     assert metrics(app)["Macro-F1"] == f"{run.result.measures['macro_f1']:.2f} %"
     assert f"from {literal(NETWORK)}" in texts(app)
@@ -132,7 +132,7 @@ def test_runs_can_be_filtered_by_their_network(seen: Callable[..., AppTest]) -> 
 def test_an_adapter_on_a_brought_network_shows_how_peft_loads_it_and_its_certificate_each_rank_and_not_each_layer(
     everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
-    lora = next(run for run in everything.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
+    lora = next(run for run in everything.store.runs_of(trained_home.direct.runs) if run.spec.role == "adapter")
     app = seen("adapters", adapter=lora.id)
     assert not app.error
     assert any("AutoModelForSequenceClassification" in code.value for code in app.code)
@@ -149,7 +149,7 @@ def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(
     everything: Lab, trained_home: TrainedHome
 ) -> None:
     for experiment, base in (trained_home.direct, trained_home.digest), (trained_home.after_source, None):
-        run = next(run for run in everything.runs_of(experiment.runs) if run.spec.role == "adapter")
+        run = next(run for run in everything.store.runs_of(experiment.runs) if run.spec.role == "adapter")
         content = everything.artifacts.read(run.id, ADAPTER)
         app = with_adapter(base or str(run.spec.base), content)
         app.toggle(key="adapter-more").set_value(True).run()
@@ -176,13 +176,13 @@ def test_a_form_says_what_does_not_fit(
     monkeypatch.setattr(memory, "kernel_bytes", lambda *_: 0)
     app = draw("finetune", base=trained_home.digest)
     app.pills(key="finetune-methods").set_value(["lora"]).run()
-    app.pills(key="finetune-rank").set_value([LoRASpec.of().rank]).run()
+    app.pills(key="finetune-transformer-rank").set_value([LoRASpec.of().rank]).run()
     app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
     network = everything.networks.spec(trained_home.digest)
     lora = default_optim(LoRASpec, network).but(batch_size=1024), LoRASpec.of()
     asked = Configuration.on(network, TaskSpec.of(dataset="pets", length=128), [lora], range(1), device="cpu")
-    needed = memory_of(everything.planned(asked).runs[:1], everything.tasks)
+    needed = memory_of(everything.launcher.plan(asked).runs[:1], everything.tasks)
     monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: needed - 1)
     app.run()
     assert any(f"{LoRASpec.of().label} will not fit" in warning.value for warning in app.warning)
@@ -234,7 +234,7 @@ def test_macro_f1_and_the_largest_class_stand_beside_accuracy_and_on_home_only_w
     everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("home", experiment=trained_home.direct.id)
-    arms = {arm.spec.kind: arm for arm in chosen_arms(everything.members(trained_home.direct))}
+    arms = {arm.spec.kind: arm for arm in chosen_arms(everything.store.members(trained_home.direct))}
     assert "Macro-F1, the mean" not in texts(app), "nothing has been learned"
     assert any("Accuracy misleads here" in warning.value for warning in app.warning)
     compare = texts(seen("compare", experiment=trained_home.direct.id, view="Accuracy"))
@@ -253,7 +253,9 @@ def test_compare_shows_the_memory_that_was_forecast_beside_what_was_measured(
     (table,) = [frame.value for frame in app.dataframe if "Process, measured" in frame.value]
     kept = everything.estimates.at_launch(trained_home.direct.runs)
     for label, forecast, measured in table.itertuples(index=False):
-        runs = [run for run in everything.runs_of(trained_home.direct.runs) if run.spec.label == label and run.result]
+        runs = [
+            run for run in everything.store.runs_of(trained_home.direct.runs) if run.spec.label == label and run.result
+        ]
         (peak,) = {max(run.result.peak_memory or 0 for run in runs if run.result)}
         assert measured.startswith(bytes_text(peak))
         assert forecast in {bytes_text(kept[run.id].memory) for run in runs}

@@ -32,17 +32,17 @@ def sent(app: AppTest, lab: Lab) -> str:
 
 
 def test_the_button_sends_and_says_what_it_sent(filled: Lab, tmp_path: Path) -> None:
-    experiment, logs = filled.experiments()[0], tmp_path / "logs"
+    experiment, logs = filled.store.experiments()[0], tmp_path / "logs"
     app = asked(experiment)
     assert on_primary("Send") not in [button.label for button in app.button]
     app.text_input(key=f"track-{experiment.id}-address-tensorboard").set_value(str(logs)).run()
-    assert "points of 5 runs were sent" in sent(app, filled)
+    assert "5 runs sent;" in sent(app, filled)
     assert in_tensorboard(logs) == single(stored(filled, experiment))
-    assert "nothing was sent twice" in sent(app, filled)
+    assert "0 runs sent;" in sent(app, filled)
 
 
 def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, tmp_path: Path) -> None:
-    experiment = filled.experiments()[0]
+    experiment = filled.store.experiments()[0]
     (tmp_path / "file").write_text("")
     app = asked(experiment)
     app.text_input(key=f"track-{experiment.id}-address-tensorboard").set_value(str(tmp_path / "file")).run()
@@ -56,7 +56,7 @@ def test_an_address_that_cannot_be_used_is_a_sentence_on_the_page(filled: Lab, t
 def test_others_choose_only_among_the_trackers_that_get_every_run(
     filled: Lab, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = filled.experiments()[0]
+    experiment = filled.store.experiments()[0]
     monkeypatch.setattr(trackers, "is_local", lambda: False)
     app = asked(experiment)
     assert "LORA_LAB_TRACK" in texts(app)
@@ -64,7 +64,7 @@ def test_others_choose_only_among_the_trackers_that_get_every_run(
     close_lab()
     open_lab(replace(settings, track=(f"tensorboard:{tmp_path / 'logs'}",)))
     app = asked(experiment)
-    assert "has not been written yet" in texts(app)
+    assert "gets every run when it ends." in texts(app)
     assert not app.text_input
     assert button(app, "Send")
 
@@ -73,6 +73,6 @@ def test_what_is_sent_of_another_experiment_is_not_waited_for(filled: Lab) -> No
     ended = threading.Event()
     filled.tracking.sendings.begin("e-other to elsewhere", lambda progress, stop: ended.wait(HANG))
     try:
-        assert "elsewhere" not in texts(asked(filled.experiments()[0]))
+        assert "elsewhere" not in texts(asked(filled.store.experiments()[0]))
     finally:
         ended.set()

@@ -41,8 +41,8 @@ def answers(app: AppTest) -> dict[str, dict[str, object]]:
 
 
 def test_every_network_answers_a_test_example_as_it_was_measured(filled: Lab) -> None:
-    experiment = filled.experiments()[0]
-    runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
+    experiment = filled.store.experiments()[0]
+    runs = {run.spec.label: run for run in filled.store.members(experiment) if run.spec.seed == 0}
     truth = true_targets(filled, next(iter(runs.values())).spec)
     expected = {label: predictions(filled, run).predicted for label, run in runs.items()}
     expected["Base"] = base_predictions(filled, next(iter(runs.values())))
@@ -84,8 +84,8 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut_and_the_source
     filled: Lab, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     on_source = task == "Source"
-    experiment = filled.experiments()[0]
-    runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
+    experiment = filled.store.experiments()[0]
+    runs = {run.spec.label: run for run in filled.store.members(experiment) if run.spec.seed == 0}
     first = next(iter(runs.values()))
     spec = first.spec.source if on_source else first.spec.task
     test = filled.tasks.get(spec).test
@@ -126,8 +126,8 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut_and_the_source
 
 @pytest.mark.parametrize("task", ["Target", "Source"])
 def test_a_picture_of_ones_own_is_answered_as_it_is_or_inverted(filled: Lab, task: str) -> None:
-    experiment = filled.experiments()[0]
-    runs = {run.spec.label: run for run in filled.members(experiment) if run.spec.seed == 0}
+    experiment = filled.store.experiments()[0]
+    runs = {run.spec.label: run for run in filled.store.members(experiment) if run.spec.seed == 0}
     spec = runs["Full"].spec.task if task == "Target" else runs["Full"].spec.source
     pixels = np.zeros((28, 28), np.uint8)
     pixels[4:24, 12:17] = 200  # a one
@@ -179,8 +179,8 @@ def test_the_networks_of_the_answer_are_asked_at_first_and_the_rest_waits_in_one
     app = draw("tryit", experiment=trained_home.sweep.id)
     assert answers(app).keys() == {"Base", *answered}
     (menu,) = [menu for menu in app.pills if menu.label == "Networks"]
-    assert len(menu.options) == len({run.spec.arm for run in opened.members(trained_home.sweep)}) > 2
-    menu.set_value(list({run.spec.arm for run in opened.members(trained_home.sweep)})).run()
+    assert len(menu.options) == len({run.spec.arm for run in opened.store.members(trained_home.sweep)}) > 2
+    menu.set_value(list({run.spec.arm for run in opened.store.members(trained_home.sweep)})).run()
     assert len(answers(app)) == 1 + len(menu.options)
 
 

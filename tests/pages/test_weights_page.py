@@ -21,6 +21,7 @@ from core.study.report.answer import answer_of
 from core.study.weights.change import layer_shapes, read_change
 from core.study.weights.layer_map import MAP_MEASURES
 from tests.conftest import TURNED, finish, short
+from tests.launching import fine_tune
 from tests.pages.test_pages import draw, texts
 from tests.text_home import PETS
 from tests.trained_home import FULL, TrainedHome
@@ -37,7 +38,7 @@ def experiment(trained_home: TrainedHome) -> Experiment:
 
 def run_of(lab: Lab, experiment: Experiment, label: str, seed: int = 0) -> Run:
     return next(
-        run for run in lab.members(experiment) if run.spec.label == label and run.spec.seed == seed and run.result
+        run for run in lab.store.members(experiment) if run.spec.label == label and run.spec.seed == seed and run.result
     )
 
 
@@ -75,10 +76,10 @@ def test_the_page_begins_with_what_it_found_which_agrees_with_the_answer(
     experiment: Experiment = getattr(trained_home, name)
     app = draw("weights", experiment=experiment.id)
     sentence = app.markdown[0].value.replace("\\", "")
-    shown = everything.run(app.query_params["run"])
+    shown = everything.store.run(app.query_params["run"])
     answer = answer_of(everything, experiment)
     key = answer.full.key if answer.full is not None else shown.spec.arm
-    runs = [run for run in everything.members(experiment) if run.result and run.spec.seed == shown.spec.seed]
+    runs = [run for run in everything.store.members(experiment) if run.result and run.spec.seed == shown.spec.seed]
     (measured,) = [run for run in runs if run.spec.arm == key]
     change = read_change(everything, measured)
     sizes, ranks = {}, {}
@@ -115,7 +116,7 @@ def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(everything:
         app = draw("weights", experiment=experiment.id, view="Rank", tolerance=tolerance)
         (label,) = [name for name in app.dataframe[0].value["Network"] if "cut to rank" in name]
         ranks.append(int(label.rsplit(" ", 1)[1]))
-        examples = len(everything.tasks.outline(everything.members(experiment)[0].spec.task).validation)
+        examples = len(everything.tasks.outline(everything.store.members(experiment)[0].spec.task).validation)
         found = "over {} images, the mean of 2 seeds stayed within", "the mean of 2 seeds, chosen over {} images"
         assert any(words.format(examples) in texts(app) for words in (*found, "lost more than"))
         moves = (
@@ -125,7 +126,7 @@ def test_the_suggested_rank_is_chosen_by_the_points_that_may_be_lost(everything:
         rows = app.dataframe[0].value.set_index("Network")["Target"].str.split(" ").str[0].astype(float)
         assert float(moved or 0) == pytest.approx(abs(rows[label] - rows["Full"]), abs=0.15)
     assert all(high <= low for low, high in pairwise(ranks))
-    full = [run.score for run in everything.members(experiment) if run.spec.label == "Full" and run.result]
+    full = [run.score for run in everything.store.members(experiment) if run.spec.label == "Full" and run.result]
     row = app.dataframe[0].value.set_index("Network").loc["Full", "Target"]
     assert float(row.split(" ")[0]) == pytest.approx(sum(full) / len(full), abs=0.051)
 
@@ -231,7 +232,7 @@ def test_an_address_that_names_nothing_is_no_crash_and_an_experiment_without_a_r
 
 
 def test_a_file_that_is_gone_is_a_sentence(everything: Lab, trained_home: TrainedHome) -> None:
-    made = everything.fine_tune(everything.run(str(trained_home.split.base)), TURNED, [FULL], [4], "gone")
+    made = fine_tune(everything, everything.store.run(str(trained_home.split.base)), TURNED, [FULL], [4], "gone")
     (run,) = finish(everything, *made.runs)
     try:
         (everything.settings.runs / run.id / NETWORK).unlink()
@@ -254,9 +255,9 @@ def direct(trained_home: TrainedHome) -> Experiment:
 
 
 def test_the_map_of_adapters_leaves_out_what_they_do_not_change(everything: Lab, direct: Experiment) -> None:
-    network = everything.members(direct)[0].spec.network
+    network = everything.store.members(direct)[0].spec.network
     lora = short(batch_size=16), LoRASpec.of(rank=2, target_modules=("attention",))
-    made = everything.fine_tune(network, PETS, [lora], [0], "attention")
+    made = fine_tune(everything, network, PETS, [lora], [0], "attention")
     finish(everything, *made.runs)
     try:
         app = draw("weights", experiment=made.id)
@@ -322,5 +323,5 @@ def test_another_experiment_whose_network_has_other_layers_starts_at_a_run_and_a
     assert app.query_params["run"] in experiment.runs
     assert app.selectbox(key="pick-run").value in experiment.runs
     assert "There is no layer" not in texts(app)
-    assert app.selectbox(key="pick-layer").value in layer_shapes(everything.members(experiment)[0].spec.network)
+    assert app.selectbox(key="pick-layer").value in layer_shapes(everything.store.members(experiment)[0].spec.network)
     assert "There is no layer" in texts(draw("weights", experiment=experiment.id, layer=layer))

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 
-HOMES = ("old_home", "minilm_home")
-"""Folders beside this one: perceptrons of version 1 on digits, and a transformer of MiniLM's kind on texts."""
-
-PACKED = "home.tar.xz"
+HOMES = ("digits_home", "minilm_home")
+"""Folders beside this one: perceptrons on digits, and a transformer of MiniLM's kind on texts."""
 
 
 def copy_of(name: str, folder: Path) -> Path:
     """A copy of a home folder, so that nobody changes the one that is committed.
 
     Args:
-        name: one of :data:`HOMES`.
+        name: of a folder of tests that has one, such as those of :data:`HOMES`.
         folder: where the copy is made, as ``home``.
     """
-    home, packed = folder / "home", TESTS / name / PACKED
-    if packed.exists():
-        with tarfile.open(packed) as archive:
-            archive.extractall(folder, filter="data")
-    else:
-        shutil.copytree(TESTS / name / "home", home)
-    return home
+    with tarfile.open(TESTS / name / "home.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "home"

@@ -36,7 +36,7 @@ def experiments(home: Path) -> list[str]:
     """Ids of the experiments of a home folder, the oldest first."""
     lab = Lab(Settings(home))
     try:
-        return sorted(experiment.id for experiment in lab.experiments())
+        return sorted(experiment.id for experiment in lab.store.experiments())
     finally:
         lab.close()
 

@@ -15,8 +15,7 @@ import numpy as np
 from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Curve, Run
-from core.store.schema import EPOCH_MEASURES_7
-from core.tracking.content import tracked_run
+from core.tracking.tracker import tracked_run
 
 ENDS = 10
 """Losses at the beginning and at the end of a curve that a golden file has as they are."""
@@ -27,13 +26,13 @@ def stored(home: Path) -> dict[str, Any]:
     lab = Lab(Settings(home))
     try:
         found = {}
-        for run in lab.runs():
+        for run in lab.store.runs():
             tracked = tracked_run(lab.store, run.id)
             told = tracked.points.groupby("name")["value"]
             found[run.id] = {
                 "run": run_values(run),
                 "result": result_values(run),
-                "curve": curve_values(lab.curve(run.id)),
+                "curve": curve_values(lab.store.curve(run.id)),
                 "recipe": lab.recipe(run.id).model_dump(mode="json"),
                 "tracked": {
                     "name": tracked.name,
@@ -66,10 +65,14 @@ def result_values(run: Run) -> dict[str, Any] | None:
     return unknown | run.result.to_dict() if run.result else None
 
 
+MEASURES = ("validation_loss", "validation_accuracy", "source_accuracy", "source_accuracy_masked")
+"""Measures of an epoch that golden files name also where a run has none of them."""
+
+
 def curve_values(curve: Curve) -> dict[str, Any]:
     """A curve: the ends of its losses, the digest of all, and its epochs."""
     columns = {str(name): column for name, column in curve.epochs.items()}
-    columns |= {name: curve.measured(name) for name in EPOCH_MEASURES_7}
+    columns |= {name: curve.measured(name) for name in MEASURES}
     epochs = {name: [number(value) for value in column] for name, column in columns.items()}
     digest = hashlib.sha256()
     for values in (curve.step, curve.seconds, curve.loss):

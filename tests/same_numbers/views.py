@@ -77,16 +77,16 @@ def opened(home: Path) -> Iterator[Lab]:
 def views_of(lab: Lab) -> dict[str, View]:
     """All views of a home folder, by name."""
     found: list[View] = [(page, {}) for page in WHOLE]
-    for number, experiment in enumerate(sorted(lab.experiments(), key=lambda experiment: experiment.id)):
+    for number, experiment in enumerate(sorted(lab.store.experiments(), key=lambda experiment: experiment.id)):
         asked = {"experiment": experiment.id}
-        is_slow = lab.members(experiment)[0].spec.network.brought is not None
+        is_slow = lab.store.members(experiment)[0].spec.network.brought is not None
         found += [(page, asked) for page in BY_EXPERIMENT if page != "report" or not is_slow]
         found += [("compare", {**asked, "view": tab}) for tab in COMPARE]
         if not number:
             found += [("weights", {**asked, "view": tab}) for tab in (WEIGHTS[:1] if is_slow else WEIGHTS)]
         found += [("compare", {**asked, "all-tried": "true"}), ("compare", {**asked, "masked": "true"})]
         found.append(("compare", {**asked, "masked": "true", "view": "Forgetting"}))
-    first = {(run.experiment, run.spec.label, run.state): run.id for run in lab.runs()}
+    first = {(run.experiment, run.spec.label, run.state): run.id for run in lab.store.runs()}
     found += [("runs", {"run": id}) for id in sorted(first.values())]
     return {
         " ".join([page, *(f"{name}={value}" for name, value in asked.items())]): (page, asked) for page, asked in found

@@ -45,7 +45,9 @@ def settings(trained_home: TrainedHome, settings: Settings) -> Settings:
 
 @pytest.fixture
 def slow(trained_home: TrainedHome, current_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
-    found = Slow(current_lab, [run.id for run in current_lab.members(trained_home.plain) if run.spec.role == "adapter"])
+    found = Slow(
+        current_lab, [run.id for run in current_lab.store.members(trained_home.plain) if run.spec.role == "adapter"]
+    )
     read = current_lab.artifacts.adapter
 
     def held_back(run: str) -> AdapterFile:

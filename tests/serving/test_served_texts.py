@@ -34,6 +34,7 @@ from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from tests.adapter.samples import perturb
 from tests.conftest import finish, short
+from tests.launching import fine_tune
 from tests.networks.tiny import SIZES
 from tests.text_home import NETWORK, PETS, texts_of
 from tests.trained_home import TrainedHome
@@ -252,7 +253,7 @@ def test_an_architecture_whose_layers_read_no_rows_is_refused_however_many_rows_
 @pytest.mark.parametrize("which", ["direct", "after_source"])
 def test_served_texts_are_what_each_run_answers(trained_home: TrainedHome, which: str) -> None:
     lab = Lab(Settings(home=trained_home.home))
-    runs = [run for run in lab.members(getattr(trained_home, which)) if run.spec.role == "adapter"]
+    runs = [run for run in lab.store.members(getattr(trained_home, which)) if run.spec.role == "adapter"]
     asked = ["the big red dog sat", "a cat", "far and far and far and far and far and far and far and far and far", ""]
     rows = [Row(text=text, adapter=run.id) for text in asked for run in runs]
     rows += [Row(text=asked[0])] if which == "after_source" else []
@@ -265,7 +266,7 @@ def test_served_texts_are_what_each_run_answers(trained_home: TrainedHome, which
         network = apply_adapter(base, lab.artifacts.adapter(run.id)) if run else base
         digest = own.spec.network.brought
         assert digest is not None
-        length = own.spec.task.length if run else lab.run(str(own.spec.base)).spec.task.length
+        length = own.spec.task.length if run else lab.store.run(str(own.spec.base)).spec.task.length
         (tokens,) = lab.networks.tokenizer(digest).encode([row.text or ""], length)
         batch = {"input_ids": torch.tensor([tokens]), "attention_mask": torch.ones(1, len(tokens), dtype=torch.int64)}
         with torch.no_grad():
@@ -284,7 +285,7 @@ def test_adapters_that_are_listed_with_one_base_are_answered_together_and_by_its
     lab.start()
     lab.catalog.keep(TextDataset("upload", *texts_of((20, 20), 0), *texts_of((10, 10), 1), ("cat", "dog")), "two")
     network, task = lab.networks.spec(trained_home.digest), PETS.but(dataset="two")
-    other = lab.fine_tune(network, task, [(short(), LoRASpec.of(rank=1))], [0])
+    other = fine_tune(lab, network, task, [(short(), LoRASpec.of(rank=1))], [0])
     finish(lab, *other.runs)
     groups: dict[str, list[Row]] = {}
     for each in lab.predictor.adapters().adapters:
@@ -306,7 +307,7 @@ def test_adapters_that_are_listed_with_one_base_are_answered_together_and_by_its
 
 def test_rows_of_the_wrong_kind_and_without_an_adapter_are_one_sentence(trained_home: TrainedHome) -> None:
     lab = Lab(Settings(home=trained_home.home))
-    run = next(run for run in lab.members(trained_home.direct) if run.spec.role == "adapter")
+    run = next(run for run in lab.store.members(trained_home.direct) if run.spec.role == "adapter")
     for rows, sentence in (
         ([Row(pixels=[0.5], adapter=run.id)], "reads texts: give each row its text"),
         ([Row(text="a", adapter=run.id), Row(text="a")], "each row names an adapter"),

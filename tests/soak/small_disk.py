@@ -88,17 +88,17 @@ class Limit:
 
 def stopped(lab: Lab, id: str) -> Run:
     """Let a run train a little longer, stop it, and return it with its result."""
-    wait_until(lambda: lab.run(id).state == "running" and lab.run(id).step > lab.run(id).resumed_step)
+    wait_until(lambda: lab.store.run(id).state == "running" and lab.store.run(id).step > lab.store.run(id).resumed_step)
     lab.stop(id)
     return finish(lab, id)[0]
 
 
 def about(lab: Lab, run: Run) -> dict[str, Any]:
-    steps = lab.curve(run.id).step.tolist()
+    steps = lab.store.curve(run.id).step.tolist()
     return {
         "state": run.state,
         "cause": run.cause,
-        "log": [text for _, text in lab.log(run.id) if not text.startswith("Forecast: ")],
+        "log": [text for _, text in lab.store.log(run.id) if not text.startswith("Forecast: ")],
         "step": run.step,
         "whole": steps == list(range(1, run.step + 1)),
         "resumed_step": run.resumed_step,
@@ -108,9 +108,9 @@ def about(lab: Lab, run: Run) -> dict[str, Any]:
 def readable(lab: Lab, base: Run) -> bool:
     """Whether files that were complete before are unchanged."""
     return (
-        lab.run(base.id) == base
+        lab.store.run(base.id) == base
         and lab.store.files(base.id)[NETWORK] == sha256_of(lab.artifacts.path(base.id, NETWORK))
-        and len(lab.curve(base.id).step) == base.steps
+        and len(lab.store.curve(base.id).step) == base.steps
     )
 
 
@@ -153,20 +153,20 @@ def main(home: Path, kind: str, data: str) -> dict[str, Any]:
         specs = Pretrained(decoder_base(short(rate=0.001, batch_size=16)).but(network=DECODER))
     else:
         specs = Texts(brought(lab, disk, home / "tiny", found))
-    base = finish(lab, lab.launch(specs.quick).id)[0]
+    base = finish(lab, lab.launcher.launch(specs.quick).id)[0]
 
     # A checkpoint has 1.6 MB; the store's writes have a few kilobytes.
-    id = lab.launch(specs.long).id
+    id = lab.launcher.launch(specs.long).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     empty_log(lab)
     disk.fill(1_200_000)
-    wait_until(lambda: any("checkpoint" in text for _, text in lab.log(id)))
+    wait_until(lambda: any("checkpoint" in text for _, text in lab.store.log(id)))
     kept = lab.store.checkpoint(id)
     assert kept is not None
     found["checkpoint readable"] = readable(lab, base) and sha256_of(lab.settings.runs / id / kept[0]) == kept[1]
-    step = lab.run(id).step
-    wait_until(lambda: lab.run(id).step > step)
-    found["checkpoint during"] = about(lab, lab.run(id))
+    step = lab.store.run(id).step
+    wait_until(lambda: lab.store.run(id).step > step)
+    found["checkpoint during"] = about(lab, lab.store.run(id))
     disk.free()
     wait_until(lambda: lab.store.checkpoint(id) != kept)
     found["checkpoint after"] = about(lab, stopped(lab, id))
@@ -174,28 +174,28 @@ def main(home: Path, kind: str, data: str) -> dict[str, Any]:
     # The network file of a run has 0.5 MB.
     empty_log(lab)
     disk.fill(300_000)
-    id = lab.launch(specs.quick.but(seed=1)).id
+    id = lab.launcher.launch(specs.quick.but(seed=1)).id
     found["result during"] = about(lab, finish(lab, id)[0])
     # The copy of what the store knows fits, and may have been written by now.
     found["result files"] = sorted({path.name for path in (lab.settings.runs / id).iterdir()} - {COPY})
     found["result readable"] = readable(lab, base)
     disk.free()
-    lab.finish([id])
+    lab.launcher.finish([id])
     found["result after"] = about(lab, finish(lab, id)[0])
 
     # No space at all.
-    id = lab.launch(specs.last.but(seed=2)).id
+    id = lab.launcher.launch(specs.last.but(seed=2)).id
     wait_until(lambda: lab.store.checkpoint(id) is not None)
     empty_log(lab)
     disk.fill(0)
     time.sleep(2.0)
     found["store readable"] = readable(lab, base)
     disk.free()
-    wait_until(lambda: lab.run(id).state == "interrupted")
-    found["store during"] = about(lab, lab.run(id))
-    lab.finish([id])
+    wait_until(lambda: lab.store.run(id).state == "interrupted")
+    found["store during"] = about(lab, lab.store.run(id))
+    lab.launcher.finish([id])
     found["store after"] = about(lab, stopped(lab, id))
-    found["next"] = about(lab, finish(lab, lab.launch(specs.quick.but(seed=3)).id)[0])
+    found["next"] = about(lab, finish(lab, lab.launcher.launch(specs.quick.but(seed=3)).id)[0])
     lab.close()
     with closing(sqlite3.connect(lab.settings.store)) as db:
         found["integrity"] = db.execute("PRAGMA integrity_check").fetchone()[0]

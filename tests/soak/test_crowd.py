@@ -27,6 +27,7 @@ from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import REPO, choose_digits, run_server, stop_server
 from tests.conftest import BOTH, DIGITS, TURNED, short, wait_until
 from tests.forked import Process
+from tests.launching import fine_tune
 from tests.soak.sizes import keep, later_thirds
 from tests.soak.spoken import Speaker
 
@@ -128,8 +129,8 @@ def busy(tmp_path: Path) -> Iterator[tuple[Process, str, Path]]:
     network, optim = PerceptronSpec.of(num_classes=10), short(epochs=20)
     arms = [(rate.but(epochs=200 if ALL_BROWSERS else 50), lora) for rate, lora in BOTH]
     with closing(Lab(Settings(tmp_path / "home"))) as lab:  # not started, so that the server trains what it queues
-        base = lab.launch(RunSpec.of(method="pretrain", network=network, task=DIGITS, optim=optim))
-        lab.fine_tune(base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else 20), name="crowd")
+        base = lab.launcher.launch(RunSpec.of(method="pretrain", network=network, task=DIGITS, optim=optim))
+        fine_tune(lab, base, TURNED, arms, seeds=range(100 if ALL_BROWSERS else 20), name="crowd")
     server, url = run_server(REPO / "app.py", tmp_path, {"LORA_LAB_DATA": ""}, fresh=True)
     yield server, url, tmp_path
     stop_server(server)
@@ -184,7 +185,7 @@ def test_a_crowd_sees_no_error_and_the_server_does_not_grow(chromium: Browser, b
     waits = [wait for one in (*crowd, *speakers) for wait in one.waits]
     middle, last = later_thirds(grown)
     with closing(Lab(Settings(folder / "home"))) as lab:
-        runs = lab.runs()
+        runs = lab.store.runs()
     keep(
         "crowd of browsers" if ALL_BROWSERS else "crowd",
         sessions=SESSIONS,

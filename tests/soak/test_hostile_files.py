@@ -93,7 +93,7 @@ class Lived:
     def step(self) -> int:
         """How far the runs have come."""
         with closing(Lab(Settings(self.home))) as lab:
-            runs = [lab.run(id) for id in self.runs]
+            runs = [lab.store.run(id) for id in self.runs]
         assert any(run.state == "running" for run in runs) or not any(run.step for run in runs), "nothing trains"
         return sum(run.step for run in runs)
 
@@ -107,8 +107,10 @@ def lived(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -
     save_tiny(folder / "tiny")
     optim = short(epochs=200, batch_size=1, rate=1e-5)
     wide = [PerceptronSpec.of(num_classes=10, num_hidden_1=WIDTH, num_hidden_2=WIDTH + more) for more in range(3)]
-    runs = [lab.launch(RunSpec.of(method="pretrain", network=each, task=DIGITS, optim=optim)).id for each in wide]
-    adapter_run = next(run for run in lab.runs() if run.spec.role == "adapter" and run.result)
+    runs = [
+        lab.launcher.launch(RunSpec.of(method="pretrain", network=each, task=DIGITS, optim=optim)).id for each in wide
+    ]
+    adapter_run = next(run for run in lab.store.runs() if run.spec.role == "adapter" and run.result)
     adapter, base = lab.artifacts.read(adapter_run.id, ADAPTER), str(adapter_run.spec.base)
     lab.store.close()
     parts = {path.name: path.read_bytes() for path in (home / "networks" / network).iterdir() if path.name != ABOUT}

@@ -26,6 +26,7 @@ from core.store.checkpoints import PREFIX
 from core.store.record import Run
 from core.store.run_file import NAME
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until, weights_of
+from tests.launching import fine_tune
 from tests.soak.sizes import keep
 from tests.text_home import DECODER, FIRST, LAST, PETS, decoder_base, import_tiny
 
@@ -63,7 +64,7 @@ def work(settings: Settings, ready: Connection) -> None:
     lab = Lab(settings)
     ready.send("starts")
     lab.start()
-    lab.finish([run.id for run in lab.runs(states=["interrupted"])])
+    lab.launcher.finish([run.id for run in lab.store.runs(states=["interrupted"])])
     time.sleep(600)
 
 
@@ -91,14 +92,16 @@ def queue(reader: Lab, base: Run, text_base: Run, decoder: Run, seed: int) -> li
     """Runs of every method: two on their own, and banks of three and four; a transformer fine-tuned directly with two
     seeds, side by side where there are cores for it, and after a source task with one; and a language model.
     """
-    pretrain = [reader.launch(PRETRAIN.but(seed=seed + k, optim=PRETRAIN.optim.but(keep="best"))).id for k in range(2)]
+    pretrain = [
+        reader.launcher.launch(PRETRAIN.but(seed=seed + k, optim=PRETRAIN.optim.but(keep="best"))).id for k in range(2)
+    ]
     full_arm = [(short(epochs=EPOCHS, rate=0.001), FullSpec())]
-    full = reader.fine_tune(base, TURNED, full_arm, range(seed, seed + 3), "full").runs
+    full = fine_tune(reader, base, TURNED, full_arm, range(seed, seed + 3), "full").runs
     arms = [(short(epochs=EPOCHS), LoRASpec.of(rank=rank)) for rank in (2, 8)]
-    images = [*pretrain, *full, *reader.fine_tune(base, TURNED, arms, range(seed, seed + 2), "LoRA").runs]
+    images = [*pretrain, *full, *fine_tune(reader, base, TURNED, arms, range(seed, seed + 2), "LoRA").runs]
     arms = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2))]
-    direct = reader.fine_tune(text_base.spec.network, PETS, arms, range(seed, seed + 2), "texts").runs
-    later = [reader.fine_tune(own, LAST, arms, [seed], "texts after a source") for own in (text_base, decoder)]
+    direct = fine_tune(reader, text_base.spec.network, PETS, arms, range(seed, seed + 2), "texts").runs
+    later = [fine_tune(reader, own, LAST, arms, [seed], "texts after a source") for own in (text_base, decoder)]
     return [*images, *direct, *(id for experiment in later for id in experiment.runs)]
 
 
@@ -110,7 +113,7 @@ def check_store(settings: Settings) -> None:
 
 def check_files(reader: Lab, settings: Settings) -> None:
     """Assert that every file in the store exists and is intact."""
-    for run in reader.runs():
+    for run in reader.store.runs():
         for name, sha256 in reader.store.files(run.id).items():
             assert sha256_of(settings.runs / run.id / name) == sha256
 
@@ -126,10 +129,10 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
     network = import_tiny(reader, tmp_path / "tiny")
     text_base = RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS.but(epochs=2))
     specs = (PRETRAIN.but(seed=1000), text_base, decoder_base(text_base.optim))
-    bases = [reader.launch(spec).id for spec in specs]
+    bases = [reader.launcher.launch(spec).id for spec in specs]
     first = processes.start()
-    wait_until(lambda: all(reader.run(id).state == "finished" for id in bases), 300)
-    ids = queue(reader, *map(reader.run, bases), 0)
+    wait_until(lambda: all(reader.store.run(id).state == "finished" for id in bases), 300)
+    ids = queue(reader, *map(reader.store.run, bases), 0)
 
     killed: Counter[str] = Counter()
     process, rounds = first, 1
@@ -137,24 +140,24 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         # Sometimes during the start; else during training, each method in turn, after a checkpoint.
         if (wanted := MOMENTS[number % len(MOMENTS)]) is not None:
             if not unfinished(reader, ids, wanted):
-                ids += queue(reader, *map(reader.run, bases), 100 * rounds)
+                ids += queue(reader, *map(reader.store.run, bases), 100 * rounds)
                 rounds += 1
             wait_for_checkpoint(reader, unfinished(reader, ids, wanted))
         time.sleep(chance.uniform(0, LATEST))
-        running = [run for run in map(reader.run, ids) if run.state == "running"]
+        running = [run for run in map(reader.store.run, ids) if run.state == "running"]
         process.kill()
         process.join()
         killed.update({kind_of(run) for run in running} or {"nothing in training"})
         check_store(settings)
         check_files(reader, settings)
         process = processes.start()
-    wait_until(lambda: not any(run.is_live or run.state == "interrupted" for run in map(reader.run, ids)), 900)
+    wait_until(lambda: not any(run.is_live or run.state == "interrupted" for run in map(reader.store.run, ids)), 900)
     process.kill()
     process.join()
 
-    assert sorted(run.id for run in reader.runs()) == sorted([*bases, *ids])
+    assert sorted(run.id for run in reader.store.runs()) == sorted([*bases, *ids])
     resumed = 0
-    for run in map(reader.run, ids):
+    for run in map(reader.store.run, ids):
         check_ended(reader, run, "interrupted")
         file = "network.safetensors" if run.spec.role != "adapter" else "adapter.zip"
         assert sorted(reader.store.files(run.id)) == sorted([file, "predictions.safetensors"])
@@ -169,13 +172,13 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
         assert Counter(left)[NAME] == len(ids) + len(bases) == len(left) / 3
         assert not list((settings.home / "staging").rglob("*.part"))
         assert sorted(last.networks.runs_from(network.weights)) == sorted(
-            run.id for run in last.runs() if run.spec.network.brought
+            run.id for run in last.store.runs() if run.spec.network.brought
         )
         assert {path.name for path in settings.networks.iterdir()} == {network.weights, "partial"}
         assert not list((settings.networks / "partial").iterdir())
         # A member of full fine-tuning is a shard of its own, so even those of a bank end to the last bit; and so is
         # every transformer, with dropout, whatever is trained of it.
-        disturbed = [max(own, key=lambda run: len(reader.history(run.id))) for own in alone(reader, ids)]
+        disturbed = [max(own, key=lambda run: len(reader.store.transitions(run.id))) for own in alone(reader, ids)]
         for run in disturbed:
             check_untouched(last, run)
     assert resumed
@@ -195,12 +198,12 @@ def test_a_queue_of_runs_outlives_processes_that_are_killed_at_random_moments(tm
 
 def attempts(lab: Lab, id: str) -> int:
     """How often a run has begun to train."""
-    return [state for _, state in lab.history(id)].count("running")
+    return [state for _, state in lab.store.transitions(id)].count("running")
 
 
 def check_ended(lab: Lab, run: Run, disturbed: str) -> None:
     """Assert that a run has finished once, with its whole curve. Args: disturbed: the state that it may have had."""
-    states = [state for _, state in lab.history(run.id)]
+    states = [state for _, state in lab.store.transitions(run.id)]
     assert states[-1] == "finished", (run.id, states, run.cause)
     assert Counter(states)["finished"] == 1
     assert set(states) <= {"queued", "running", disturbed, "finished"}
@@ -209,7 +212,7 @@ def check_ended(lab: Lab, run: Run, disturbed: str) -> None:
 
 def check_curve(lab: Lab, run: Run) -> None:
     """Assert that the curve of a finished run has every step and epoch once."""
-    curve = lab.curve(run.id)
+    curve = lab.store.curve(run.id)
     assert curve.step.tolist() == list(range(1, run.steps + 1))
     assert curve.epochs["epoch"].tolist() == list(range(1, run.spec.optim.epochs + 1))
     assert (np.diff(curve.seconds) > 0).all()
@@ -217,13 +220,13 @@ def check_curve(lab: Lab, run: Run) -> None:
 
 def check_untouched(lab: Lab, run: Run) -> None:
     """Assert that a run is the same as one that nothing has disturbed."""
-    untouched = finish(lab, lab.launch(run.spec).id)[0]
-    np.testing.assert_array_equal(lab.curve(run.id).loss, lab.curve(untouched.id).loss)
+    untouched = finish(lab, lab.launcher.launch(run.spec).id)[0]
+    np.testing.assert_array_equal(lab.store.curve(run.id).loss, lab.store.curve(untouched.id).loss)
     assert weights_of(lab, run) == weights_of(lab, untouched) is not None
 
 
 def unfinished(reader: Lab, ids: list[str], kind: str) -> list[str]:
-    return [run.id for run in map(reader.run, ids) if kind_of(run) == kind and run.state != "finished"]
+    return [run.id for run in map(reader.store.run, ids) if kind_of(run) == kind and run.state != "finished"]
 
 
 def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
@@ -233,12 +236,12 @@ def wait_for_checkpoint(reader: Lab, ids: list[str]) -> None:
         return {name for id in ids for name in reader.store.files(id) if name.startswith(PREFIX)}
 
     before = kept()
-    wait_until(lambda: bool(kept() - before) or all(reader.run(id).state == "finished" for id in ids), 300)
+    wait_until(lambda: bool(kept() - before) or all(reader.store.run(id).state == "finished" for id in ids), 300)
 
 
 def alone(reader: Lab, ids: list[str]) -> list[list[Run]]:
     """The runs of each kind that ends with the bits that it has alone; transformers by whether they have a source."""
     found: dict[tuple[str, bool], list[Run]] = {}
-    for run in map(reader.run, ids):
+    for run in map(reader.store.run, ids):
         found.setdefault((kind_of(run), run.spec.source is None), []).append(run)
     return [runs for (kind, _), runs in found.items() if kind != "lora"]

@@ -101,16 +101,16 @@ def test_smollm2_is_resumed_bit_for_bit_and_read_by_peft_and_needs_the_memory_of
     assert whole["steps"] == 30
 
     process, (id,) = started(home, "smollm2", SMOLLM2)
-    wait_until(lambda: reader.store.checkpoint(id) is not None and reader.run(id).step >= 12, 1500)
+    wait_until(lambda: reader.store.checkpoint(id) is not None and reader.store.run(id).step >= 12, 1500)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     process, (resumed,) = started(home, "smollm2", SMOLLM2)
     assert resumed == id
     told(process)
-    run, other = reader.run(id), reader.run(untouched)
+    run, other = reader.store.run(id), reader.store.run(untouched)
     assert 0 < run.resumed_step < 30
-    np.testing.assert_array_equal(reader.curve(id).loss, reader.curve(untouched).loss)
-    assert len(reader.curve(id).loss) == 30
+    np.testing.assert_array_equal(reader.store.curve(id).loss, reader.store.curve(untouched).loss)
+    assert len(reader.store.curve(id).loss) == 30
     assert weights_of(reader, run) == weights_of(reader, other) is not None
 
     with zipfile.ZipFile(reader.artifacts.path(id, ADAPTER)) as file:

@@ -29,6 +29,7 @@ from core.store.store import Store
 from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, copied, finish, short, training_lab, wait_until
 from tests.engine.child import lab_process
+from tests.launching import fine_tune
 from tests.soak.sizes import keep
 from tests.store.harm import AS_NOBODY, cut, lose, restore
 from tests.store.test_old_home import said
@@ -51,40 +52,40 @@ def fill(settings: Settings, scratch: Path) -> str:
     """
     with training_lab(settings) as lab:
         network = import_tiny(lab, scratch)
-        text_base = lab.launch(RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS))
-        on_texts = [text_base.id, *lab.fine_tune(text_base, LAST, TEXT_ARMS[:2], range(SEEDS)).runs]
-        on_texts += lab.fine_tune(network, PETS, TEXT_ARMS[: 1 + SEEDS], [0]).runs
-        decoder = lab.launch(decoder_base(TEXTS))
-        finish(lab, *on_texts, decoder.id, *lab.fine_tune(decoder, LAST, TEXT_ARMS[:2], [0]).runs)
-        long_texts = lab.fine_tune(network, PETS, [(TEXTS.but(epochs=200), LoRASpec.of())], [0]).runs[0]
+        text_base = lab.launcher.launch(RunSpec.of(method="pretrain", network=network, task=FIRST, optim=TEXTS))
+        on_texts = [text_base.id, *fine_tune(lab, text_base, LAST, TEXT_ARMS[:2], range(SEEDS)).runs]
+        on_texts += fine_tune(lab, network, PETS, TEXT_ARMS[: 1 + SEEDS], [0]).runs
+        decoder = lab.launcher.launch(decoder_base(TEXTS))
+        finish(lab, *on_texts, decoder.id, *fine_tune(lab, decoder, LAST, TEXT_ARMS[:2], [0]).runs)
+        long_texts = fine_tune(lab, network, PETS, [(TEXTS.but(epochs=200), LoRASpec.of())], [0]).runs[0]
         wait_until(lambda: lab.store.checkpoint(long_texts) is not None)
     with training_lab(settings) as lab:  # whose end interrupts what trains
-        base = finish(lab, lab.launch(PRETRAIN).id)[0]
+        base = finish(lab, lab.launcher.launch(PRETRAIN).id)[0]
         arms = [*BOTH, (short(), LoRASpec.of(rank=1)), (short(), "head"), (short(), "biases"), (short(), "scratch")]
-        group = lab.fine_tune(base, TURNED, arms, range(SEEDS), "every *method*").runs
+        group = fine_tune(lab, base, TURNED, arms, range(SEEDS), "every *method*").runs
         finish(lab, *group)
-        gone = finish(lab, lab.launch(PRETRAIN.but(seed=5)).id)[0]
+        gone = finish(lab, lab.launcher.launch(PRETRAIN.but(seed=5)).id)[0]
         lab.notes.delete([gone.id])
-        failed = lab.fine_tune(gone, TURNED, BOTH[:1], [0], "its base is deleted, so it fails").runs
-        stopped = lab.launch(LONG.but(seed=1)).id
-        wait_until(lambda: lab.run(stopped).step > 0)
+        failed = fine_tune(lab, gone, TURNED, BOTH[:1], [0], "its base is deleted, so it fails").runs
+        stopped = lab.launcher.launch(LONG.but(seed=1)).id
+        wait_until(lambda: lab.store.run(stopped).step > 0)
         lab.stop(stopped)
         finish(lab, stopped, *failed)
         lab.notes.set_tags(group[0], ["a", "b"])
         lab.notes.set_note(group[1], "note")
         lab.notes.archive([group[2]])
         lab.artifacts.path(group[1], MERGED)
-        waiting = lab.launch(LONG.but(seed=3)).id
+        waiting = lab.launcher.launch(LONG.but(seed=3)).id
         wait_until(lambda: lab.store.checkpoint(waiting) is not None)
     with lab_process(settings.home, [LONG.but(seed=4)], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
         reader = Lab(settings)
         wait_until(lambda: reader.store.checkpoint(id) is not None)
-        wait_until(lambda: all(copied(reader, run.id) for run in reader.runs() if run.id != id))
+        wait_until(lambda: all(copied(reader, run.id) for run in reader.store.runs() if run.id != id))
         process.send_signal(signal.SIGKILL)
         process.wait()
         reader.store.close()
     with training_lab(settings) as lab:
-        wait_until(lambda: all(copied(lab, run.id) for run in lab.runs()))
+        wait_until(lambda: all(copied(lab, run.id) for run in lab.store.runs()))
     return network.weights
 
 
@@ -107,10 +108,10 @@ def goes_on(settings: Settings, network: str, runs: dict[str, Any]) -> None:
         with pytest.raises(NetworkInUseError):
             lab.networks.remove(network)
         adapted = next(id for id, run in runs.items() if ADAPTER in run["files"] and not run["spec"]["base"])
-        assert lab.artifacts.base_network(lab.run(adapted))
+        assert lab.artifacts.base_network(lab.store.run(adapted))
         (left,) = (id for id, run in runs.items() if run["state"] == "interrupted")
-        lab.finish([left])
-        wait_until(lambda: lab.run(left).step > lab.run(left).resumed_step > 0)
+        lab.launcher.finish([left])
+        wait_until(lambda: lab.store.run(left).step > lab.store.run(left).resumed_step > 0)
 
 
 def put_an_older_one_back(settings: Settings, older: Path) -> None:
@@ -124,7 +125,7 @@ def test_nothing_is_lost_whatever_befalls_the_store(tmp_path: Path) -> None:
     settings = replace(Settings(tmp_path / "home"), threads=1, checkpoint_seconds=0.05)
     older = tmp_path / "older.sqlite3"
     with training_lab(settings) as lab:
-        finish(lab, lab.launch(PRETRAIN.but(seed=9)).id)
+        finish(lab, lab.launcher.launch(PRETRAIN.but(seed=9)).id)
         lab.store.copy_to(older)
     network = fill(settings, tmp_path / "tiny")
     trained, known = files(settings), told(settings)

@@ -37,13 +37,16 @@ Started = tuple[Process, Path, Callable[[], str]]
 def server(folder: Path, reader: Lab) -> Iterator[Started]:
     """The dashboard with a visitor who keeps a connection open."""
     spec = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=200))
-    run, waiting = reader.launch(spec), reader.launch(spec.but(seed=1))  # this lab is not started: the server trains
+    run, waiting = (
+        reader.launcher.launch(spec),
+        reader.launcher.launch(spec.but(seed=1)),
+    )  # this lab is not started: the server trains
     process, url = run_server(REPO / "app.py", folder)
     with socket.create_connection(("127.0.0.1", urlsplit(url).port)) as visitor:
         visitor.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert visitor.recv(12) == b"HTTP/1.1 200"
         yield process, folder / "server.log", lambda: run.id
-        assert reader.run(waiting.id).state in {"queued", "interrupted"}
+        assert reader.store.run(waiting.id).state in {"queued", "interrupted"}
 
 
 @contextmanager
@@ -53,7 +56,7 @@ def command(folder: Path, reader: Lab) -> Iterator[Started]:
     with (folder / "errors.log").open("wb") as log:
         environment = {**os.environ, "LORA_LAB_DATA": ""}
         process = forked.start(["-m", "core", *arguments], stdout=subprocess.DEVNULL, stderr=log, env=environment)
-    yield process, folder / "errors.log", lambda: next(run.id for run in reader.runs(methods=["pretrain"]))
+    yield process, folder / "errors.log", lambda: next(run.id for run in reader.store.runs(methods=["pretrain"]))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -68,7 +71,7 @@ def test_a_signal_ends_the_process_soon_with_a_checkpoint_of_what_it_trained(
         reader = Lab(Settings(home=folder / "home"))
         with start(folder, reader) as (process, log, id_of):
             try:
-                wait_until(lambda reader=reader: any(run.step > 50 for run in reader.runs(states=["running"])))
+                wait_until(lambda reader=reader: any(run.step > 50 for run in reader.store.runs(states=["running"])))
                 id, begun = id_of(), time.monotonic()
                 process.send_signal(number)
                 status = process.wait(timeout=30)
@@ -76,7 +79,7 @@ def test_a_signal_ends_the_process_soon_with_a_checkpoint_of_what_it_trained(
             finally:
                 process.kill()
                 process.wait()
-        run, kept = reader.run(id), reader.store.checkpoint(id)
+        run, kept = reader.store.run(id), reader.store.checkpoint(id)
         assert run.state == "interrupted"
         assert kept is not None
         assert sha256_of(reader.settings.runs / id / kept[0]) == kept[1]
@@ -89,8 +92,8 @@ def test_a_signal_ends_the_process_soon_with_a_checkpoint_of_what_it_trained(
             assert "Every run is kept" in words
             assert "Finish" in words
             assert "Traceback" not in words
-        reader.finish([id])
-        assert reader.run(id).resumed_step == run.step > 50
+        reader.launcher.finish([id])
+        assert reader.store.run(id).resumed_step == run.step > 50
         reader.close()
     assert max(took) < LIMIT
     name = "the dashboard" if start is server else "the command line"

@@ -17,6 +17,7 @@ from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from core.store.record import Experiment
 from tests.conftest import TURNED, finish, short
+from tests.launching import fine_tune
 from tests.soak.sizes import keep
 from tests.soak.test_kills import (
     PRETRAIN,
@@ -53,14 +54,14 @@ def launched(lab: Lab, kind: str, network: RunSpec, seed: int) -> Experiment:
     texts = [(TEXTS, FullSpec()), (TEXTS, LoRASpec.of(rank=2))]
     match kind:
         case "images":
-            base = lab.launch(PRETRAIN.but(seed=seed, optim=IMAGES))
-            return lab.fine_tune(base, TURNED, adapters, [seed, seed + 1])
+            base = lab.launcher.launch(PRETRAIN.but(seed=seed, optim=IMAGES))
+            return fine_tune(lab, base, TURNED, adapters, [seed, seed + 1])
         case "texts":
-            return lab.fine_tune(network.network, PETS, texts, [seed, seed + 1])
+            return fine_tune(lab, network.network, PETS, texts, [seed, seed + 1])
         case "language":
-            return lab.fine_tune(lab.launch(decoder_base(TEXTS, seed)), LAST, texts, [seed])
+            return fine_tune(lab, lab.launcher.launch(decoder_base(TEXTS, seed)), LAST, texts, [seed])
         case _:
-            return lab.fine_tune(lab.launch(network.but(seed=seed)), LAST, texts, [seed])
+            return fine_tune(lab, lab.launcher.launch(network.but(seed=seed)), LAST, texts, [seed])
 
 
 @pytest.mark.timeout(1800)
@@ -82,7 +83,7 @@ def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: P
         ids += everything
         for _ in range(chance.randint(1, MOST)):
             time.sleep(chance.uniform(0, LATEST))
-            lab.stop(*(run.id for run in lab.runs_of(everything) if run.is_live))
+            lab.stop(*(run.id for run in lab.store.runs_of(everything) if run.is_live))
             left = [run for run in finish(lab, *everything) if run.state == "stopped"]
             check_store(settings)
             check_files(lab, settings)
@@ -90,22 +91,22 @@ def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: P
                 break
             number += 1
             stopped[kind] += 1
-            rest = {run.id: run.step for run in lab.rest(everything).everything}
+            rest = {run.id: run.step for run in lab.launcher.rest(everything).everything}
             assert rest == {run.id: run.step for run in left}  # each goes on from where it was
-            assert lab.finish(everything) == len(left)
-            assert {run.id: run.resumed_step for run in lab.runs_of(list(rest))} == rest
+            assert lab.launcher.finish(everything) == len(left)
+            assert {run.id: run.resumed_step for run in lab.store.runs_of(list(rest))} == rest
         finish(lab, *everything)
 
-    assert sorted(run.id for run in lab.runs()) == sorted(ids)
+    assert sorted(run.id for run in lab.store.runs()) == sorted(ids)
     resumed = 0
-    for run in lab.runs_of(ids):
+    for run in lab.store.runs_of(ids):
         check_ended(lab, run, "stopped")
         assert not [name for name in lab.store.files(run.id) if name.startswith(PREFIX)]
         resumed += run.resumed_step > 0
     assert not list(settings.runs.rglob(f"{PREFIX}*"))
     # What is bit for bit the same in a bank and alone is the same as if it had never been stopped.
     for own in alone(lab, ids):
-        check_untouched(lab, max(own, key=lambda run: len(lab.history(run.id))))
+        check_untouched(lab, max(own, key=lambda run: len(lab.store.transitions(run.id))))
     assert resumed
     keep(
         "stops",
@@ -113,7 +114,7 @@ def test_experiments_that_are_stopped_at_random_moments_are_finished(tmp_path: P
         runs=len(ids),
         went_on_from_a_checkpoint=resumed,
         most_attempts=max(attempts(lab, id) for id in ids),
-        kinds=len({kind_of(run) for run in lab.runs_of(ids)}),
+        kinds=len({kind_of(run) for run in lab.store.runs_of(ids)}),
         seconds=round(time.monotonic() - begun),
     )
     lab.close()

@@ -20,6 +20,7 @@ from core.objectives.language import LanguageSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from tests.conftest import wait_until
+from tests.launching import fine_tune
 
 LIMIT = 3000.0
 """Seconds after which the runs will never end, however busy the machine is."""
@@ -38,20 +39,20 @@ def main(home: Path, network: str, asked: dict[str, Any]) -> None:
     ids: list[str] = []
     if network == "decoder":  # queued before the lab trains, so that all train together
         spec = RunSpec.of(method=method, network=DecoderSpec.of(), task=task, objective=LanguageSpec(), optim=optim)
-        ids = [lab.launch(spec.but(seed=seed)).id for seed in asked["seeds"]]
+        ids = [lab.launcher.launch(spec.but(seed=seed)).id for seed in asked["seeds"]]
     lab.start()
-    if interrupted := [run.id for run in lab.runs(states=["interrupted"])]:
+    if interrupted := [run.id for run in lab.store.runs(states=["interrupted"])]:
         ids = interrupted
-        lab.finish(ids)
+        lab.launcher.finish(ids)
     elif not ids:
         card = lab.networks.find(network) or lab.networks.import_known(network)
         start = lab.networks.spec(card.digest, learns=asked.get("learns", "text"))
-        ids = list(lab.fine_tune(start, task, [(optim, method)], asked["seeds"]).runs)
+        ids = list(fine_tune(lab, start, task, [(optim, method)], asked["seeds"]).runs)
     print(*ids, flush=True)
     forecasts = lab.estimates.at_launch(ids)
-    wait_until(lambda: not any(run.is_live for run in lab.runs_of(ids)), LIMIT)
-    planned = memory_of([run.spec for run in lab.runs_of(ids)], lab.tasks)
-    for run in lab.runs_of(ids):
+    wait_until(lambda: not any(run.is_live for run in lab.store.runs_of(ids)), LIMIT)
+    planned = memory_of([run.spec for run in lab.store.runs_of(ids)], lab.tasks)
+    for run in lab.store.runs_of(ids):
         result, forecast = run.result, forecasts.get(run.id)
         print(
             json.dumps(

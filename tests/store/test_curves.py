@@ -100,11 +100,13 @@ def test_a_finished_run_has_the_trend_of_its_stored_curve_and_a_stopped_one_has_
     for run in finish(lab, *experiment.runs):
         assert run.result is not None
         assert run.result.trends is not None
-        curve = lab.curve(run.id)
+        curve = lab.store.curve(run.id)
         names = [name for name in curve.epochs if name.startswith("validation_")]
         assert {name: run.result.trends[name] for name in names} == trends_of({n: curve.measured(n) for n in names})
-    endless = lab.launch(lab.run(experiment.base).spec.but(optim=short(epochs=200, batch_size=16), task=DIGITS)).id
-    while lab.run(endless).step < 20:
+    endless = lab.launcher.launch(
+        lab.store.run(experiment.base).spec.but(optim=short(epochs=200, batch_size=16), task=DIGITS)
+    ).id
+    while lab.store.run(endless).step < 20:
         pass
     lab.stop(endless)
     (stopped,) = finish(lab, endless)

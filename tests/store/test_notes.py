@@ -33,6 +33,7 @@ from core.web.downloads import download
 from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, finish, short, wait_until
 from tests.forked import Process
+from tests.launching import fine_tune
 from tests.store.many import PER_EXPERIMENT, write_many
 from tests.store.states import SPEC, claim
 from tests.study.samples import RESULT
@@ -283,7 +284,7 @@ def test_a_process_killed_while_it_deletes_has_deleted_all_or_nothing_at_the_nex
     assert process.returncode == -signal.SIGKILL
     lab = Lab(settings)
     lab.start()
-    assert {run.id for run in lab.runs()} == {"r-00000003", *([] if deleted else ids)}
+    assert {run.id for run in lab.store.runs()} == {"r-00000003", *([] if deleted else ids)}
     lab.close()
     left = {"not-a-run", "r-00000003", *([] if deleted else ids)}
     assert {path.name for path in settings.runs.iterdir()} == left
@@ -327,37 +328,39 @@ def test_what_a_deletion_of_an_earlier_version_has_moved_is_put_back_or_goes(
 
 
 def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_or_gone(lab: Lab) -> None:
-    (base,) = finish(lab, lab.launch(SPEC.but(optim=short(rate=0.001))).id)
+    (base,) = finish(lab, lab.launcher.launch(SPEC.but(optim=short(rate=0.001))).id)
     arms = [(short(epochs=60, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4)]
-    ids = list(lab.fine_tune(base, TURNED, arms, range(4), "x").runs)
-    wait_until(lambda: any(lab.run(id).step for id in ids))
+    ids = list(fine_tune(lab, base, TURNED, arms, range(4), "x").runs)
+    wait_until(lambda: any(lab.store.run(id).step for id in ids))
 
     def do_away(mine: list[str]) -> None:
         for id in mine:
-            while id in {run.id for run in lab.runs_of([id])}:
+            while id in {run.id for run in lab.store.runs_of([id])}:
                 try:
                     lab.stop(id)
                     lab.notes.delete([id])
                 except (RunInUseError, UnknownRunError):
-                    wait_until(lambda id=id: not any(run.state == "running" for run in lab.runs_of([id])))
+                    wait_until(lambda id=id: not any(run.state == "running" for run in lab.store.runs_of([id])))
 
     # Two threads delete every run while the rest of its bank goes on training.
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda place: do_away(ids[place % 2 :: 2]), range(4)))
-    assert [run.id for run in lab.runs()] == [base.id]
+    assert [run.id for run in lab.store.runs()] == [base.id]
     assert [path.name for path in lab.settings.runs.iterdir()] == [base.id]
-    assert finish(lab, lab.launch(SPEC.but(seed=5, optim=short())).id)[0].state == "finished"  # the worker lives
+    assert (
+        finish(lab, lab.launcher.launch(SPEC.but(seed=5, optim=short())).id)[0].state == "finished"
+    )  # the worker lives
 
 
 def test_a_run_of_a_bank_is_stopped_and_deleted_while_the_others_train(lab: Lab) -> None:
-    (base,) = finish(lab, lab.launch(SPEC.but(optim=short(rate=0.001))).id)
+    (base,) = finish(lab, lab.launcher.launch(SPEC.but(optim=short(rate=0.001))).id)
     arms = [(short(epochs=150, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4)]
-    first, *others = lab.fine_tune(base, TURNED, arms, [0], "x").runs
-    wait_until(lambda: all(lab.run(id).step for id in (first, *others)))
+    first, *others = fine_tune(lab, base, TURNED, arms, [0], "x").runs
+    wait_until(lambda: all(lab.store.run(id).step for id in (first, *others)))
     lab.stop(first)
-    wait_until(lambda: lab.run(first).state == "stopped")
-    assert [lab.run(id).state for id in others] == ["running"] * 2
-    stopped = lab.run(first)
+    wait_until(lambda: lab.store.run(first).state == "stopped")
+    assert [lab.store.run(id).state for id in others] == ["running"] * 2
+    stopped = lab.store.run(first)
     assert stopped.result is not None
     assert stopped.result.steps == stopped.step
     lab.notes.delete([first])
@@ -370,7 +373,7 @@ def test_a_run_of_a_bank_is_stopped_and_deleted_while_the_others_train(lab: Lab)
 
 
 def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(current_lab: Lab) -> None:
-    (run,) = finish(current_lab, current_lab.launch(SPEC.but(optim=short())).id)
+    (run,) = finish(current_lab, current_lab.launcher.launch(SPEC.but(optim=short())).id)
     digest = sha256_of(current_lab.artifacts.path(run.id, NETWORK))
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
     scope["path_params"] = {"run_id": run.id, "kind": NETWORK}
@@ -390,13 +393,13 @@ def test_a_download_that_has_begun_ends_whole_when_its_run_is_deleted(current_la
     assert len(body) > 1
     assert hashlib.sha256(b"".join(body)).hexdigest() == digest
     assert download(Request(scope)).status_code == 404
-    assert current_lab.runs() == []
+    assert current_lab.store.runs() == []
 
 
 def test_runs_that_are_deleted_are_no_base_for_new_ones(lab: Lab) -> None:
-    (base,) = finish(lab, lab.launch(SPEC.but(optim=short())).id)
+    (base,) = finish(lab, lab.launcher.launch(SPEC.but(optim=short())).id)
     lab.notes.delete([base.id])
-    (run,) = finish(lab, *lab.fine_tune(base, TURNED, [BOTH[0]], [0], "x").runs)
+    (run,) = finish(lab, *fine_tune(lab, base, TURNED, [BOTH[0]], [0], "x").runs)
     assert run.state == "failed"
     assert run.cause == f"Its base {base.id} does not exist any more."
-    assert lab.planned(Configuration.on(base.spec, TURNED, BOTH, [0])).bases
+    assert lab.launcher.plan(Configuration.on(base.spec, TURNED, BOTH, [0])).bases

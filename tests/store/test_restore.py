@@ -35,6 +35,7 @@ from core.web.downloads import routes
 from tests import forked
 from tests.conftest import BOTH, DIGITS, TURNED, Opener, finish, short, wait_until
 from tests.engine.child import lab_process
+from tests.launching import fine_tune
 from tests.store.harm import AS_NOBODY, cut, flip, halve, lose
 from tests.store.test_old_home import said
 from tests.web.asking import ask
@@ -53,16 +54,16 @@ def settings(settings: Settings) -> Settings:
 
 def trained(lab: Lab, *seeds: int) -> list[str]:
     """Ids of bases that were trained with these seeds."""
-    ids = [lab.launch(SPEC.but(seed=seed)).id for seed in seeds]
+    ids = [lab.launcher.launch(SPEC.but(seed=seed)).id for seed in seeds]
     finish(lab, *ids)
     return ids
 
 
 def everything(lab: Lab) -> dict[str, Any]:
     """All that the store knows of runs and experiments, their launches, looks, and judged results."""
-    experiments = lab.experiments()
+    experiments = lab.store.experiments()
     return said(lab) | {
-        "stages": [[[run.id for run in stage] for stage in stages_of(lab.members(each))] for each in experiments],
+        "stages": [[[run.id for run in stage] for stage in stages_of(lab.store.members(each))] for each in experiments],
         "looks": {each.id: lab.looks.of(each.id) for each in experiments},
         "trim": [each.trim for each in experiments],
         "judged": lab.judged.list(),
@@ -74,10 +75,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with runs of several kinds in two launches, with notes, tags, a look, and judged results."""
     with closing(Lab(Settings(tmp_path_factory.mktemp("filled") / "home", threads=1))) as lab:
         lab.start()
-        base = finish(lab, lab.launch(SPEC).id)[0]
-        experiment = lab.fine_tune(base, TURNED, [*BOTH, (short(), "head")], range(2), "x", trim=True)
-        finish(lab, *experiment.runs, *lab.grow(experiment, BOTH, [2]))
-        lab.rename(experiment.id, "*An* experiment")
+        base = finish(lab, lab.launcher.launch(SPEC).id)[0]
+        experiment = fine_tune(lab, base, TURNED, [*BOTH, (short(), "head")], range(2), "x", trim=True)
+        finish(lab, *experiment.runs, *lab.experiments.grow(experiment, BOTH, [2]))
+        lab.experiments.rename(experiment.id, "*An* experiment")
         lab.notes.set_tags(experiment.runs[0], ["café", "b"])
         lab.notes.set_note(experiment.runs[1], "two\nlines")
         lab.notes.archive([experiment.runs[2]])
@@ -101,7 +102,7 @@ def test_a_store_that_is_lost_cut_or_damaged_comes_back_by_itself_with_everythin
         assert everything(lab) == before
         assert "was restored from the backup lab-" in lab.notice
         # What was looked at since the backup is not known, so it counts as spent.
-        assert not any(lab.looks.are_kept(each.id) for each in lab.experiments())
+        assert not any(lab.looks.are_kept(each.id) for each in lab.store.experiments())
     assert {path: path.read_bytes() for path in settings.runs.rglob("*") if path.is_file()} == files
     kept = [path.read_bytes() for path in (settings.home / "damaged").glob("*/lab.sqlite3")]
     assert kept == ([] if harm is lose else [harmed])
@@ -150,26 +151,26 @@ def test_what_a_killed_process_had_just_launched_looked_at_or_judged_comes_back(
     def act() -> None:
         """Another process on the same home writes, as the command line beside a dashboard, and does not close."""
         lab = Lab(settings)
-        (base,) = (run for run in lab.runs(methods=["pretrain"], states=["finished"]) if run.spec.seed == 0)
-        launched = lab.fine_tune(base, TURNED, BOTH, [7], "just launched")
+        (base,) = (run for run in lab.store.runs(methods=["pretrain"], states=["finished"]) if run.spec.seed == 0)
+        launched = fine_tune(lab, base, TURNED, BOTH, [7], "just launched")
         lab.looks.record(launched.id, [Look((("lora 4", 1),), 9, 0.01)])
         lab.judged.add("Just judged", "[]", [], {})
         known.update(launched=launched, looks=lab.looks.of(launched.id), judged=lab.judged.list())
-        known.update(experiments=lab.experiments(), said=said(lab))
+        known.update(experiments=lab.store.experiments(), said=said(lab))
 
     id = killed(settings, filled, lambda lab, id: (settings.runs / id / NAME).exists(), act)
     harm(settings)
     with closing(Lab(settings)) as lab:
         launched = known["launched"]
-        assert lab.experiment(launched.id) == launched
+        assert lab.store.experiment(launched.id) == launched
         assert lab.looks.of(launched.id) == known["looks"]
         assert lab.judged.list() == known["judged"]
-        assert lab.experiments() == known["experiments"]
+        assert lab.store.experiments() == known["experiments"]
         found = said(lab)
         for run, values in known["said"]["runs"].items():
             if run != id:
                 assert found["runs"][run] == values
-        assert lab.run(id).state == "interrupted"
+        assert lab.store.run(id).state == "interrupted"
         assert lab.store.checkpoint(id) is not None
 
 
@@ -180,17 +181,17 @@ def test_a_killed_run_whose_store_is_lost_goes_on_from_its_checkpoint_bit_for_bi
     spec = LONG.but(optim=LONG.optim.but(epochs=12))
     with lab_process(settings.home, [spec], threads=1, checkpoint_seconds=0.05) as (process, (id,)):
         with closing(Lab(settings)) as reader:
-            wait_until(lambda: (settings.runs / id / NAME).exists() and reader.run(id).step > 100)
+            wait_until(lambda: (settings.runs / id / NAME).exists() and reader.store.run(id).step > 100)
         process.send_signal(signal.SIGKILL)
         process.wait()
     harm(settings)
     lab = opened()
     assert "came back from the folders in runs" in lab.notice
-    assert lab.run(id).state == "interrupted"
-    lab.finish([id])
-    run, untouched = finish(lab, id, lab.launch(spec).id)
+    assert lab.store.run(id).state == "interrupted"
+    lab.launcher.finish([id])
+    run, untouched = finish(lab, id, lab.launcher.launch(spec).id)
     assert run.resumed_step > 0
-    assert lab.curve(id).loss.tolist() == lab.curve(untouched.id).loss.tolist()
+    assert lab.store.curve(id).loss.tolist() == lab.store.curve(untouched.id).loss.tolist()
     assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
 
 
@@ -208,7 +209,7 @@ def test_a_run_that_ended_after_the_last_backup_comes_back_finished_from_its_fol
     lab = opened()
     assert f"was restored from the backup {earlier[-1].name}" in lab.notice
     assert "2 runs" in lab.notice
-    assert {run.state for run in lab.runs_of(ids)} == {"finished"}
+    assert {run.state for run in lab.store.runs_of(ids)} == {"finished"}
     assert said(lab) == before
 
 
@@ -222,18 +223,18 @@ def test_a_run_is_not_finished_before_its_file_is_written(
     def die(db: sqlite3.Connection, folder: Path) -> None:
         write_run_file(db, folder)
         if read_run_file(folder)["runs"][0]["state"] == "finished":
-            seen.append((lab.run(folder.name).state, folder.name))
+            seen.append((lab.store.run(folder.name).state, folder.name))
             raise sqlite3.OperationalError("the process is gone")
 
     with monkeypatch.context() as patch:
         patch.setattr("core.store.transitions.write_run_file", die)
-        id = lab.launch(SPEC).id
+        id = lab.launcher.launch(SPEC).id
         wait_until(lambda: bool(seen))
         lab.workers.writes._waiting.clear()
         lab.close()
     assert seen[0] == ("running", id)
     lab = opened()
-    assert lab.run(id).state == "finished"
+    assert lab.store.run(id).state == "finished"
     assert lab.artifacts.read(id, NETWORK)
     assert lab.notice.count("came back from the folders") == 1
 
@@ -243,13 +244,13 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
 ) -> None:
     lab = opened()
     (early,) = trained(lab, 0)
-    waiting = lab.launch(LONG).id
+    waiting = lab.launcher.launch(LONG).id
     wait_until(lambda: lab.store.checkpoint(waiting) is not None)
     older = settings.home.parent / "older.sqlite3"
     lab.store.copy_to(older)  # contains one run in training
     lab.stop(waiting)
     finish(lab, waiting)
-    experiment = lab.fine_tune(lab.run(early), TURNED, BOTH[:1], [0], "later")
+    experiment = fine_tune(lab, lab.store.run(early), TURNED, BOTH[:1], [0], "later")
     finish(lab, *experiment.runs)
     late, gone = trained(lab, 1, 2)
     lab.notes.delete([gone])
@@ -259,8 +260,8 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
     shutil.copy(older, settings.store)
 
     lab = opened()
-    assert lab.run(waiting).state == "stopped"
-    assert lab.run(late).state == "finished"
+    assert lab.store.run(waiting).state == "stopped"
+    assert lab.store.run(late).state == "finished"
     assert said(lab) == before
     assert not lab.looks.are_kept(experiment.id)
 
@@ -283,7 +284,7 @@ def test_what_was_deleted_stays_deleted(opened: Opener, settings: Settings, harm
         (settings.runs / first / name).write_bytes(part)
     harm(settings)
     lab = opened()
-    assert [run.id for run in lab.runs()] == [second]
+    assert [run.id for run in lab.store.runs()] == [second]
     assert not (settings.runs / first).exists()
     lab.close()
     lose(settings)
@@ -315,7 +316,7 @@ def test_a_damaged_backup_is_passed_over_and_a_damaged_run_file_stays_as_it_is(
         assert said(lab) == before
         lab.close()
     assert (settings.runs / third / NETWORK).read_bytes() == network
-    assert {first, second} == {run.id for run in lab.runs()}
+    assert {first, second} == {run.id for run in lab.store.runs()}
 
 
 def test_without_any_backup_runs_and_their_experiments_come_back_from_the_folders(
@@ -323,23 +324,23 @@ def test_without_any_backup_runs_and_their_experiments_come_back_from_the_folder
 ) -> None:
     shutil.copytree(filled, settings.home)
     with closing(Lab(settings)) as lab:
-        runs = {run.id: (run.spec, run.state, run.result, run.experiment) for run in lab.runs()}
-        curves = {id: lab.curve(id).loss.tolist() for id in runs}
-        members = {each.id: set(each.runs) for each in lab.experiments()}
+        runs = {run.id: (run.spec, run.state, run.result, run.experiment) for run in lab.store.runs()}
+        curves = {id: lab.store.curve(id).loss.tolist() for id in runs}
+        members = {each.id: set(each.runs) for each in lab.store.experiments()}
     shutil.rmtree(settings.backups)
     lose(settings)
     with closing(Lab(settings)) as lab:
         assert "there was no sound backup" in lab.notice
-        assert {run.id: (run.spec, run.state, run.result, run.experiment) for run in lab.runs()} == runs
-        assert {id: lab.curve(id).loss.tolist() for id in runs} == curves
-        assert {each.id: set(each.runs) for each in lab.experiments()} == members
+        assert {run.id: (run.spec, run.state, run.result, run.experiment) for run in lab.store.runs()} == runs
+        assert {id: lab.store.curve(id).loss.tolist() for id in runs} == curves
+        assert {each.id: set(each.runs) for each in lab.store.experiments()} == members
 
 
 def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
     opened: Opener, settings: Settings
 ) -> None:
     lab = opened()
-    id = lab.launch(LONG).id
+    id = lab.launcher.launch(LONG).id
     wait_until(lambda: (settings.runs / id / NAME).exists())
     lose(settings)
     with pytest.raises(StoreGoneError, match="put the file back if you can, and start again"):
@@ -348,9 +349,9 @@ def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
         Lab(settings)
     lab.close()
     lab = opened()
-    assert lab.run(id).state == "interrupted"
-    lab.finish([id])
-    wait_until(lambda: lab.run(id).resumed_step > 0 and lab.run(id).step > lab.run(id).resumed_step)
+    assert lab.store.run(id).state == "interrupted"
+    lab.launcher.finish([id])
+    wait_until(lambda: lab.store.run(id).resumed_step > 0 and lab.store.run(id).step > lab.store.run(id).resumed_step)
 
 
 def test_a_damaged_store_stays_where_it_is_while_a_process_uses_it(opened: Opener, settings: Settings) -> None:
@@ -373,7 +374,7 @@ from core.settings import Settings
 print("ready", flush=True)
 sys.stdin.readline()
 lab = Lab(Settings(Path(sys.argv[1])))
-print(len(lab.runs()), bool(lab.notice), flush=True)
+print(len(lab.store.runs()), bool(lab.notice), flush=True)
 """
 
 
@@ -411,7 +412,7 @@ def test_a_restore_that_is_killed_leaves_what_was_there_and_is_done_by_the_next_
 def test_a_new_home_is_not_taken_for_a_lost_one(settings: Settings) -> None:
     with closing(Lab(settings)) as lab:
         assert lab.notice == ""
-        assert lab.runs() == []
+        assert lab.store.runs() == []
 
 
 # Backups
@@ -488,8 +489,8 @@ def test_a_damaged_store_is_no_backup_and_a_full_disk_keeps_nobody_from_launchin
         known = backups_in(settings.backups)
         with monkeypatch.context() as patch:
             patch.setattr("os.replace", refuse)
-            launched = lab.launch(SPEC)
-        assert lab.run(launched.id).state == "queued"
+            launched = lab.launcher.launch(SPEC)
+        assert lab.store.run(launched.id).state == "queued"
         assert backups_in(settings.backups) == known
         assert not list(settings.backups.glob(".lab*"))
     flip(settings)
@@ -509,7 +510,7 @@ def test_a_run_file_is_the_run_and_one_flipped_bit_anywhere_is_noticed(settings:
     shutil.copytree(filled, settings.home)
     with closing(Lab(settings)) as lab:
         before = said(lab)
-        for run in lab.runs():
+        for run in lab.store.runs():
             folder = settings.runs / run.id
             with lab.store.transaction() as db:
                 write_run_file(db, folder)

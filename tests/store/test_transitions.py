@@ -158,11 +158,11 @@ def test_a_checkpoint_ends_with_its_run(store: Store, end: str) -> None:
 
 
 def test_history_and_log_keep_their_order_when_the_clock_was_put_back(lab: Lab) -> None:
-    (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    (run,) = finish(lab, lab.launcher.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
     for text in ("first", "second", "third"):
         lab.store.add_log(run.id, text)
     with closing(sqlite3.connect(lab.settings.home / "lab.sqlite3")) as db, db:
         db.execute("UPDATE transitions SET at = 1e9 - rowid")
         db.execute("UPDATE log SET at = 1e9 - rowid")
-    assert [state for _, state in lab.history(run.id)] == ["queued", "running", "finished"]
-    assert [text for _, text in lab.log(run.id)][-3:] == ["first", "second", "third"]
+    assert [state for _, state in lab.store.transitions(run.id)] == ["queued", "running", "finished"]
+    assert [text for _, text in lab.store.log(run.id)][-3:] == ["first", "second", "third"]

@@ -20,7 +20,7 @@ def test_each_budget_has_every_method_at_its_best_rate_and_nothing_is_tested(
     undisturbed: tuple[Lab, Experiment],
 ) -> None:
     lab, experiment = undisturbed
-    runs = lab.members(experiment)
+    runs = lab.store.members(experiment)
     before = lab.looks.of(experiment.id)
     found = by_budget(runs, predicted.tested_by(lab))
     assert [at.point for at in found.points] == [1, 3]
@@ -39,7 +39,7 @@ def test_each_budget_has_every_method_at_its_best_rate_and_nothing_is_tested(
 
 def test_epochs_that_were_passed_end_with_what_the_validation_part_says(undisturbed: tuple[Lab, Experiment]) -> None:
     lab, experiment = undisturbed
-    runs = lab.members(experiment)
+    runs = lab.store.members(experiment)
     curves = epochs_of(lab, runs)
     (found,) = passed_epochs(runs, curves)
     assert (found.label, list(found.epochs)) == ("LoRA r=2", [1, 2, 3])
@@ -61,7 +61,7 @@ def test_where_rates_change_or_training_ends_by_itself_passed_epochs_say_nothing
     undisturbed: tuple[Lab, Experiment], change: dict[str, object]
 ) -> None:
     lab, experiment = undisturbed
-    runs = lab.members(experiment)
+    runs = lab.store.members(experiment)
     curves = epochs_of(lab, runs)
     changed = [replace(run, spec=run.spec.but(optim=run.spec.optim.but(**change))) for run in runs]
     assert passed_epochs(changed, curves) == []
@@ -69,5 +69,5 @@ def test_where_rates_change_or_training_ends_by_itself_passed_epochs_say_nothing
 
 def test_one_budget_is_none_and_a_crossing_lies_where_the_sign_changes(undisturbed: tuple[Lab, Experiment]) -> None:
     lab, experiment = undisturbed
-    assert by_budget([run for run in lab.members(experiment) if run.spec.optim.epochs == 3]) is None
+    assert by_budget([run for run in lab.store.members(experiment) if run.spec.optim.epochs == 3]) is None
     assert crossings([(1, -2.0), (3, -0.5), (10, 0.5), (30, 0.0), (90, -1.0)]) == [(3, 10)]

@@ -129,7 +129,7 @@ def test_stopped_runs_are_in_no_mean_of_finished_ones():
     full, lora = averaged_arms(runs)
     assert full.values("accuracy") == (90.0,) * 5
     assert lora.values("accuracy") == (30.0,)
-    assert full.label == arms_of(runs)[0].label
+    assert (full.label, lora.label, lora.name) == ("Full", *["LoRA r=4 (stopped early)"] * 2)
     figure = arm_dots([full, lora], "accuracy", stopped=[runs[5]])
     (dot,) = [trace for trace in figure.data if trace.marker.symbol == "circle-open"]
     assert list(dot.x) == [40.0]

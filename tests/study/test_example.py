@@ -23,6 +23,7 @@ from core.study.stats.claims import DEFAULT_SEEDS, Level
 from core.tasks.presets import preset_tasks
 from core.wording.experiments import experiment_name
 from tests.conftest import finish
+from tests.launching import fine_tune
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
         tune=default_search(PerceptronSpec),
         own_bases=True,
     )
-    planned = lab.planned(asked)
+    planned = lab.launcher.plan(asked)
     lab.store.close()
     assert {run.spec.but(base="base") for run in example().runs} >= {spec.but(base="base") for spec in planned.runs}
     trained = {((run.spec.optim, run.spec.method), run.spec.seed) for run in example().runs}
@@ -67,9 +68,9 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
 @pytest.mark.minutes
 def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: Lab, found: Verdict) -> None:
     task, _ = preset_tasks("rotation-45", lab.catalog.best(), lab.catalog)
-    base = lab.launch(RunSpec.of(method="pretrain", task=task, optim=default_optim(PretrainSpec)))
+    base = lab.launcher.launch(RunSpec.of(method="pretrain", task=task, optim=default_optim(PretrainSpec)))
     arms = [(arm.spec.optim, arm.spec.method) for arm in (found.full, found.told.arm)]
-    again = lab.fine_tune(base, found.full.spec.task, arms, range(2), "Again", own_bases=True)
+    again = fine_tune(lab, base, found.full.spec.task, arms, range(2), "Again", own_bases=True)
     runs = finish(lab, base.id, *again.runs)[1:]
     for arm in (found.full, found.told.arm):
         fresh = [run.score for run in runs if run.spec.method == arm.spec.method]

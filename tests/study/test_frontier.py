@@ -186,7 +186,7 @@ MUCH, LITTLE = [20, 21, 22, 20, 21, 22, 20, 21], [10, 10, 11, 10, 10, 11, 10, 10
 def test_the_clause_names_the_rates_of_both_and_its_interval_points_the_same_way(lost, direction):
     clause = forgetting_clause(*pair(*lost))
     said = f"was seen to forget 10.62 points {direction} of the source than full fine-tuning"
-    assert clause.startswith(f"it {said} at learning rates 0.005 and 0.001 (95 % interval 10.19 to 11.06)")
+    assert clause.startswith(f"LoRA r=4 {said} at learning rates 0.005 and 0.001 (95 % interval 10.19 to 11.06)")
     assert clause.endswith("which compares rates as much as methods")
     each = "each at its own learning rate, which compares rates as much as methods."
     assert forgetting_in_short(*pair(*lost)) == f"LoRA r=4 {said}, {each}"

@@ -185,7 +185,7 @@ def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradic
     (before,) = first["settings"]
     assert (first["level"], [claim["rule"] for claim in before["claims"]]) == ("shown", ["higher"])
     with closing(Lab(Settings(tmp_path))) as lab:
-        (experiment,) = lab.experiments()
+        (experiment,) = lab.store.experiments()
         files = results_files(lab, experiment, "results")
         judged = judged_files(lab, [Given(name, content) for name, content in files.items()])
         assert judged.verdict.claim == answer_of(lab, experiment).claim is not None
@@ -196,7 +196,7 @@ def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradic
     assert (after["level"], after["choice"], after["about"]) == ("open", None, None)
     assert "which is not enough for a claim" in after["sentence"]
     with closing(Lab(Settings(tmp_path))) as lab:
-        runs, found = lab.members(experiment), answer_of(lab, experiment)
+        runs, found = lab.store.members(experiment), answer_of(lab, experiment)
         assert disagreements(runs, found) == []
         assert "nothing is tested twice with the same number of seeds" in " ".join(explanation(found))
         (look,) = lab.looks.of(experiment.id)

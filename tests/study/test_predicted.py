@@ -30,7 +30,7 @@ test_images.__test__ = False  # the function of the library, not a test
 
 def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
     lab, experiment = studied
-    for run in [*lab.members(experiment), *lab.bases()]:
+    for run in [*lab.store.members(experiment), *lab.bases()]:
         path = lab.settings.runs / run.id / PREDICTIONS
         kept = read_predictions(path, lab.store.files(run.id)[PREDICTIONS]).predicted
         assert kept.dtype == np.uint8
@@ -45,7 +45,7 @@ def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
 
 def test_arms_are_summarised_as_their_results_are(studied):
     lab, experiment = studied
-    arms = chosen_arms(lab.members(experiment))
+    arms = chosen_arms(lab.store.members(experiment))
     found = results_by_class(lab, arms)
     counts = np.bincount(true_targets(lab, arms[0].spec))
     for arm, single in zip(arms, arm_predictions(lab, arms), strict=True):
@@ -69,7 +69,7 @@ def test_arms_are_summarised_as_their_results_are(studied):
 
 
 def test_a_damaged_file_is_replaced_and_a_replaced_dataset_is_named(lab):
-    (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    (run,) = finish(lab, lab.launcher.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
     path, kept = lab.settings.runs / run.id / PREDICTIONS, predictions(lab, run).predicted
     for harm in (lambda: path.write_bytes(b"no tensors"), path.unlink):
         harm()
@@ -90,7 +90,7 @@ def test_a_damaged_file_is_replaced_and_a_replaced_dataset_is_named(lab):
 
 def test_a_run_without_a_result_has_none(studied, monkeypatch):
     lab, experiment = studied
-    waiting = replace(lab.members(experiment)[0], result=None)
+    waiting = replace(lab.store.members(experiment)[0], result=None)
     monkeypatch.setattr(lab.store, "run", lambda id: waiting)
     with pytest.raises(RunStateError, match="has predicted nothing"):
         predictions(lab, waiting)

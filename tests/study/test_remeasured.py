@@ -23,7 +23,7 @@ from core.study.weights.remeasured import base_accuracies, mean_accuracies, para
 @pytest.fixture(scope="session")
 def chosen(studied):
     lab, experiment = studied
-    return chosen_arms(lab.members(experiment))
+    return chosen_arms(lab.store.members(experiment))
 
 
 def of(arms, label):
@@ -50,7 +50,7 @@ def test_bases_stand_where_fine_tuning_began(studied, chosen):
     lab, experiment = studied
     measured = base_accuracies(lab, chosen)
     assert len(measured) == 3
-    for run in lab.members(experiment):
+    for run in lab.store.members(experiment):
         task = lab.tasks.get(run.spec.source)
         network = read_network(lab.artifacts.base(run))
         with torch.no_grad():
@@ -73,12 +73,12 @@ def test_one_by_one_adds_up_to_the_difference_in_accuracy(studied, chosen, label
 def test_runs_of_two_tasks_are_not_put_side_by_side(studied, chosen):
     lab, run = studied[0], of(chosen, "Full").runs[0]
     with pytest.raises(RunStateError, match="different tasks"):
-        parallel(lab, run, lab.run(run.spec.base))
+        parallel(lab, run, lab.store.run(run.spec.base))
 
 
 def test_a_report_says_what_is_gone_instead_of_failing(filled_home, tmp_path):
     lab = Lab(Settings(Path(shutil.copytree(filled_home, tmp_path / "home"))))
-    runs = lab.members(lab.experiments()[0])
+    runs = lab.store.members(lab.store.experiments()[0])
     for run in runs:
         (lab.settings.runs / run.id / NETWORK).unlink(missing_ok=True)
     found = remeasure(lab, arms_of(runs))

@@ -300,9 +300,9 @@ def test_its_file_and_command_give_the_runs_that_it_is_about(studied, evidence, 
     options = parser().parse_args(shlex.split(command)[3:])
     assert str(options.report) == "report.html"
     waiting = Lab(Settings(home=tmp_path / "home"))
-    queued = waiting.members(launch(waiting, options))
+    queued = waiting.store.members(launch(waiting, options))
     again, before = (
-        {(run.spec.but(base="base"), lab.run(run.spec.base).spec) for run in runs}
+        {(run.spec.but(base="base"), lab.store.run(run.spec.base).spec) for run in runs}
         for lab, runs in ((waiting, queued), (studied[0], evidence.members))
     )
     assert again == before
@@ -443,8 +443,8 @@ def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tm
     assert "Does LoRA forget less?" in readme
     assert {file.name for file in tmp_path.glob("*.html")} == {"rotation-45.html", "split.html"}
     lab = Lab(Settings(home=tmp_path / "home"))
-    assert len(lab.experiments()) == 2
-    for experiment in lab.experiments():
+    assert len(lab.store.experiments()) == 2
+    for experiment in lab.store.experiments():
         found = answer_of(lab, experiment)
         assert headline(found) in readme
         difference = found.told.difference

@@ -16,7 +16,7 @@ from core.study.arms.growth import longer
 from core.study.arms.settled import Course, all_settled, course_of, has_better_epochs, updates_of
 from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict import verdict
-from core.study.arms.verdict_words import explanation, headline
+from core.study.arms.verdict_words import caveats, explanation, headline
 from core.study.arms.withheld import NextStep
 from tests.study.samples import make_run
 
@@ -271,5 +271,11 @@ def test_a_measure_without_a_scale_is_told_with_that_of_the_base() -> None:
         for method, loss in (("full", 0.25), ("lora", 0.5))
         for seed in range(3)
     ]
-    assert "In loss, the base has 1.5100, full fine-tuning 0.2600 and LoRA r=4 0.5100." in explanation(verdict(runs))
-    assert not any("the base has" in sentence for sentence in explanation(verdict(runs_with([1.0] * 3))))
+    full, lora = "ull fine-tuning is 1.2500 lower in loss than the base (1.5100 → 0.2600)", "LoRA r=4"
+    both = f"F{full}, {lora} 1.0000 lower in loss (1.5100 → 0.5100)."
+    assert both in caveats(verdict(runs))
+    alone = f"{lora} is 1.0000 lower in loss than the base (1.5100 → 0.5100)."
+    assert caveats(verdict(runs[3:])) == [alone]
+    assert caveats(verdict(runs[:3])) == [f"F{full}."]
+    assert caveats(verdict([*runs[:2], replace(runs[2], state="running", result=None)])) == [], "to be read at the end"
+    assert not any("the base" in sentence for sentence in explanation(verdict(runs_with([1.0] * 3))))

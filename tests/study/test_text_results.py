@@ -50,7 +50,7 @@ def lab(trained_home: TrainedHome) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def direct(lab: Lab, trained_home: TrainedHome) -> list[Arm]:
-    return chosen_arms(lab.members(trained_home.direct))
+    return chosen_arms(lab.store.members(trained_home.direct))
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,13 @@ def test_results_have_macro_f1_and_the_share_of_the_largest_class(lab, direct, t
         for run in arm.runs:
             assert run.result.measures["largest_class"] == pytest.approx(HEAVY[0])
             assert 0 <= run.result.measures["macro_f1"] <= 100
-    for run in lab.members(trained_home.after_source):
+    for run in lab.store.members(trained_home.after_source):
         assert run.result.measures["largest_class"] == pytest.approx(50)
     table = comparison_table(direct)
     assert table["Macro-F1 (%)"].tolist() == [arm.interval("macro_f1").mean for arm in direct]
     assert table["Largest class (%)"].tolist() == pytest.approx([HEAVY[0]] * len(direct))
     assert "Macro-F1" in comparison_text(direct)
-    assert runs_table(lab.members(trained_home.direct))["Network"].unique().tolist() == [NETWORK]
+    assert runs_table(lab.store.members(trained_home.direct))["Network"].unique().tolist() == [NETWORK]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_report_says_which_blocks_ran_once_without_dropout(evidence, lab, monk
     (head,) = [arm for arm in evidence.chosen if arm.spec.kind == "head"]
     sentence = frozen_sentence(head.spec.network, head.spec.method)
     assert facts["Frozen blocks"] == f"Head only: {sentence}"
-    assert any(text == sentence for _, text in lab.log(head.runs[0].id))
+    assert any(text == sentence for _, text in lab.store.log(head.runs[0].id))
     large = sentence.replace(", once for each text.", "; what they give for all texts is too large to be kept.")
     monkeypatch.setattr(Lab, "log", lambda lab, id: [(0.0, "Forecast"), (1.0, large)])
     again = gather(lab, evidence.experiment, evidence.remeasured)
@@ -243,7 +243,7 @@ def test_what_is_left_out_is_said_in_the_report(evidence):
 def test_names_say_network_task_and_settings(lab, trained_home):
     assert trained_home.direct.name == f"{NETWORK} → Pets, at most 16 tokens · r 2 · head only · 2 seeds"
     assert trained_home.after_source.name == f"{NETWORK} → Pets, classes 0–1 → classes 2–3 · r 2 · 2 seeds"
-    shown = settings_of(lab.members(trained_home.direct)[0].spec)
+    shown = settings_of(lab.store.members(trained_home.direct)[0].spec)
     assert shown["Name"] == NETWORK
     assert shown["Weights"] == trained_home.digest
     assert all(len(value) <= 64 for value in shown.values())
@@ -253,6 +253,6 @@ def test_runs_are_found_by_the_name_of_their_network(lab, trained_home):
     assert NETWORK in lab.search.networks()
     assert lab.search.count(Query(networks=(NETWORK,))) == 11 < lab.search.count(Query())
     assert lab.search.count(Query(networks=("another",))) == 0
-    base = lab.run(trained_home.after_source.base)
+    base = lab.store.run(trained_home.after_source.base)
     # In no experiment, so only its network says the name.
     assert [entry.run.id for entry in lab.search.find(Query(text=f"{NETWORK} pretrain")).entries] == [base.id]

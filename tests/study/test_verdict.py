@@ -101,7 +101,9 @@ def test_what_an_adapter_takes_to_store_counts_its_base(adapter: int, fewest: in
     lora, whole = (next(arm for arm in arms_of(runs) if arm.spec.label == label) for label in ("LoRA r=4", "Full"))
     less = [n for n in range(1, 9) if lora.bytes_for(n) < whole.bytes_for(n)]
     assert next(iter(less), 0) == fewest
-    assert f"{EACH}, it is stored as one base of 545.0 kB and {bytes_text(adapter)} for each customer, full" in told
+    assert (
+        f"{EACH}, LoRA r=4 is stored as one base of 545.0 kB and {bytes_text(adapter)} for each customer, full" in told
+    )
     assert (f"LoRA r=4 takes less from {fewest} customers on." in told) is bool(fewest)
     assert ("LoRA r=4 takes more for any number of customers." in told) is (not fewest)
 

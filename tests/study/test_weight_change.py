@@ -19,6 +19,7 @@ from core.store.record import Run
 from core.study.arms.arm import arms_of
 from core.study.weights.change import Changes, layer_shapes, main_arms, main_run, read_change, run_of_seed
 from tests.conftest import TURNED, short
+from tests.launching import fine_tune
 from tests.study.changes import PATHS, full_change, lora_change, planted_change, spectra_of
 from tests.study.samples import make_run, measured
 
@@ -63,7 +64,7 @@ def lab(filled_home: Path, tmp_path: Path) -> Iterator[Lab]:
 
 def runs_of(lab: Lab) -> list[Run]:
     """The base, and a run of each kind that started from it."""
-    return [lab.runs(methods=[kind])[0] for kind in ("pretrain", "full", "lora")]
+    return [lab.store.runs(methods=[kind])[0] for kind in ("pretrain", "full", "lora")]
 
 
 def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
@@ -105,9 +106,9 @@ def test_a_run_without_files_gives_a_sentence(lab: Lab):
 
 
 def test_a_run_that_still_waits_has_no_change(lab: Lab):
-    (id,) = lab.fine_tune(runs_of(lab)[0], TURNED, [(short(), LoRASpec.of())], [7], "waiting").runs
+    (id,) = fine_tune(lab, runs_of(lab)[0], TURNED, [(short(), LoRASpec.of())], [7], "waiting").runs
     with pytest.raises(RunStateError, match="it has made no files"):
-        read_change(lab, lab.run(id))
+        read_change(lab, lab.store.run(id))
 
 
 def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
@@ -119,7 +120,12 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
     shown = main_arms(runs)
     assert [(arm.spec.kind, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]
     worse = next(arm for arm in arms_of(runs) if arm.spec.kind == "lora" and arm.learning_rate == 0.01)
-    assert worse.key in {arm.key for arm in main_arms(runs, always=worse.key)}
+    assert worse.key in {arm.key for arm in main_arms(runs, always=worse.runs[0])}
+    ended = run(1, 0.01, 70.0, seed=1)
+    early = replace(ended, state="stopped")
+    for other, counted in ((early, (early,)), (ended, (worse.runs[0], ended))):
+        (found,) = [arm for arm in main_arms([*runs, other], always=other) if arm.key == worse.key]
+        assert found.runs == counted, "a stopped run is in no mean with finished ones"
     assert main_run(runs) == runs[4]
     assert main_run(runs[:2]) == runs[1]
     unknown = [replace(run, result=measured(run.result, validation_accuracy=None)) for run in runs]

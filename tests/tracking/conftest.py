@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import BOTH, compared, finish, short, wait_until
-from tests.tracking.readers import Curves, in_mlflow, in_tensorboard, single
+from tests.tracking.readers import Curves, in_mlflow, in_tensorboard, mlflow_client, single
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +53,8 @@ def idle(home: Path) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The SQLite file of an MLflow with nothing in it: making its tables takes seconds."""
-    from core.tracking.mlflow_tracker import imported
-
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    imported().MlflowClient(f"sqlite:///{path}").search_experiments()
+    mlflow_client(path).search_experiments()
     return path
 
 

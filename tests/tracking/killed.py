@@ -17,15 +17,18 @@ from typing import Any
 
 from core.lab import Lab
 from core.settings import Settings
-from core.tracking import mlflow_tracker
-from core.tracking.mlflow_tracker import imported
-from core.tracking.registry import Target, target_of
+from core.tracking.tracker import Tracker
+from core.tracking.tracking import tracker_of
+from tests.tracking.readers import mlflow
 
 FEWEST, MOST = 8, 14
 """Writes of a process until it is killed; with the fewest it comes far enough that the next one gets further."""
 
-CALLS = ("create_experiment", "create_run", "delete_run", "log_batch", "log_artifact", "set_tag", "set_terminated")
-"""What writes to MLflow."""
+CALLS = ("create_experiment", "create_run", "update_run", "delete_run", "log_artifact", "set_tag", "set_terminated")
+"""What writes to MLflow, beside the batches of metrics."""
+
+BATCH = 50
+"""Metrics in a batch."""
 
 
 def kill() -> None:
@@ -46,36 +49,40 @@ def killing(write: Callable[..., Any], left: list[int], rng: random.Random) -> C
     return counted
 
 
-def send(home: Path, experiment: str, target: Target) -> None:
+def send(home: Path, experiment: str, tracker: Tracker) -> None:
     lab = Lab(Settings(home=home))
-    print(lab.tracking.send(lab.experiment(experiment), target, lambda _: b"<html>report</html>"), flush=True)
+    print(
+        "sent",
+        lab.tracking.experiment(lab.store.experiment(experiment), tracker, lambda _: b"<html>report</html>"),
+        flush=True,
+    )
     lab.store.close()
 
 
 def main(home: Path, experiment: str, to: str, kills: int) -> None:
-    target, rng = target_of(to), random.Random(0)
-    mlflow_tracker.MAX_METRICS = 50
-    if target.kind == "mlflow":
-        imported()
+    tracker, rng = tracker_of(to), random.Random(0)
+    if tracker.kind == "mlflow":
+        client = mlflow().MlflowClient
+        importlib.import_module("mlflow.tracking._tracking_service.client").MAX_METRICS_PER_BATCH = BATCH
+        store = importlib.import_module("mlflow.store.tracking.sqlalchemy_store").SqlAlchemyStore
     else:
-        importlib.import_module("tensorboard.summary.writer.record_writer")
+        importlib.import_module("torch.utils.tensorboard")
     for _ in range(kills):
         if not (pid := os.fork()):
-            if target.kind == "mlflow":
+            if tracker.kind == "mlflow":
                 left = [rng.randint(FEWEST, MOST)]
-                client = imported().MlflowClient
-                for name in CALLS:
-                    setattr(client, name, killing(getattr(client, name), left, rng))
+                for owner, name in [*((client, name) for name in CALLS), (store, "log_batch")]:
+                    setattr(owner, name, killing(getattr(owner, name), left, rng))
             else:
                 left = [rng.randint(1, 4)]
                 for owner, name in ((os, "fsync"), (Path, "unlink"), (Path, "replace")):
                     setattr(owner, name, killing(getattr(owner, name), left, rng))
-            send(home, experiment, target)
+            send(home, experiment, tracker)
             os._exit(0)
         rng.random()
         _, status = os.waitpid(pid, 0)
         print("killed" if os.WIFSIGNALED(status) else "ended", flush=True)
-    send(home, experiment, target)
+    send(home, experiment, tracker)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 
 from core.lab import Lab
 from core.store.record import Experiment
-from core.tracking.mlflow_tracker import imported
+from core.tracking.mlflow_tracker import VARIABLES
 
 Curves = dict[str, dict[str, list[tuple[int, float]]]]
 """Steps and values by id of the run and name of the series."""
@@ -22,8 +24,8 @@ Curves = dict[str, dict[str, list[tuple[int, float]]]]
 def stored(lab: Lab, experiment: Experiment) -> Curves:
     """Every curve and measure of an experiment and its base, as the store has them."""
     found: Curves = {}
-    for run in lab.runs_of([experiment.base, *experiment.runs]):
-        curve = lab.curve(run.id)
+    for run in lab.store.runs_of([experiment.base, *experiment.runs]):
+        curve = lab.store.curve(run.id)
         own = {"loss": list(zip(curve.step.tolist(), curve.loss.tolist(), strict=True))}
         for name in curve.epochs.columns:
             pairs = [(int(s), float(v)) for s, v in zip(curve.epochs["step"], curve.epochs[name], strict=True)]
@@ -68,8 +70,14 @@ def in_tensorboard(folder: Path) -> Curves:
     return dict(found)
 
 
+def mlflow() -> Any:
+    """MLflow with the settings that the tracker gives it, which it reads when it is imported."""
+    os.environ.update(VARIABLES)
+    return importlib.import_module("mlflow")
+
+
 def mlflow_client(file: Path) -> Any:
-    return imported().MlflowClient(f"sqlite:///{file}")
+    return mlflow().MlflowClient(f"sqlite:///{file}")
 
 
 def mlflow_runs(file: Path) -> list[Any]:

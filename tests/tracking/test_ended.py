@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from core.settings import Settings
 from core.store.record import Experiment
 from core.tracking import tracking
 from tests.conftest import BOTH, compared, finish, short, wait_until
-from tests.slow_servers import slow_server
 from tests.tracking.readers import in_mlflow, in_tensorboard, single, stored
 
 
@@ -46,7 +46,7 @@ def test_both_trackers_have_everything_when_the_runs_have_ended(tmp_path: Path, 
         experiment = train(lab)
         finish(lab, experiment.base, *experiment.runs)
     # Whoever closes a lab waits for what has ended.
-    assert all(written.error is None and written.at and not written.missing for written in lab.tracking.written)
+    assert all(written.error is None and len(written.runs) == 3 for written in lab.tracking.written)
     lab = Lab(Settings(home=home))
     assert has_all(lab, logs, experiment)
     assert in_mlflow(mlflow_file) == stored(lab, experiment)
@@ -58,20 +58,24 @@ def test_a_tracker_that_blocks_or_fails_changes_nothing_for_a_run(
 ) -> None:
     with opened(tmp_path / "alone") as lab:
         alone = finish(lab, *train(lab).runs)
-        curves = [lab.curve(run.id).loss.tolist() for run in alone]
+        curves = [lab.store.curve(run.id).loss.tolist() for run in alone]
     (tmp_path / "file").write_text("no folder")
     logs = tmp_path / "logs"
-    with slow_server("it never answers") as server, caplog.at_level(logging.WARNING):
-        addresses = f"mlflow:{server.url}", f"tensorboard:{tmp_path / 'file'}", f"tensorboard:{logs}"
+    with socket.create_server(("127.0.0.1", 0)) as silent, caplog.at_level(logging.WARNING):
+        addresses = (
+            f"mlflow:http://127.0.0.1:{silent.getsockname()[1]}/",
+            f"tensorboard:{tmp_path / 'file'}",
+            f"tensorboard:{logs}",
+        )
         with opened(tmp_path / "home", *addresses) as lab:
             experiment = train(lab)
             followed = finish(lab, *experiment.runs)
             assert [run.score for run in followed] == [run.score for run in alone]
-            assert [lab.curve(run.id).loss.tolist() for run in followed] == curves
+            assert [lab.store.curve(run.id).loss.tolist() for run in followed] == curves
             wait_until(lambda: has_all(lab, logs, experiment))  # a tracker that fails holds none up for long
             blocked, failing, fine = lab.tracking.written
             assert "cannot be used" in str(failing.error)
-            assert (failing.missing > 0, fine.error, blocked.at) == (True, None, None)
+            assert (failing.runs, fine.error, blocked.runs) == (set(), None, set())
             begun = time.monotonic()
     assert time.monotonic() - begun < 30
     warnings = [record.message for record in caplog.records if str(tmp_path / "file") in record.message]
@@ -89,7 +93,7 @@ def test_a_tracker_that_was_down_is_caught_up(tmp_path: Path, monkeypatch: pytes
         wait_until(lambda: bool(written.error))
         assert logs.read_text() == "in the way"
         logs.unlink()
-        wait_until(lambda: written.error is None and written.missing == 0)
+        wait_until(lambda: len(written.runs) == 3)
         assert has_all(lab, logs, experiment)
 
 
@@ -100,7 +104,7 @@ def test_a_home_with_what_an_earlier_version_noted_writes_what_ends_from_now_on(
     (home / "tracking").mkdir(exist_ok=True)
     (home / "tracking" / "since.json").write_text(json.dumps({f"tensorboard:{logs}": 0.0}))
     with opened(home, f"tensorboard:{logs}") as lab:
-        run = finish(lab, lab.launch(lab.run(experiment.base).spec.but(seed=7)).id)[0]
+        run = finish(lab, lab.launcher.launch(lab.store.run(experiment.base).spec.but(seed=7)).id)[0]
     assert in_tensorboard(logs).keys() == {run.id}
 
 

@@ -11,10 +11,9 @@ from filelock import FileLock
 from core.errors import TrackerError
 from core.lab import Lab
 from core.store.record import Experiment, State
-from core.tracking import sending
-from core.tracking.content import tracked_run
-from core.tracking.registry import target_of
-from core.tracking.sending import Sending
+from core.tracking import tracking
+from core.tracking.tracker import tracked_run
+from core.tracking.tracking import tracker_of
 from tests import forked
 from tests.tracking.conftest import Place
 from tests.tracking.readers import mlflow_runs, stored
@@ -29,10 +28,10 @@ def test_killed_in_the_middle_and_started_again_everything_is_there_once(
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines.count("killed") >= 3
-    assert lines[-1].startswith("Delivered(runs=5")
+    assert lines[-1].startswith("sent ")
     assert place.read() == place.kept(stored(idle, experiment))
     if place.target.startswith("mlflow"):
-        assert len(mlflow_runs(tmp_path / "mlflow" / "mlflow.db")) == 7
+        assert len(mlflow_runs(tmp_path / "mlflow" / "mlflow.db")) == 6
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed"])
@@ -42,22 +41,22 @@ def test_a_run_that_went_on_after_its_end_is_shown_with_its_last_end_alone(
     run = tracked_run(idle.store, experiment.runs[0])
     losses = run.points[run.points["name"] == "loss"][:40]
     before = replace(run, state=state, ended=run.ended - 1, points=losses.assign(value=losses["value"] * 0.5))
-    assert target_of(place.target).open().write(before, [])
+    tracker = tracker_of(place.target)
+    assert tracker.write(before, None)
     (shown,) = place.read().values()
     assert len(shown["loss"]) == 40
-    assert target_of(place.target).open().write(run, [])
-    assert not target_of(place.target).open().write(run, [])
+    assert tracker.write(run, None)
+    assert not tracker.write(run, None)
     assert place.read() == place.kept({run.id: stored(idle, experiment)[run.id]})
 
 
 def test_writers_of_one_tracker_take_turns(
     idle: Lab, experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "TURN_SECONDS", 0.0)
-    folder, target = tmp_path / "turns", target_of(f"tensorboard:{tmp_path / 'logs'}")
-    writer = Sending(idle.store, idle.artifacts, folder)
-    assert writer.run(experiment.runs[0], target)
-    (lock,) = folder.iterdir()
+    monkeypatch.setattr(tracking, "TURN_SECONDS", 0.0)
+    tracker = tracker_of(f"tensorboard:{tmp_path / 'logs'}")
+    assert idle.tracking.run(experiment.runs[0], tracker)
+    (lock,) = idle.settings.tracking.iterdir()
     with FileLock(lock), pytest.raises(TrackerError, match="Another writer holds"):
-        writer.run(experiment.runs[1], target)
-    assert writer.run(experiment.runs[1], target)
+        idle.tracking.run(experiment.runs[1], tracker)
+    assert idle.tracking.run(experiment.runs[1], tracker)

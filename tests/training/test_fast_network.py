@@ -22,8 +22,7 @@ from core.networks.forward import forward
 from core.networks.modes import evaluating
 from core.networks.network import SPEC
 from core.networks.perceptron import PerceptronSpec
-from core.training.fast_network import FastNetwork, fast
-from core.training.first_token import first_token_only, is_exact
+from core.training.fast_network import FastNetwork, fast, first_token_only, is_exact
 from core.training.frozen import block_list
 from core.training.products import fast_layers
 from core.training.swapped import Swapped

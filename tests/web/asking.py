@@ -37,9 +37,13 @@ def ask(
     method: str = "GET",
     kind: str = "http",
     chunks: Iterable[bytes] = (b"",),
+    ends: bool = True,
     **scope: Any,
 ) -> tuple[int, str, dict[str, str]]:
-    """The status, body and headers of one answer; keywords in capitals are headers."""
+    """The status, body and headers of one answer; keywords in capitals are headers.
+
+    Without ``ends``, more is announced after the last of the chunks and never comes.
+    """
     headers = {name.lower().replace("_", "-"): value for name, value in scope.items() if name[0].isupper()}
     path, _, query = path.partition("?")
     fields: Scope = {
@@ -51,7 +55,7 @@ def ask(
         "headers": [(name.encode(), value.encode()) for name, value in {"host": "localhost", **headers}.items()],
         "client": scope.get("client", ("127.0.0.1", 50000)),
         "scheme": scope.get("scheme", "http"),
-        "extensions": {"websocket.http.response": {}} if scope.get("denial", True) else {},
+        "extensions": {"websocket.http.response": {}},
     }
     bodies = list(chunks)
     sent: list[Message] = []
@@ -59,13 +63,11 @@ def ask(
     async def receive() -> Message:
         if not bodies:
             await asyncio.Event().wait()  # the client stays until it has the answer
-        return {"type": "http.request", "body": bodies.pop(0), "more_body": bool(bodies)}
+        return {"type": "http.request", "body": bodies.pop(0), "more_body": bool(bodies) or not ends}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     complete(app(fields, receive, send))  # type: ignore[arg-type]
-    if sent[0]["type"] == "websocket.close":
-        return sent[0]["code"], "", {}
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], body.decode(), {name.decode(): value.decode() for name, value in sent[0]["headers"]}

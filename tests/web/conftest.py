@@ -77,23 +77,23 @@ def wait_for_answer(process: Process, url: str, log: Path) -> None:
         time.sleep(0.1)
 
 
-def launch(folder: Path, *flags: str, descriptors: int | None = None, **env: str) -> tuple[Process, int, Path]:
-    """Start a server, without waiting for it; ``descriptors`` is the ``ulimit -n`` that it is given."""
+def launch(folder: Path, *flags: str, soft_descriptors: int | None = None, **env: str) -> tuple[Process, int, Path]:
+    """Start a server, without waiting for it; ``soft_descriptors`` is the ``ulimit -S -n`` that it is given."""
     port, log = free_port(), folder / "server.log"
     options = ["--server.port", str(port), "--server.headless", "true", *flags]
     environment = {**os.environ, "LORA_LAB_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", **env}
     command = ["-m", "streamlit", "run", str(REPO / "app.py"), *options]
     with log.open("wb") as out:
-        if not descriptors:
+        if not soft_descriptors:
             return forked.start(command, env=environment, stdout=out, stderr=out), port, log
-        limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", sys.executable]
+        limited = ["sh", "-c", f'ulimit -S -n {soft_descriptors} && exec "$@"', "sh", sys.executable]
         return subprocess.Popen([*limited, *command], cwd=REPO, env=environment, stdout=out, stderr=out), port, log
 
 
 @contextmanager
-def start(folder: Path, *flags: str, descriptors: int | None = None, **env: str) -> Iterator[Server]:
+def start(folder: Path, *flags: str, soft_descriptors: int | None = None, **env: str) -> Iterator[Server]:
     """A server that answers and has said where it is; it is stopped at the end."""
-    process, port, log = launch(folder, *flags, descriptors=descriptors, **env)
+    process, port, log = launch(folder, *flags, soft_descriptors=soft_descriptors, **env)
     try:
         wait_for_answer(process, f"http://127.0.0.1:{port}/_stcore/health", log)
         yield Server(port, log)

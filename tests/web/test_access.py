@@ -8,7 +8,6 @@ import string
 import pytest
 
 from core.errors import AccessError
-from core.web import access
 from core.web.access import Access
 from tests.web.asking import TOKEN
 
@@ -41,10 +40,11 @@ def test_beyond_this_machine_there_is_a_token_or_a_login(address: str | None) ->
         Access.decide("127.0.0.1", {}).check_address(address)
 
 
-@pytest.mark.parametrize("token", ["x", "fifteen-letters", "x" * 257, "a token\nof two lines", "ein Schlüssel von mir"])
+@pytest.mark.parametrize("token", ["x", "ten_and_one", "x" * 257, "a token\nof two lines", "ein Schlüssel von mir"])
 def test_a_token_that_cannot_serve_is_refused(token: str) -> None:
-    with pytest.raises(AccessError, match="16 to 256"):
+    with pytest.raises(AccessError, match="12 to 256") as caught:
         Access.decide("127.0.0.1", {"LORA_LAB_TOKEN": token})
+    assert len(token) == 1 or token not in str(caught.value)
 
 
 def test_the_hosts_are_those_told_and_where_it_listens() -> None:
@@ -57,41 +57,7 @@ def test_the_hosts_are_those_told_and_where_it_listens() -> None:
     )
 
 
-WEAK = [
-    "aaaaaaaaaaaaaaaa",
-    "passwordpassword",
-    "1234567890123456",
-    "qwertyuiopasdfgh",
-    "abcdefghijklmnop",
-    "hunter2hunter2hunter2",
-    "letmein" * 20,
-    "2026-11-25-2026-11-25",
-    "loralabloralablora",
-    "ab" * 128,
-]
-
-
-@pytest.mark.parametrize("token", WEAK)
-def test_a_weak_token_is_refused_and_not_shown(token: str) -> None:
-    with pytest.raises(AccessError, match="easy to guess") as caught:
-        Access.decide("127.0.0.1", {"LORA_LAB_TOKEN": token})
-    assert token not in str(caught.value)
-    assert "secrets.token_urlsafe()" in str(caught.value)
-
-
 def test_a_random_token_is_taken() -> None:
-    for length in (16, 24, 43, 256):
+    for length in (12, 24, 43, 256):
         token = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(length))
         assert Access.decide("127.0.0.1", {"LORA_LAB_TOKEN": token}).token == token
-
-
-def test_only_so_much_of_a_token_is_judged_as_can_be_judged_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged: list[str] = []
-
-    def note(text: str) -> dict[str, float]:
-        judged.append(text)
-        return {"guesses": 1e20}
-
-    monkeypatch.setattr(access, "zxcvbn", note)
-    assert not access.is_weak("@4({[<6931!|7$500%2" * 13)
-    assert [len(text) for text in judged] == [access.JUDGED]

@@ -90,7 +90,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("doors")
     with closing(Lab(Settings(folder / "home"))) as lab:
         lab.start()
-        (run,) = finish(lab, lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+        (run,) = finish(lab, lab.launcher.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
     with start(folder, "--server.address", "0.0.0.0", LORA_LAB_HOSTS="lab.example, *.lab.example") as server:
         guest = server.entered()
         asset = re.findall(r'"\./(static/js/[^"]+\.js)"', guest.ask("GET", "/")[1].decode())[0]

@@ -16,7 +16,8 @@ from streamlit.web.server.starlette.starlette_app_utils import create_signed_val
 
 from app import is_signed_in
 from core.web.access import Access
-from core.web.chain import Limits, chain
+from core.web.bodies import Limits
+from core.web.chain import chain
 from pages.shared.ui.primary import on_primary
 from tests.browser.conftest import REPO
 from tests.conftest import HANG

@@ -17,7 +17,8 @@ from core.lab import Lab
 from core.run_spec import RunSpec
 from core.web import downloads
 from core.web.access import Access
-from core.web.chain import Limits, chain
+from core.web.bodies import Limits
+from core.web.chain import chain
 from core.web.offers import CLOSED, MAX_OFFERS, Offer, Offers
 from tests.conftest import DIGITS, finish, short
 from tests.web.asking import TOKEN, ask
@@ -107,7 +108,9 @@ def test_who_may_not_see_the_pages_gets_no_file_of_theirs(environment: dict[str,
 
 
 def test_a_file_for_another_tool_has_an_address_once_it_is_made(current_lab: Lab) -> None:
-    (run,) = finish(current_lab, current_lab.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
+    (run,) = finish(
+        current_lab, current_lab.launcher.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id
+    )
     path, folder = f"/download/{run.id}/{ONNX}", current_lab.settings.runs / run.id
     assert "not been made" in ask(APP, path)[1]
     sha256 = write_atomically(folder / ONNX, b"a network")

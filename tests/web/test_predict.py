@@ -33,16 +33,13 @@ from core.networks.file import read_network
 from core.serving.request import MAX_BYTES, MAX_ROWS
 from core.settings import Settings
 from core.web.bodies import FULL_OF_REQUESTS, MAX_HELD
-from core.web.descriptors import MAX_PER_PEER
 from core.web.predict import PREDICT, description, routes
 from pages.serve.examples import curl, python
 from tests import forked
 from tests.browser.conftest import free_port
 from tests.conftest import HANG, compared, finish, short, wait_until
-from tests.soak.stalling import OPENINGS
 from tests.web.asking import ask
 from tests.web.conftest import Visitor, wait_for_answer
-from tests.web.test_connections import closed
 
 TOKEN = "correct-horse-battery-staple-41"
 
@@ -228,17 +225,6 @@ def test_bodies_that_never_come_make_others_wait_and_free_their_memory_when_they
         assert served.ask("POST", "/api/predict", large) == (503, {"error": FULL_OF_REQUESTS})
         assert served.ask("GET", "/api/adapters")[0] == 200
     wait_until(lambda: served.ask("POST", "/api/predict", large)[0] == 200)
-
-
-def test_connections_that_only_wait_are_closed_to_let_others_in(served: Served) -> None:
-    with ExitStack() as stack:
-        waiting = []
-        for _ in range(MAX_PER_PEER + 1):
-            client = stack.enter_context(socket.create_connection(("127.0.0.1", served.visitor.port)))
-            client.sendall(OPENINGS["half a head"])
-            waiting.append(client)
-        closed(waiting[0])
-        assert served.predict([ROW], base=served.base)[0] == 200
 
 
 def test_without_the_token_nothing_is_answered(served: Served) -> None:

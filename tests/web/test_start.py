@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -16,9 +17,11 @@ import pytest
 
 from core.__main__ import main
 from core.lab import Lab
+from core.run_spec import RunSpec
 from core.settings import Settings
 from tests.browser.conftest import REPO, free_port
 from tests.conftest import HANG
+from tests.store.states import insert
 from tests.web.conftest import launch
 
 SENTENCE = re.compile(r"^LoRA Lab does not start: (.+\.)$", re.MULTILINE)
@@ -47,6 +50,15 @@ def a_newer_store(folder: Path) -> dict[str, str]:
     return {}
 
 
+def a_newer_method(folder: Path) -> dict[str, str]:
+    with closing(Lab(Settings(folder / "home")).store) as store, store.transaction() as db:
+        spec = json.dumps(
+            json.loads(RunSpec.of(method="pretrain").to_json()) | {"method": {"kind": "galore", "rank": 8}}
+        )
+        insert(db, id="r-1", spec=spec, method="galore", bank_key="k", state="finished", owner="o", created=1.0)
+    return {}
+
+
 UNWRITABLE = "/proc/lora-lab" if sys.platform == "linux" else "/dev/lora-lab"
 
 Case = tuple[Callable[[Path], dict[str, str]], str]
@@ -57,13 +69,14 @@ BAD_HOMES: dict[str, Case] = {
     "below a file": (below_a_file, "LORA_LAB_HOME"),
     "no store": (no_store, "is damaged"),
     "a newer store": (a_newer_store, "newer LoRA Lab"),
+    "a newer method": (a_newer_method, "There is no method 'galore'"),
     "nobody's home": (lambda _: {"LORA_LAB_HOME": "~nobody-of-that-name/lab"}, "LORA_LAB_HOME"),
     "not to be written": (lambda _: {"LORA_LAB_HOME": UNWRITABLE}, "LORA_LAB_HOME"),
 }
 
 OTHERS: dict[str, Case] = {
     "no number": (lambda _: {"LORA_LAB_MAX_GB": "x"}, "LORA_LAB_MAX_GB must be a number"),
-    "a weak token": (lambda _: {"LORA_LAB_TOKEN": "passwordpassword"}, "LORA_LAB_TOKEN is easy to guess"),
+    "a short token": (lambda _: {"LORA_LAB_TOKEN": "my password"}, "LORA_LAB_TOKEN must have 12 to 256"),
     "no proxy": (lambda _: {"LORA_LAB_PROXIES": "127.0.0.1, proxy"}, "LORA_LAB_PROXIES must be"),
 }
 
@@ -85,7 +98,8 @@ def test_what_cannot_be_used_or_meant_is_a_sentence_of_a_server_that_does_not_st
 
 
 @pytest.mark.parametrize(
-    ("command", "case"), [*(("compare", case) for case in BAD_HOMES), ("report", "a file"), ("run", "a file")]
+    ("command", "case"),
+    [*(("compare", case) for case in BAD_HOMES), ("report", "a file"), ("run", "a file"), ("run", "a newer method")],
 )
 def test_the_command_line_says_it_in_a_sentence_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str, command: str

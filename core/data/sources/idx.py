@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.dataset import SIDE, Images, Labels
-from core.data.sources.source import DatasetInfo, State
+from core.data.sources.source import DatasetInfo
 from core.errors import DatasetError
 
 UNSIGNED_BYTE = 0x08
@@ -29,60 +29,26 @@ MAX_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
-class IdxDataset:
-    """Description of a published dataset: where its files are and how to read them."""
+class IdxDataset(DatasetInfo):
+    """A dataset in IDX files: what is known without reading it, where its files are, and how to read them."""
 
-    name: str
-    title: str
-    line: str
-    """One-line description, including the size."""
-    class_names: tuple[str, ...]
-    folder: str
+    folder: str = ""
     """Its folder in torchvision's layout, ``<root>/<folder>/raw``."""
-    mirrors: tuple[str, ...]
-    """URL prefixes to which a resource's name is appended; tried in order."""
-    resources: tuple[tuple[str, str], ...]
+    url: str = ""
+    """Prefix of the addresses of its resources."""
+    resources: tuple[tuple[str, str], ...] = ()
     """Name and MD5 of each file to download; a zip contains all four IDX files under ``gzip/``."""
-    download_bytes: int
-    """Total size of all resources."""
     parts: tuple[str, str] = ("train", "t10k")
     """Prefixes of the names of the train and the test files."""
     first_label: int = 0
     """Number of the first class in the files; in :class:`core.data.dataset.ImageDataset` it is always 0."""
     transposed: bool = False
     """Whether the files store images transposed."""
-    licence: str = ""
-    link: str = ""
-    as_source: int = 0
-    """See :class:`core.data.sources.source.DatasetInfo`, for these four."""
-    as_target: int = 0
-
-    def info(self, state: State) -> DatasetInfo:
-        """What is known about the dataset without reading it."""
-        return DatasetInfo(
-            self.name,
-            self.title,
-            self.line,
-            num_classes=len(self.class_names),
-            state=state,
-            download_bytes=self.download_bytes,
-            licence=self.licence,
-            link=self.link,
-            as_source=self.as_source,
-            as_target=self.as_target,
-            class_names=self.class_names,
-        )
 
     @property
-    def stems(self) -> tuple[str, str, str, str]:
+    def stems(self) -> list[str]:
         """Names of the four uncompressed files: train images and labels, test images and labels."""
-        train, test = self.parts
-        return (
-            f"{train}-images-idx3-ubyte",
-            f"{train}-labels-idx1-ubyte",
-            f"{test}-images-idx3-ubyte",
-            f"{test}-labels-idx1-ubyte",
-        )
+        return [f"{part}-{what}-ubyte" for part in self.parts for what in ("images-idx3", "labels-idx1")]
 
 
 def find_files(dataset: IdxDataset, folder: Path) -> tuple[Path, ...] | None:
@@ -111,10 +77,7 @@ def read_parts(dataset: IdxDataset, files: tuple[Path, ...]) -> tuple[Images, La
         DatasetError: a file is damaged or does not match the others; the message names it.
     """
     train_images, train_labels, test_images, test_labels = files
-    return (
-        *_read_part(dataset, train_images, train_labels),
-        *_read_part(dataset, test_images, test_labels),
-    )
+    return *_read_part(dataset, train_images, train_labels), *_read_part(dataset, test_images, test_labels)
 
 
 def _read_part(dataset: IdxDataset, images_file: Path, labels_file: Path) -> tuple[Images, Labels]:

@@ -17,11 +17,9 @@ DATASET = IdxDataset(
     title="MNIST-16k",
     line="16,000 handwritten digits of MNIST, 28×28 gray, 12,000 of them for training; part of LoRA Lab, always "
     "available.",
+    num_classes=10,
     class_names=tuple("0123456789"),
-    folder="",
-    mirrors=(),
-    resources=(),
-    download_bytes=0,
+    state="ready",
     parts=("mnist-16k-train", "mnist-16k-test"),
     licence="CC BY-SA 3.0",
     link="https://keras.io/api/datasets/mnist/",
@@ -42,7 +40,7 @@ class Mnist16k(Source):
         return (DATASET.name,)
 
     def info(self, name: str) -> DatasetInfo:
-        return DATASET.info("ready")
+        return DATASET
 
     def load(self, name: str) -> ImageDataset:
         """Both parts in MNIST's order."""

@@ -9,17 +9,23 @@ that the file would have without them.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from abc import abstractmethod
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import msgspec
+import numpy as np
+import safetensors
+import safetensors.numpy
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
-from core.data.dataset import Dataset, TextColumns
-from core.data.sources.own_file import MAX_FILE, MAX_HEADER, Arrays, FileFormat, Header, damaged
+from core.data.dataset import USUAL_OBJECTIVE, Dataset, Targets, TextColumns, TextDataset
 from core.data.sources.source import DatasetInfo, Revision, Source
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, SpecError, os_error_as
@@ -32,10 +38,42 @@ MAX_BYTES = 2 * 10**9
 
 MAX_DATASETS = 100
 
+MAX_FILE = 2**28
+"""Bytes per file; 200,000 images take 159 MB."""
+
+MAX_HEADER = 2**20
+"""Bytes of a file's header, which includes the class names."""
+
 ENDING = ".safetensors"
 """Ending of the files of every kind of dataset; a kind may put a word of its own before it."""
 
+KEY = "dataset"
+"""Key of the JSON in the file's metadata. Only one, because the library writes several in no fixed order."""
+
+PARTS = ("train", "test")
+
 LOCK_SECONDS = 30.0
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class About(msgspec.Struct, frozen=True):
+    """What a file says of its dataset."""
+
+    format: str
+    class_names: tuple[str, ...]
+    """Empty for targets that are numbers."""
+    objective: str = USUAL_OBJECTIVE
+    """Kind of the objective that the targets are for."""
+    columns: TextColumns | None = None
+    """Of the table that a dataset of texts was made of, where they are known."""
+
+
+class _Array(msgspec.Struct, frozen=True):
+    """What the header of a file says of an array."""
+
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
 
 
 class OwnDatasets(Source):
@@ -45,13 +83,34 @@ class OwnDatasets(Source):
     """
 
     is_own = True
+    format: ClassVar[str]
+    """What the files of this kind say that they are."""
     ending: ClassVar[str]
     """Ending of the files of this kind, after the name of the dataset."""
     what: ClassVar[str]
     """What the examples are called, in the plural."""
     form: ClassVar[str] = ""
     """A property of all examples, such as their size, to follow their number; begins with a comma."""
-    format: ClassVar[FileFormat]
+
+    @abstractmethod
+    def packed(self, dataset: Dataset) -> Arrays:
+        """The examples of a dataset as arrays, named after part and content.
+
+        Raises:
+            DatasetError: it is of another kind.
+        """
+
+    @abstractmethod
+    def unpacked(self, name: str, about: About, arrays: Arrays, train_labels: Targets, test_labels: Targets) -> Dataset:
+        """The dataset of which a file holds these; it takes its arrays out.
+
+        Raises:
+            ValueError, LookupError: arrays are missing, or contradict each other.
+        """
+
+    def targets(self, about: About) -> str:
+        """What a dataset has beside its examples, to follow their number; begins with a space."""
+        return f" in {len(about.class_names)} classes" if about.class_names else " with numbers"
 
     def __init__(self, settings: Settings) -> None:
         """Args: settings: name the folder, which is created when the first dataset is saved."""
@@ -77,18 +136,15 @@ class OwnDatasets(Source):
 
     def info(self, name: str) -> DatasetInfo:
         try:
-            header = self.header(name)
+            about, (num_train, num_test) = self.header(name)
         except DatasetError as error:
             return DatasetInfo(name, name, str(error), 0, "damaged", is_own=True, kind=self.kind)
-        total = header.num_train + header.num_test
-        line = (
-            f"Uploaded: {total:,} {self.what}{self.targets(header)}{self.form}, {header.num_train:,} of them for "
-            "training."
-        )
-        names = header.class_names
+        total = num_train + num_test
+        line = f"Uploaded: {total:,} {self.what}{self.targets(about)}{self.form}, {num_train:,} of them for training."
+        names = about.class_names
         state: Literal["ready", "damaged"] = "ready"
-        if header.objective not in {objective.name() for objective in OBJECTIVES}:
-            line, state = f"This version of LoRA Lab has no objective {header.objective[:60]!r}: update it.", "damaged"
+        if about.objective not in {objective.name() for objective in OBJECTIVES}:
+            line, state = f"This version of LoRA Lab has no objective {about.objective[:60]!r}: update it.", "damaged"
         return DatasetInfo(
             name,
             name,
@@ -98,14 +154,18 @@ class OwnDatasets(Source):
             is_own=True,
             kind=self.kind,
             class_names=names,
-            objective=header.objective,
+            objective=about.objective,
         )
 
-    def header(self, name: str) -> Header:
-        """Read a dataset's header. Raises: DatasetError: the file is missing or damaged."""
+    def header(self, name: str) -> tuple[About, tuple[int, int]]:
+        """What a dataset's file says of it, and of the numbers of its training and test examples.
+
+        Raises:
+            DatasetError: the file is missing or damaged.
+        """
         path = self._path(name)
         with _reading(name), path.open("rb") as file:
-            return self.format.header(name, file.read(8 + MAX_HEADER), os.fstat(file.fileno()).st_size)
+            return self._header(name, file.read(8 + MAX_HEADER), os.fstat(file.fileno()).st_size)
 
     def load(self, name: str) -> Dataset:
         """Read a dataset. Raises: DatasetError: the file is missing or damaged."""
@@ -114,30 +174,55 @@ class OwnDatasets(Source):
             content = file.read(MAX_FILE + 1)
             digests = self._stored_digests(name)
         if digests and digests[0] != hashlib.sha256(content).hexdigest():
-            raise damaged(name)
-        header, arrays = self.format.read(name, content)
-        return self.dataset(name, header, arrays)
+            raise _damaged(name)
+        return self.read(name, content)
 
-    def targets(self, header: Header) -> str:
-        """What a dataset has beside its examples, to follow their number; begins with a space."""
-        return f" in {len(header.class_names)} classes" if header.class_names else " with numbers"
+    def _header(self, name: str, start: bytes, size: int) -> tuple[About, tuple[int, int]]:
+        """See :meth:`header`. Args: start: the first bytes of a file, with the whole header; size: of the file."""
+        length = int.from_bytes(start[:8], "little")
+        try:
+            header = msgspec.json.decode(start[8 : 8 + length], type=dict[str, msgspec.Raw])
+            metadata = msgspec.json.decode(header.pop("__metadata__"), type=dict[str, str])
+            about = msgspec.json.decode(metadata[KEY], type=About)
+            arrays = {key: msgspec.json.decode(value, type=_Array) for key, value in header.items()}
+            counts = [arrays[f"{part}_labels"].shape[0] for part in PARTS]
+            end = max(array.data_offsets[1] for array in arrays.values())
+        except (ValueError, LookupError, RecursionError) as error:
+            raise _damaged(name) from error
+        fewest = 2 if about.objective == USUAL_OBJECTIVE else 0
+        if size > MAX_FILE or size != 8 + length + end or about.format != self.format or min(counts) < 1:
+            raise _damaged(name)
+        if len(about.class_names) < fewest:
+            raise _damaged(name)
+        return about, (counts[0], counts[1])
 
-    @abstractmethod
-    def arrays(self, dataset: Dataset) -> Arrays:
-        """What a file holds of a dataset. Raises: DatasetError: it is of another kind."""
-
-    @abstractmethod
-    def dataset(self, name: str, header: Header, arrays: Arrays) -> Dataset:
-        """The dataset of which a file holds these. Raises: DatasetError: they contradict each other."""
-
-    def columns(self, dataset: Dataset) -> TextColumns | None:
-        """The columns of the table that a dataset was made of, where they are known."""
-        return None
+    def read(self, name: str, content: bytes) -> Dataset:
+        """Read the file of a dataset; its arrays are read-only. Raises: DatasetError: it is damaged."""
+        about, counts = self._header(name, content[: 8 + MAX_HEADER], len(content))
+        try:
+            arrays: Arrays = safetensors.numpy.load(content)
+            for array in arrays.values():
+                array.flags.writeable = False
+            labels = [arrays.pop(f"{part}_labels") for part in PARTS]
+            for each, count in zip(labels, counts, strict=True):
+                check_array(each, np.int64 if about.class_names else np.float32, count)
+                if not np.isfinite(each).all():
+                    raise ValueError("a number is not finite")
+                if about.class_names and not 0 <= each.min() <= each.max() < len(about.class_names):
+                    raise ValueError("a label is that of no class")
+            found = self.unpacked(name, about, arrays, *labels)
+            if arrays:
+                raise ValueError("there are more arrays")
+            return found
+        except (safetensors.SafetensorError, ValueError, LookupError, TypeError) as error:
+            raise _damaged(name) from error
 
     def content(self, dataset: Dataset, with_columns: bool = True) -> bytes:
         """The file of a dataset. Raises: DatasetError: it is of another kind."""
-        columns = self.columns(dataset) if with_columns else None
-        return self.format.written(self.arrays(dataset), dataset.class_names, dataset.objective, columns)
+        labels = {f"{part}_labels": getattr(dataset, f"{part}_labels") for part in PARTS}
+        columns = dataset.columns if with_columns and isinstance(dataset, TextDataset) else None
+        about = About(self.format, dataset.class_names, dataset.objective, columns)
+        return _written(labels | self.packed(dataset), about)
 
     def keep(self, dataset: Dataset, name: str) -> None:
         """Write a dataset, completely or not at all.
@@ -149,8 +234,9 @@ class OwnDatasets(Source):
         _check_name(name)
         content = self.content(dataset)
         digests = [hashlib.sha256(content).hexdigest()]
-        if self.columns(dataset) is not None:
-            digests.append(hashlib.sha256(self.content(dataset, with_columns=False)).hexdigest())
+        plain = self.content(dataset, with_columns=False)
+        if plain != content:
+            digests.append(hashlib.sha256(plain).hexdigest())
         if len(content) > MAX_FILE:
             raise DatasetError(f"{name} takes more than {MAX_FILE // 2**20} MiB: leave some of its {self.what} out.")
         try:
@@ -223,6 +309,20 @@ class OwnDatasets(Source):
             return []
 
 
+def _written(arrays: Arrays, about: About) -> bytes:
+    """The file of a dataset: always the same bytes for the same dataset."""
+    # Left out where it is the usual one or not known, so that such files are those of versions without it.
+    more: dict[str, object] = {} if about.objective == USUAL_OBJECTIVE else {"objective": about.objective}
+    if about.columns is not None:
+        known = {key: value for key, value in asdict(about.columns).items() if key == "part" or value is not None}
+        more["columns"] = known
+    text = json.dumps({"format": about.format, "class_names": about.class_names, **more}, sort_keys=True)
+    content: bytes = safetensors.numpy.save(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata={KEY: text}
+    )
+    return content
+
+
 def suggested_name(file_name: str) -> str:
     """A valid dataset name derived from a file name."""
     stem = file_name.lower().removesuffix(".gz").rpartition(".")[0]
@@ -245,6 +345,17 @@ def _is_name(name: str) -> bool:
     except DatasetError:
         return False
     return True
+
+
+def check_array(array: NDArray[Any], kind: type, *shape: int) -> None:
+    """Raises: ValueError: an array is of another type or shape."""
+    if array.dtype != kind or array.shape != shape:
+        raise ValueError("an array has another type or shape")
+
+
+def _damaged(name: str) -> DatasetError:
+    """The error for a file that is not what was written."""
+    return DatasetError(f"The file of your dataset {name} is damaged: delete it and upload it again.")
 
 
 def _reading(name: str) -> AbstractContextManager[None]:

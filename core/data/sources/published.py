@@ -1,25 +1,23 @@
-"""Datasets that torchvision can download, in IDX files."""
+"""Datasets that torchvision can download, in IDX files: pooch downloads and checks them."""
 
 from __future__ import annotations
 
 import shutil
-import tempfile
 import threading
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from string import ascii_lowercase
 
 from core.data.dataset import ImageDataset
-from core.data.sources.fetch import Fetch, FetchError
 from core.data.sources.idx import IdxDataset, find_files, read_parts
 from core.data.sources.source import DatasetInfo, Source
 from core.errors import DatasetError, DownloadError
 from core.files import put_in_place
 from core.settings import Settings
 
-ABANDONED = 24 * 3600
-"""Seconds after which an unfinished download is deleted."""
+CHUNK = 2**16
+"""Bytes that are received at once."""
 
 NAMES = tuple(f"{part}-{what}-ubyte.gz" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1"))
 """The four files of most of them."""
@@ -35,9 +33,11 @@ PUBLISHED: tuple[IdxDataset, ...] = (
         name="mnist",
         title="MNIST",
         line="70,000 handwritten digits, 28×28 gray, 60,000 of them for training.",
+        num_classes=10,
         class_names=tuple("0123456789"),
+        state="absent",
         folder="MNIST",
-        mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+        url="https://ossci-datasets.s3.amazonaws.com/mnist/",
         resources=_files(
             "f68b3c2dcbeaaa9fbdd348bbdeb94873",
             "d53e105ee54ea40749a09fcbcd1e9432",
@@ -54,12 +54,14 @@ PUBLISHED: tuple[IdxDataset, ...] = (
         name="fashion-mnist",
         title="Fashion-MNIST",
         line="70,000 pieces of clothing in ten classes, 28×28 gray, 60,000 of them for training.",
+        num_classes=10,
         class_names=(
             *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
+        state="absent",
         folder="FashionMNIST",
-        mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         resources=_files(
             "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
             "25c81989df183df01b3e8a0aad5dffbe",
@@ -76,9 +78,11 @@ PUBLISHED: tuple[IdxDataset, ...] = (
         name="kmnist",
         title="KMNIST",
         line="70,000 cursive Japanese characters in ten classes, 28×28 gray, 60,000 of them for training.",
+        num_classes=10,
         class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        state="absent",
         folder="KMNIST",
-        mirrors=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        url="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
         resources=_files(
             "bdb82020997e1d708af4cf47b453dcf7",
             "e144d726b3acfaa3e44228e80efcd344",
@@ -95,9 +99,11 @@ PUBLISHED: tuple[IdxDataset, ...] = (
         name="emnist-letters",
         title="EMNIST letters",
         line="145,600 handwritten letters, 28×28 gray, 124,800 of them for training.",
+        num_classes=26,
         class_names=tuple(ascii_lowercase),
+        state="absent",
         folder="EMNIST",
-        mirrors=("https://biometrics.nist.gov/cs_links/EMNIST/",),
+        url="https://biometrics.nist.gov/cs_links/EMNIST/",
         resources=(("gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e"),),
         download_bytes=561_753_746,
         parts=("emnist-letters-train", "emnist-letters-test"),
@@ -130,7 +136,7 @@ class Published(Source):
 
     def info(self, name: str) -> DatasetInfo:
         dataset = self._datasets[name]
-        return dataset.info("absent" if self._files(dataset) is None else "ready")
+        return dataset if self._files(dataset) is None else replace(dataset, state="ready")
 
     def load(self, name: str) -> ImageDataset:
         dataset = self._datasets[name]
@@ -148,22 +154,21 @@ class Published(Source):
         dataset = self._datasets[name]
         if not self._downloading[name].acquire(blocking=False):
             raise DownloadError(f"{dataset.title} is already being downloaded; wait until that has finished.")
-        home = self._settings.datasets
-        final = home / dataset.folder / "raw"
+        part = self._settings.datasets / f".{name}.part"
+        final = self._settings.datasets / dataset.folder / "raw"
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            _discard_abandoned(home, name)
-            with tempfile.TemporaryDirectory(dir=home, prefix=f".{name}.", suffix=".part") as folder:
-                staged = Path(folder) / "raw"
-                staged.mkdir()
-                Fetch(dataset, staged, progress, stop, self._timeout).run()
-                final.parent.mkdir(exist_ok=True)
-                put_in_place(staged, final)
-        except FetchError as error:
-            raise DownloadError(_failure(dataset, str(error), final)) from error
-        except OSError as error:
-            raise DownloadError(_failure(dataset, error.strerror or str(error), final)) from error
+            files = _fetched(dataset, part / "raw", progress or (lambda share: None), stop, self._timeout)
+            final.parent.mkdir(exist_ok=True)
+            put_in_place(files, final)
+        except (OSError, ValueError) as error:
+            if isinstance(error, DownloadError):
+                raise
+            raise DownloadError(
+                f"Could not download {dataset.title}: {_reason(error)}. Check the connection, or put the IDX files "
+                f"into {final}."
+            ) from error
         finally:
+            shutil.rmtree(part, ignore_errors=True)
             self._downloading[name].release()
 
     def _files(self, dataset: IdxDataset) -> tuple[Path, ...] | None:
@@ -178,12 +183,60 @@ class Published(Source):
         return None
 
 
-def _failure(dataset: IdxDataset, reason: str, folder: Path) -> str:
-    return f"Could not download {dataset.title}: {reason}. Check the connection, or put the IDX files into {folder}."
+def _fetched(
+    dataset: IdxDataset, folder: Path, progress: Callable[[float], None], stop: threading.Event | None, timeout: float
+) -> Path:
+    """Download the resources of a dataset, unless a process that was killed has left them, and check them.
+
+    Returns:
+        The folder with the IDX files.
+
+    Raises:
+        ValueError: a file is not the published one.
+        OSError: a server refuses or is lost, or sends too much; or the disk is full or cannot be written to.
+        DownloadError: it was stopped.
+    """
+    import pooch  # together they take a quarter of a second to import
+    import requests
+
+    received = 0
+
+    def receive(url: str, path: str, _: object) -> None:
+        nonlocal received
+        with requests.get(url, stream=True, timeout=timeout) as answer, Path(path).open("wb") as file:
+            answer.raise_for_status()
+            for piece in answer.iter_content(CHUNK):
+                if stop and stop.is_set():
+                    raise DownloadError(f"The download of {dataset.title} was stopped; nothing was changed.")
+                received += len(piece)
+                if received > 2 * dataset.download_bytes:
+                    raise OSError("the server sends more data than the dataset has")
+                file.write(piece)
+                progress(min(1.0, received / dataset.download_bytes))
+
+    for half in folder.glob("tmp*"):
+        half.unlink()
+    pooch.get_logger().setLevel("WARNING")
+    # torchvision publishes MD5 only, which detects damage but not forgery.
+    registry = {name: f"md5:{md5}" for name, md5 in dataset.resources}
+    files = pooch.create(path=folder, base_url=dataset.url, registry=registry)
+    for name in registry:
+        files.fetch(name, downloader=receive)
+    progress(1.0)
+    if not dataset.resources[0][0].endswith(".zip"):
+        return folder
+    members = [f"gzip/{stem}.gz" for stem in dataset.stems]
+    files.fetch(name, processor=pooch.Unzip(members=members, extract_dir="."))
+    return folder / "gzip"
 
 
-def _discard_abandoned(home: Path, name: str) -> None:
-    """Delete the partial downloads of processes that were killed."""
-    for folder in home.glob(f".{name}.*.part"):
-        if folder.stat().st_mtime < time.time() - ABANDONED:
-            shutil.rmtree(folder, ignore_errors=True)
+def _reason(error: Exception) -> str:
+    """Why a download failed, as a clause."""
+    from requests import RequestException
+
+    if isinstance(error, RequestException):
+        answer = error.response
+        return "the connection failed" if answer is None else f"the server answered {answer.status_code}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "a file is not the published one (its MD5 differs)"

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from core.data.sources.definitions import Definitions
 from core.data.sources.digits import Digits
 from core.data.sources.mnist_16k import Mnist16k
-from core.data.sources.own_images import OwnImages
-from core.data.sources.own_passages import OwnPassages
-from core.data.sources.own_texts import OwnTexts
+from core.data.sources.own_kinds import OwnImages, OwnPassages, OwnTexts
 from core.data.sources.published import Published
 from core.data.sources.source import Source
 from core.settings import Settings

@@ -83,8 +83,10 @@ def guess(table: TextTable, numbers: bool = False) -> Guess:
 
 def unused_labels(table: TextTable, columns: TextColumns) -> str:
     """A sentence on further columns that could be the label as well: each gives all texts one of a few classes, and not
-    only the chosen label in other words; empty where there are none.
+    only the chosen label in other words; empty where there are none, and where a person had to choose among several.
     """
+    if guess(table).label is None:
+        return ""
     _, samples = samples_of(table)
     label = samples.get(columns.label, [])
     found = []

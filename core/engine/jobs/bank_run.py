@@ -163,8 +163,9 @@ class BankRun:
         del starts
         self._check()
         # Every method is compared with the base, so one evaluation of the base serves all its runs. A network that
-        # was imported is evaluated where it may forget something; a classifier has a new head, and nothing to forget.
-        before = self._evaluated(base, networks[0], first) if base or first.spec.source else None
+        # was imported is a base, too, unless its head is new: then it has learned nothing of the task.
+        has_learned = base is not None or (first.spec.is_direct and not first.spec.has_new_head)
+        before = self._evaluated(base, networks[0], first) if has_learned else None
         self._check()
         state = head_state(networks[0]) if base and first.spec.head else {}
         head = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

@@ -24,7 +24,10 @@ PROBE = 512
 """Maximum number of test examples that an adapter file is checked on when it is written."""
 
 PROBE_TOKENS = 2048
-"""Maximum number of tokens of these, padding included: the network reads them three times."""
+"""Maximum number of tokens of these, padding included."""
+
+PROBED = 3
+"""How often the network reads them: as trained, reloaded and merged."""
 
 
 def base_file(store: Store, run: Run) -> str | None:

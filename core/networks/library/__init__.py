@@ -1,10 +1,10 @@
 """The library of imported networks: files of transformers, checked and kept once under the home.
 
-A network arrives in ``networks/partial/``, one folder each with a lock. ``Importing`` copies the files, checks
-them from the cheapest check to the most expensive one, flushes, and renames the folder to the digest of its
-files. A process that dies leaves a folder whose lock is free: ``clean()`` deletes it, or, for a download, the
-next one of the same commit goes on with it. ``Networks.remove()`` asks the store for runs with that digest,
-before and after it has moved the folder.
+A network arrives in ``networks/partial/``, one folder each with a lock. ``import_from()`` copies the files from a
+``Place`` (a folder, a zip, or a repository at Hugging Face), checks them from the cheapest check to the most expensive
+one, flushes, and renames the folder to the digest of its files. A process that dies leaves a folder
+whose lock is free: ``clean()`` deletes it, or, for a download, the next one of the same commit goes on with it.
+``Networks.remove()`` asks the store for runs with that digest, before and after it has moved the folder.
 
 A ``TransformerSpec`` names a network by the digest of its files (``weights``) and holds its config as JSON, so that
 shapes, parameters and layers are known wherever the spec is, without the files. ``Networks`` in

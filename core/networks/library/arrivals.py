@@ -26,17 +26,15 @@ class Arrivals(Background):
         """Args: networks: the library that they come to."""
         super().__init__()
         self._networks = networks
+        self._ways: dict[str, Way] = {}
         self._again: dict[str, Work] = {}
         """How to begin again with what is still there."""
-        self._zips: dict[str, str] = {}
-        """First digits of the SHA-256 of the latest zip of each name."""
-        self._ways: dict[str, Way] = {}
         self._told: dict[str, str] = {}
         """What is to be said of each that has arrived."""
 
     def states_of(self, way: Way) -> list[BackgroundState]:
         """Those of :meth:`states` that are imported in one way."""
-        return [state for state in self.states() if self._ways.get(state.name) == way]
+        return [state for state in self.states() if self._ways[state.name] == way]
 
     def import_known(self, name: str, title: str = "") -> None:
         """Begin with a known network or one at Hugging Face; see :meth:`Networks.import_known`.
@@ -45,19 +43,14 @@ class Arrivals(Background):
             name: of the network.
             title: what people call it; empty for its name, or the one that it has where it is here already.
         """
-        self._repeatable(name, "name", title, lambda progress, stop: self._networks.import_known(name, progress, stop))
+        self._bring("name", name, title, lambda progress, stop: self._networks.import_known(name, progress, stop))
 
     def import_folder(self, folder: Path, title: str = "") -> None:
         """Begin to copy a folder or a zip; see :meth:`import_known`."""
-        self._repeatable(
-            str(folder),
-            "folder",
-            title,
-            lambda progress, stop: self._networks.import_folder(folder, title, progress, stop),
-        )
+        self._bring("folder", str(folder), title, lambda *told: self._networks.import_folder(folder, title, *told))
 
     def import_zip(self, content: bytes, file: str, title: str = "") -> str:
-        """Begin with a zip, which cannot be repeated: its bytes are not kept.
+        """Begin with an uploaded zip.
 
         While another zip of the same name is on its way, this one's name is followed by digits of its SHA-256.
 
@@ -69,19 +62,9 @@ class Arrivals(Background):
         Returns:
             The name that it is on its way under.
         """
-        digest = hashlib.sha256(content).hexdigest()[:8]
-        self._again.pop(file, None)
-
-        def bring(progress: Callable[[float], None], stop: threading.Event) -> NetworkCard:
-            return self._networks.import_zip(content, file, progress, stop, title)
-
-        name = file
-        if self.begin(file, self._work(file, title, bring)):
-            self._zips[file] = digest
-        elif self._zips.get(file) != digest:
-            name = f"{file} ({digest})"
-            self.begin(name, self._work(name, title, bring))
-        self._ways[name] = "zip"
+        state = self.state(file)
+        name = f"{file} ({hashlib.sha256(content).hexdigest()[:8]})" if state and state.running else file
+        self._bring("zip", name, title, lambda *told: self._networks.import_zip(content, file, title, *told))
         return name
 
     def told(self, name: str) -> str:
@@ -89,7 +72,7 @@ class Arrivals(Background):
         return self._told.get(name, f"{name} is in your networks.")
 
     def can_repeat(self, name: str) -> bool:
-        """Whether bringing that has ended can begin again."""
+        """Whether bringing that has ended can begin again: the bytes of an uploaded zip are not kept."""
         return name in self._again
 
     def repeat(self, name: str) -> None:
@@ -97,8 +80,8 @@ class Arrivals(Background):
         if work := self._again.get(name):
             self.begin(name, work)
 
-    def _work(self, name: str, title: str, bring: Bring) -> Work:
-        """Work that imports a network and gives it the name that somebody typed, also if it was here by another one."""
+    def _bring(self, way: Way, name: str, title: str, bring: Bring) -> None:
+        """Import a network and give it the name that somebody typed, also if it was here by another one."""
 
         def work(progress: Callable[[float], None], stop: threading.Event) -> object:
             titles = self._networks.titles()
@@ -114,9 +97,7 @@ class Arrivals(Background):
             self._told[name] = f"{told}."
             return card
 
-        return work
-
-    def _repeatable(self, name: str, way: Way, title: str, bring: Bring) -> None:
-        work = self._again[name] = self._work(name, title, bring)
         self._ways[name] = way
+        if way != "zip":
+            self._again[name] = work
         self.begin(name, work)

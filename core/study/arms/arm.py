@@ -64,7 +64,12 @@ class Arm:
         layers = self.differing.get(LAYERS, "").split()
         if len(layers) > MAX_LAYERS:
             layers = [*layers[: MAX_LAYERS - 1], f"{len(layers) - MAX_LAYERS + 1} more"]
-        return f"{self.spec.label}{words}{f' on {listed(layers)}' if layers else ''}"
+        return f"{self.spec.label}{words}{f' on {listed(layers)}' if layers else ''}{self._early}"
+
+    @property
+    def _early(self) -> str:
+        """What names say where every run was stopped."""
+        return STOPPED_EARLY if all(run.state == "stopped" for run in self.runs) else ""
 
     @property
     def tuning_group(self) -> TuningGroup:
@@ -270,12 +275,13 @@ def arms_of(runs: Iterable[Run]) -> list[Arm]:
 def averaged_arms(runs: Iterable[Run]) -> list[Arm]:
     """The arms of :func:`arms_of` as means are taken of them: without stopped runs where an arm has finished ones.
 
-    A stopped run trained less than the others, so a mean over both would be of neither.
+    A stopped run trained less than the others, so a mean over both would be of neither. An arm that has only stopped
+    ones says so in its label.
 
     Args:
         runs: of one experiment or more.
     """
-    return [arm.finished_only if arm.finished else arm for arm in arms_of(runs)]
+    return [arm.finished_only if arm.finished else replace(arm, label=arm.label + arm._early) for arm in arms_of(runs)]
 
 
 def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:
@@ -284,6 +290,9 @@ def labels_of(specs: Iterable[RunSpec]) -> dict[str, str]:
     differing = differing_of(everything.values())
     return {key: _label(spec, differing[key]) for key, spec in everything.items()}
 
+
+STOPPED_EARLY = " (stopped early)"
+"""What is put behind the name of an arm that has only stopped runs."""
 
 LAYERS = "layers"
 """Name of the target modules in labels."""

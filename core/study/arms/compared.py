@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from core.methods.method import Role
-from core.objectives.measure import Measure
+from core.numbers import capitalized
 from core.plan.new_classes import head_for
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, grouped, judged_by
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
-from core.study.arms.tuning import name_in_sentence, reference_name
+from core.study.arms.tuning import is_tuned, name_in_sentence, reference_name
 from core.study.stats.claims import Difference, Pair, difference_of
 from core.study.stats.measures import GAIN, quantity
 
@@ -54,9 +55,15 @@ def rank_extremes(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
     ]
 
 
-def no_ranking(measure: Measure) -> str:
-    """Why nothing ranks settings whose finished seeds have no value on the validation part."""
+def no_ranking(runs: Sequence[Run]) -> str:
+    """Why nothing ranks settings whose finished seeds have no value on the validation part. Args: runs: all of them."""
+    measure = judged_by(runs).primary
     article = "an" if measure.noun[:1].lower() in "aeiou" else "a"
+    if all(run.spec.is_reported and run.validated is None for run in runs):
+        return (
+            f"No verdict: settings were tried in several ways, and no column has the {measure.noun} on a validation "
+            f"part, by which one of each would be chosen. A column validation_{measure.name} would make it one."
+        )
     return (
         "No verdict: nothing ranks these settings, because they have no finished seed in common with "
         f"{article} {measure.noun} on the validation part."
@@ -81,12 +88,19 @@ def compared_settings(runs: Sequence[Run]) -> tuple[Arm | None, list[Arm], str]:
     adapters = [pair for pair in against_full(chosen) if is_adapter(pair[0])]
     pairs = [lora for lora, other in adapters if full is not None and other.key == full.key]
     if full is not None and pairs and any(set(lora.seeds) & set(full.seeds) for lora in pairs):
+        objective = judged_by(runs)
+        if not objective.has_test_part and is_tuned(run.spec for run in runs):
+            reason = (
+                f"No verdict: {objective.primary.noun} chose among the settings, and no column has the measure on a "
+                f"test part, by which nothing was chosen. A column test_{objective.primary.name} would make it one."
+            )
+            return full, [], reason
         return full, pairs, ""
     if pairs:
         return full, [], f"No verdict: {sides} have no finished seed in common."
     if {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in chosen}:
         if full is None:
-            return full, [], no_ranking(judged_by(runs).primary)
+            return full, [], no_ranking(runs)
         return (
             full,
             [],
@@ -101,15 +115,23 @@ def lacks_a_side(runs: Sequence[Run]) -> bool:
     return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1
 
 
-def base_sentence(full: Arm | None, arm: Arm) -> str:
-    """What the base had and what two settings reach, of a measure that is no percentage, which says little alone."""
-    measure = arm.spec.objective.primary
-    if measure.unit == "%" or full is None or not (gains := arm.values(GAIN)):
-        return ""
-    reached = arm.tested.mean
-    base = reached - measure.sign * sum(gains) / len(gains)
-    others = f"{reference_name(full)} {measure.text(full.tested.mean)} and {arm.name} {measure.text(reached)}"
-    return f"In {measure.noun}, the base has {measure.text(base)}, {others}."
+def base_sentence(arms: Sequence[Arm]) -> str:
+    """How much better or worse than their base settings are, as in ``LoRA r=4 is 0.1200 bits per byte better than the
+    base (1.0200 → 0.9000).``
+
+    Empty for percentages, which say enough alone, and where the base was not measured with every seed.
+    """
+    found: list[str] = []
+    for arm in arms:
+        measure, gains = arm.spec.objective.primary, arm.finished_only.values(GAIN)
+        if measure.unit == "%" or not gains or len(gains) < len(arm.finished):
+            continue
+        gain, reached = fmean(gains), arm.tested.mean
+        name = reference_name(arm) if is_full(arm) else arm.name
+        off = f"{measure.amount_text(gain)} {measure.better if gain >= 0 else measure.worse}"
+        was = f"{measure.text(reached - measure.sign * gain)} → {measure.text(reached)}"
+        found.append(f"{name} {off} ({was})" if found else f"{name} is {off} than the base ({was})")
+    return f"{capitalized(', '.join(found))}." if found else ""
 
 
 def frozen_head_sentence(spec: RunSpec) -> str:

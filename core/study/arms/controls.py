@@ -61,7 +61,7 @@ def unlearned_reason(
         return None
     step, cure = _cure(arms, (full, told), [full])
     return Reason(
-        f"{after} full fine-tuning is not shown to be better than training only the head; it was {off_text(head)}. "
+        f"{after} full fine-tuning is not shown to be better than training only the head, and was {off_text(head)}. "
         f"These runs do not tell what fine-tuning the network gives. {cure}",
         step,
     )

@@ -32,6 +32,6 @@ def _stored(arm: Arm, full: Arm) -> str:
     if each < whole:
         less = f"less from {counted(int(base // (whole - each)) + 1, 'customer')} on"
     return (
-        f"{EACH}, it is stored as one base of {bytes_text(base)} and {bytes_text(each)} for each customer, "
+        f"{EACH}, {arm.name} is stored as one base of {bytes_text(base)} and {bytes_text(each)} for each customer, "
         f"{reference_name(full)} as {bytes_text(whole)} for each: {arm.name} takes {less}."
     )

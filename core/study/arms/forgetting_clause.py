@@ -64,7 +64,7 @@ def forgetting_clause(arm: Arm, full: Arm, equal: Sequence[EqualAccuracy] = ()) 
     what was seen at equal accuracy.
 
     Args:
-        arm: any arm but full fine-tuning; the subject of the clause, as "it".
+        arm: any arm but full fine-tuning; the subject of the clause.
         full: full fine-tuning on the same base and task.
         equal: of :func:`core.study.arms.frontier.equal_to_full`; none where curves are not at hand.
 
@@ -83,7 +83,7 @@ def forgetting_clause(arm: Arm, full: Arm, equal: Sequence[EqualAccuracy] = ()) 
         span = span_text(difference.interval, difference.what)
         seen, found = "no difference from full fine-tuning was seen", f"{observed}, {span}"
     else:
-        seen = f"it was seen to forget {more_or_less(difference)} than full fine-tuning"
+        seen = f"{arm.name} was seen to forget {more_or_less(difference)} than full fine-tuning"
         found = size_span_text(difference.interval, difference.what)
     return f"{seen} {rates}{among} ({found}), {_why(arm, equal)}"
 

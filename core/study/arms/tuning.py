@@ -171,7 +171,8 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     counts = sorted({choice.ways for choice in choices})
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     how = f"at {many} learning rates" if all(len(c.tried) == c.ways for c in choices) else f"in {many} ways"
-    measure = choices[0].arm.spec.objective.primary.noun
+    objective = choices[0].arm.spec.objective
+    mean = f"{objective.primary.noun}{' on the validation part' * objective.has_test_part}"
     alike = len({choice.seeds for choice in choices}) == 1
     seeds = seeds_text(choices[0].seeds) if alike else "the seeds that could be compared"
     epochs = {choice.epochs_words for choice in choices}
@@ -181,9 +182,12 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
         how += ", as many as it took until the best lay between two others"
         how += ", with the fewest epochs within half a margin of the best" if any(c.arm.tried for c in choices) else ""
     sentences = [
-        f"Each setting was trained{longest} {how}; the mean {measure} on the validation part over "
-        f"{seeds} chose one for each, and the same seeds are compared. The test part was not "
-        "looked at for that choice."
+        f"Each setting was trained{longest} {how}; the mean {mean} over {seeds} chose one for each"
+        + (
+            ", and the same seeds are compared. The test part was not looked at for that choice."
+            if objective.has_test_part
+            else "."
+        )
     ]
     lora = [choice for choice in choices if choice.arm.role is Role.ADAPTER and choice.ratio is not None]
     ratios = {choice.arm.spec.label: ratio_text(choice.ratio or 0.0) for choice in lora}

@@ -336,7 +336,7 @@ def verdict(
     best = _best(everything, candidates)
     found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
     if best is None and not (full.spec.is_reported and len({member_name(arm) for arm in sharing}) == len(sharing)):
-        return replace(found, reason=no_ranking(judged_by(everything).primary))
+        return replace(found, reason=no_ranking(everything))
     if selected:
         return replace(found, withheld=SELECTED)
     if best is None:

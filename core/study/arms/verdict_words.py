@@ -77,7 +77,7 @@ def headline(verdict: Verdict) -> str:
         case _:
             if told.difference.holds_zero:
                 among = f"in {measure.noun} is shown between {name} and {reference_name(verdict.full)}"
-                return f"No choice yet: no difference {among}; it was {off}."
+                return f"No choice yet: no difference {among}; {name} was {off}."
             return f"No choice yet: {name} was {off} in these runs, which is not enough for a claim."
 
 
@@ -189,15 +189,17 @@ def explanation(verdict: Verdict) -> list[str]:
 
 
 def caveats(verdict: Verdict) -> list[str]:
-    """What changes how the headline is read, in sentences: why nothing is claimed, longer training, what pretraining
-    was worth, and unusual runs.
+    """What changes how the headline is read, in sentences: what the base had, why nothing is claimed, longer training,
+    what pretraining was worth, and unusual runs. Where one method alone was trained it is what the base had.
     """
     told = verdict.told
+    setting = verdict.leading if told is None else told.arm
+    base = "" if verdict.unread else base_sentence([arm for arm in (verdict.full, setting) if arm is not None])
     if told is None or verdict.reason:
-        return []
-    sentences = []
+        return [base] if base else []
+    sentences = [base]
     if not verdict.withheld:
-        sentences = [_why_open(verdict, told)]
+        sentences.append(_why_open(verdict, told))
         if not verdict.is_saturated:
             at_rates = verdict.about is About.RATES
             sentences += course_sentences(verdict.compared, verdict.holds_on, at_rates)
@@ -229,7 +231,6 @@ def basis(verdict: Verdict) -> list[str]:
         return []
     equal = equal_epochs_sentence(told.arm, verdict.at_equal_epochs)
     sentences = [
-        base_sentence(verdict.full, told.arm),
         equal,
         _tests(verdict, told),
         _examples_sentence(told),

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.numbers import counted, listed
-from core.store.record import Curve, is_under_way
+from core.numbers import NOTHING, counted, listed
+from core.store.record import UNFINISHED, Curve, Run, is_under_way
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import compared_among, winners
 from core.study.figures.palette import colour_of
@@ -57,7 +57,7 @@ def live_measure(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, 
 
 def mean_loss(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
     """Epochs and mean training loss by step, both of shape (steps,); NaN where no run has a finite loss."""
-    mean = _mean([(curve.step - 1, curve.loss) for curve in _begun(arm, curves)])
+    mean = _mean([(curve.step - 1, curve.loss) for curve in _curves(arm, curves)])
     steps = next((run.steps for run in arm.runs if run.steps), 1)
     return (np.arange(len(mean)) + 1) / (steps / arm.spec.optim.epochs), mean
 
@@ -65,20 +65,45 @@ def mean_loss(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
 def mean_measure(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
     """Epochs and mean of the primary measure on the validation part, both of shape (evaluated epochs,)."""
     name = arm.spec.objective.validated
-    mean = _mean([(curve.epochs["epoch"].to_numpy() - 1, curve.measured(name)) for curve in _begun(arm, curves)])
+    mean = _mean([(curve.epochs["epoch"].to_numpy() - 1, curve.measured(name)) for curve in _curves(arm, curves)])
     known = ~np.isnan(mean)
     return np.flatnonzero(known) + 1.0, mean[known]
 
 
 def latest(arm: Arm, curves: Mapping[str, Curve]) -> float:
-    """Mean of the latest value of the primary measure on the validation part; NaN before the first."""
-    recorded = [curve.measured(arm.spec.objective.validated) for curve in _begun(arm, curves)]
-    values = [known[-1] for values in recorded if len(known := values[~np.isnan(values)])]
+    """Mean of the latest value of the primary measure on the validation part, over the seeds that have finished, before
+    that over those of its line; NaN before the first.
+    """
+    values = _latest(arm, curves)
     return float(np.mean(values)) if values else float("nan")
 
 
-def _begun(arm: Arm, curves: Mapping[str, Curve]) -> list[Curve]:
-    return [curves[run.id] for run in arm.runs if run.id in curves]
+def latest_text(arm: Arm, curves: Mapping[str, Curve]) -> str:
+    """The same with the number of seeds that are in it, as in ``89.10 % (2 seeds)``; a dash before the first."""
+    values, runs = _latest(arm, curves), _counted(arm, curves)
+    if not values:
+        return NOTHING
+    stage = "" if any(run.state == "finished" for run in runs) else " so far" if _is_going([arm]) else ", broken off"
+    return f"{arm.spec.objective.primary.text(latest(arm, curves))} ({counted(len(values), 'seed')}{stage})"
+
+
+def _latest(arm: Arm, curves: Mapping[str, Curve]) -> list[float]:
+    runs = _counted(arm, curves)
+    ended = [run for run in runs if run.state == "finished"]
+    recorded = [curves[run.id].measured(arm.spec.objective.validated) for run in ended or runs]
+    return [float(known[-1]) for values in recorded if len(known := values[~np.isnan(values)])]
+
+
+def _counted(arm: Arm, curves: Mapping[str, Curve]) -> list[Run]:
+    """The runs of a mean that have begun: one that broke off learned less than the others, and counts only where no
+    other one has begun.
+    """
+    begun = [run for run in arm.runs if run.id in curves]
+    return [run for run in begun if run.state not in UNFINISHED] or begun
+
+
+def _curves(arm: Arm, curves: Mapping[str, Curve]) -> list[Curve]:
+    return [curves[run.id] for run in _counted(arm, curves)]
 
 
 def _figure(
@@ -89,9 +114,12 @@ def _figure(
     number: str,
     limits: tuple[float, float],
 ) -> dict[str, Any]:
-    seeds = {arm.key: len(begun) for arm in arms if (begun := _begun(arm, curves))}  # others are not drawn
+    seeds = {arm.key: len(own) for arm in arms if (own := _counted(arm, curves))}  # others are not drawn
     best = _best_of_groups([arm for arm in arms if arm.key in seeds], curves)
-    subtitle = "mean of the seeds" if max(seeds.values(), default=0) > 1 else None
+    left_out = sum(run.id in curves for arm in arms for run in arm.runs) > sum(seeds.values())
+    subtitle = "mean of the seeds" if left_out or max(seeds.values(), default=0) > 1 else None
+    if left_out:
+        subtitle = f"{subtitle}, without runs that broke off"
     if len(best) < len(seeds):
         so_far = " so far" if _is_going(arms) else ""
         subtitle = "; ".join(filter(None, [subtitle, f"bold: best on validation{so_far}", f"thin: {_thin(arms)}"]))

@@ -60,7 +60,7 @@ def colour_of(spec: RunSpec) -> str:
     match spec.role:
         case Role.REFERENCE:
             return FULL
-        case Role.CONTROL if spec.method.is_known:
+        case Role.CONTROL if not spec.is_reported:
             return CONTROLS[_number(spec) % len(CONTROLS)]
         case Role.ADAPTER:
             size = spec.method.size

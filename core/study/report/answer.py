@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from core.engine.growing import plan_of
+from core.engine.experiments import plan_of
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import counted
@@ -94,7 +94,7 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
         experiment: which one.
         members: its runs, where they were read already.
     """
-    runs = lab.members(experiment) if members is None else list(members)
+    runs = lab.store.members(experiment) if members is None else list(members)
     if is_study(experiment):
         return _plain(study_of(lab, experiment, runs))
 
@@ -110,7 +110,7 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
 
 def with_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
     """These runs, and before them the bases that count with them: those launched with them, and those not finished."""
-    bases = lab.runs_of(bases_of(runs))
+    bases = lab.store.runs_of(bases_of(runs))
     own = {run.id for run in runs}
     launched = {run.id for stage in stages_of([*bases, *runs]) if any(run.id in own for run in stage) for run in stage}
     return [*(base for base in bases if base.state != "finished" or base.id in launched), *runs]
@@ -167,7 +167,7 @@ def _with_equal(lab: Lab, found: Verdict, runs: Sequence[Run]) -> Verdict:
         return found
     groups = {arm.tuning_group for arm in found.compared}
     near = [run.id for run in runs if run.state == "finished" and tuning_group(run.spec) in groups]
-    arm, curves = found.told.arm, {id: lab.curve(id) for id in near}
+    arm, curves = found.told.arm, {id: lab.store.curve(id) for id in near}
     return replace(found, at_equal=equal_to_full(arm, found.full, runs, curves, arm.spec.is_split))
 
 
@@ -204,7 +204,7 @@ def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = N
     Raises:
         ValueError: the experiment is no study.
     """
-    runs = lab.members(experiment) if members is None else list(members)
+    runs = lab.store.members(experiment) if members is None else list(members)
     plan = plan_of(experiment)
     if plan is None:
         raise ValueError("This experiment is no study.")
@@ -233,7 +233,7 @@ def offered_adapter(lab: Lab) -> Run | None:
     See :attr:`core.study.arms.verdict.Verdict.offered`; None where no experiment of the latest ones has an adapter.
     """
     first = None
-    for experiment in lab.experiments(LATEST):
+    for experiment in lab.store.experiments(LATEST):
         found = answer_of(lab, experiment)
         if found.offered is not None and not (found.reason or found.withheld):
             return found.offered

@@ -127,13 +127,13 @@ def gather(
         remeasured: where it is known already; measuring takes seconds.
         curves: of all runs with results, by run id, where they were read already, or are not needed.
     """
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     study = study_of(lab, experiment, members) if is_study(experiment) else None
     chosen = chosen_arms(members)
     remeasured = Remeasured() if study is not None else remeasured
     return Evidence(
         experiment=experiment,
-        bases=tuple(lab.runs_of(bases_of(members))),
+        bases=tuple(lab.store.runs_of(bases_of(members))),
         members=tuple(members),
         curves=epochs_of(lab, members) if curves is None else curves,
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
@@ -151,7 +151,7 @@ def gather(
 
 def _file(lab: Lab, experiment: Experiment) -> str | None:
     try:
-        return write_configuration(lab.configuration(experiment))
+        return write_configuration(lab.experiments.configuration(experiment))
     except LabError:
         return None
 
@@ -180,16 +180,16 @@ def overlaps_of(lab: Lab, specs: Iterable[RunSpec]) -> tuple[str, ...]:
 
 def _frozen(lab: Lab, arm: Arm) -> str | None:
     """What the log of a run says of its frozen blocks, which knows whether what they gave could be kept."""
-    expected = frozen_sentence(arm.spec.trained_network, arm.spec.method) if arm.spec.is_known else None
+    expected = frozen_sentence(arm.spec.trained_network, arm.spec.method) if not arm.spec.is_reported else None
     if expected is None:
         return None
     start = expected.removesuffix(", once for each text.")
-    return next((text for _, text in lab.log(arm.runs[0].id) if text.startswith(start)), expected)
+    return next((text for _, text in lab.store.log(arm.runs[0].id) if text.startswith(start)), expected)
 
 
 def epochs_of(lab: Lab, runs: Iterable[Run]) -> dict[str, Curve]:
     """Curves of the runs with results, by id, without losses: these are long, and the epochs alone are a few rows."""
-    return {run.id: without_losses(lab.curve(run.id).epochs) for run in runs if run.result is not None}
+    return {run.id: without_losses(lab.store.curve(run.id).epochs) for run in runs if run.result is not None}
 
 
 def without_losses(epochs: pd.DataFrame) -> Curve:

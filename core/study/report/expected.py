@@ -64,7 +64,9 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
     if own is None or not settings:
         return None
     examples, tuned = len(lab.tasks.outline(own.task).test), bool(rates_tried(specs).several)
-    firsts = [(experiment, lab.run(experiment.runs[0]).spec) for experiment in lab.experiments(MAX_LOOKED_AT)]
+    firsts = [
+        (experiment, lab.store.run(experiment.runs[0]).spec) for experiment in lab.store.experiments(MAX_LOOKED_AT)
+    ]
     alike = [
         (_likeness(spec, own, (experiment.plan is not None) is tuned), experiment)
         for experiment, spec in firsts
@@ -133,7 +135,7 @@ def _likeness(spec: RunSpec, own: RunSpec, is_tuned_alike: bool) -> tuple[bool, 
 
 def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
     """The design of an experiment, from the spread of its runs; None where these tell nothing."""
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     key = str(lab.settings.home), experiment.id
     state = tuple((run.id, run.state, run.archived) for run in members)
     with _lock:

@@ -11,6 +11,7 @@ from core.errors import JudgeError
 from core.judge.beside import TRIVIAL
 from core.judge.reported import runs_of
 from core.judge.results import Gathered, Results, results_of
+from core.judge.scale import TEST
 from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
@@ -18,9 +19,16 @@ from core.store.judged import Judged
 from core.store.looks import Look
 from core.store.record import Run
 from core.study.arms.arm import Arm, averaged_arms
-from core.study.arms.choice import chosen_arms, dropped_sentences, is_adapter, is_full
+from core.study.arms.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
 from core.study.arms.fairness import TOO_FEW, comparable
-from core.study.arms.tuning import end_sentences, is_tuned, rate_choices, reference_name
+from core.study.arms.tuning import (
+    end_sentences,
+    is_tuned,
+    name_in_sentence,
+    rate_choices,
+    rate_words,
+    reference_name,
+)
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of
 from core.study.report.answer import Kept, unread_verdict
@@ -32,6 +40,9 @@ from core.wording.examples import noun
 
 REPORTED = "Reported by others, not measured here."
 """What every page, report and command says of such results."""
+
+MAX_SEEN = 6
+"""Maximum number of methods and ranks whose best mean a sentence names."""
 
 MIN_SPREAD_SEEDS = 2
 """Minimum number of seeds from which a spread is guessed, roughly."""
@@ -73,6 +84,11 @@ class JudgedAnswer:
         """What the others are compared with, in a sentence."""
         full = next((arm for arm in self.arms if is_full(arm)), None)
         return reference_name(self.verdict.full or full)
+
+    @property
+    def has_test_part(self) -> bool:
+        """Whether the measure is of the test part; else it is of the validation part, and no other is reported."""
+        return self.results.scale.part == TEST
 
     @property
     def has_validation(self) -> bool:
@@ -157,11 +173,18 @@ def carried(answer: JudgedAnswer) -> list[str]:
     results, measure = answer.results, answer.measure
     seeds = sorted({row.seed for row in results.rows})
     sentences = [REPORTED]
-    if not answer.has_validation:
+    if not answer.has_test_part:
+        sentences.append(
+            f"No measure on a test part is reported: {measure.noun} flatters what was tried most, and says little of "
+            "new data."
+        )
+    elif not answer.has_validation:
         sentences.append(
             f"No {measure.noun} on a validation part is reported: the learning rates were not chosen by us, and "
             "whoever chose them may have looked at the test part."
         )
+    if seen := _seen_sentence(answer):
+        sentences.append(seen)
     if not any(row.learning_rate for row in results.rows):
         sentences.append("Learning rates are not reported.")
     if not any(row.trend is not None for row in results.rows):
@@ -172,10 +195,27 @@ def carried(answer: JudgedAnswer) -> list[str]:
     if not answer.measures:
         one = noun(results.noun, 1)
         sentences.append(
-            f"Answers to single test {noun(results.noun)} are not reported: a file with one row for each run "
-            f"and {one} would tell more."
+            f"Answers to single {results.scale.part} {noun(results.noun)} are not reported: a file with one row for "
+            f"each run and {one} would tell more."
         )
     return [*sentences, *results.notes]
+
+
+def _seen_sentence(answer: JudgedAnswer) -> str:
+    """The best mean of each method and rank where nothing is compared: what was seen, of which nothing is claimed."""
+    sign = answer.measure.sign
+    tested = [arm for arm in answer.arms if math.isfinite(arm.tested.mean)]
+    if answer.verdict.candidates or answer.verdict.unread or not tested:
+        return ""
+    best = [max(own, key=lambda arm: sign * arm.tested.mean) for own in by_group(tested)]
+    ordered = sorted(best, key=lambda arm: -sign * arm.tested.mean)
+    names = [
+        f"{answer.measure.text(arm.tested.mean)} ({name_in_sentence(arm.name)}{rate_words(arm)})"
+        for arm in ordered[:MAX_SEEN]
+    ]
+    names += [f"{len(ordered) - MAX_SEEN:,} more"] * (len(ordered) > MAX_SEEN)
+    many = ", the best of several by the same numbers, which flatters what was tried most" * answer.is_tuned
+    return f"Best mean {answer.measure.noun} seen: {listed(names)}{many}."
 
 
 def _seeds_sentences(answer: JudgedAnswer) -> list[str]:
@@ -206,9 +246,9 @@ def network_sentences(answer: JudgedAnswer) -> list[str]:
         return []
     told = [arm.name for arm, found in answer.networks if found.is_told]
     open_ = [arm.name for arm, found in answer.networks if not found.is_told]
-    examples, nouns = answer.networks[0][1].interval.n, noun(answer.results.noun)
+    examples, nouns, part = answer.networks[0][1].interval.n, noun(answer.results.noun), answer.results.scale.part
     sentences = [
-        f"On these {count_text(examples)} test {nouns} {listed(told) if told else 'no setting'} can be told from "
+        f"On these {count_text(examples)} {part} {nouns} {listed(told) if told else 'no setting'} can be told from "
         f"{answer.reference}"
         + (f"; {listed(open_)} cannot." if open_ and told else "." if told else f": {listed(open_)} cannot.")
     ]

@@ -42,14 +42,15 @@ def settings_table(answer: JudgedAnswer) -> pd.DataFrame:
     columns: dict[str, list[str]] = {
         "Setting": [arm.label for arm in arms],
         measure.title: [arm.spread(measure.name) for arm in arms],
-        f"Within {measure.margin_text(found.margin)}": [within.get(arm.key, NOTHING) for arm in arms],
     }
+    if within:
+        columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
     if any(arm.learning_rate for arm in arms):
         columns["Learning rate"] = [f"{arm.learning_rate:g}" if arm.learning_rate else NOTHING for arm in arms]
     if any(arm.trained for arm in arms):
         columns["Trainable parameters"] = [count_text(arm.trained) if arm.trained else NOTHING for arm in arms]
     columns["Seeds"] = [str(len(arm.runs)) for arm in arms]
-    if answer.has_validation:
+    if answer.has_validation and answer.has_test_part:
         columns[f"Validation {measure.noun}"] = [spread_text(arm.validated, arm.what()) for arm in arms]
     return pd.DataFrame(columns, dtype=object)
 
@@ -114,23 +115,24 @@ def sections_of(answer: JudgedAnswer) -> Iterator[Section]:
         return
     if answer.networks:
         nouns = noun(answer.results.noun)
-        title = f"One seed on the same test {nouns}"
+        title = f"One seed on the same {answer.results.scale.part} {nouns}"
         table = Table(f"{measure.title} minus that of {answer.reference}", networks_table(answer))
-        lead = "Two networks on the same test part: an interval for other examples, and nothing about methods."
+        lead = "Two networks on the same examples: an interval for other examples, and nothing about methods."
         yield Section(title, lead, (table,))
     parts: list[Plot | Table] = []
     if any(is_full(arm) for arm in arms) and any(is_adapter(arm) for arm in arms):
         parts = list(difference_parts(answer))
     yield Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
     dots = Plot("measure", arm_dots(arms, measure.name, answer.colours), f"{measure.title} of every run, by setting")
-    lead = f"{measure.title} on the test part, as reported."
+    lead = f"{measure.title}{' on the test part' * answer.has_test_part}, as reported."
     yield Section(measure.title, lead, (dots, Table("Settings", settings_table(answer), IN_BRACKETS)))
     if answer.is_tuned and answer.has_validation and all(arm.learning_rate for arm in arms):
         choices = rate_choices(answer.runs)
         figure = Plot(
             "rates",
             rate_curves(sweep_arms(answer.runs)),
-            f"{measure.title} on the validation part over the learning rate, one line per setting",
+            f"{measure.title}{' on the validation part' * answer.has_test_part} over the learning rate, one line per "
+            "setting",
         )
         yield Section(
             "A fair learning rate for each",
@@ -183,11 +185,11 @@ def facts_of(answer: JudgedAnswer) -> Iterator[tuple[str, str]]:
     if answer.measures:
         size = len(next(iter(answer.measures.values())))
         yield (
-            f"Test {noun(results.noun)}",
+            f"{results.scale.part.capitalize()} {noun(results.noun)}",
             f"{count_text(size)}, known singly for {counted(len(answer.measures), 'run')}",
         )
     elif results.examples:
-        yield f"Test {noun(results.noun)}", count_text(results.examples)
+        yield f"{results.scale.part.capitalize()} {noun(results.noun)}", count_text(results.examples)
 
 
 def _label(arm: Arm) -> str:

@@ -47,7 +47,7 @@ def results_files(lab: Lab, experiment: Experiment, stem: str) -> dict[str, byte
     Raises:
         RunStateError: runs are still to finish, so that the test part is not to be read yet.
     """
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     found = answer_of(lab, experiment, members)
     if found.unread:
         raise RunStateError(found.reason)
@@ -126,7 +126,7 @@ def _epochs(lab: Lab, runs: Iterable[Run]) -> bytes:
     for run in runs:
         name = run.spec.objective.validated
         if run.result is not None and run.state == "finished" and name in (run.result.trends or {}):
-            epochs = lab.curve(run.id).epochs
+            epochs = lab.store.curve(run.id).epochs
             for epoch, value in zip(epochs["epoch"].tolist(), epochs[name].tolist(), strict=True):
                 if value == value:  # measured
                     rows.append((run.id, str(epoch), repr(value)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from weakref import WeakValueDictionary
 
@@ -23,7 +23,7 @@ from core.methods.method import Role
 from core.networks.network import NetworkSpec
 from core.numbers import listed
 from core.store.record import Run
-from core.study.arms.arm import Arm, arms_of
+from core.study.arms.arm import Arm, averaged_arms
 from core.study.arms.choice import best_arm, chosen_arms, is_adapter
 from core.study.weights.decomposition import Array
 from core.study.weights.spectrum import (
@@ -191,21 +191,24 @@ def layer_shapes(network: NetworkSpec) -> Mapping[str, tuple[int, int]]:
     return {path: (outputs, inputs) for path, (inputs, outputs) in sizes.items()}
 
 
-def main_arms(runs: Iterable[Run], always: str | None = None) -> list[Arm]:
+def main_arms(runs: Iterable[Run], always: Run | None = None) -> list[Arm]:
     """Return the chosen arm of full fine-tuning and of each rank of LoRA; see :mod:`core.study.arms.choice`.
 
     Args:
         runs: all of one experiment.
-        always: key of an arm that is included in any case, with its stopped runs.
+        always: one whose arm is included in any case: without its stopped runs, or of them with this one alone.
 
     Returns:
         Arms in :func:`core.study.arms.arm.arm_order`; all of them if none has finished without a failed seed.
     """
     everything = list(runs)
     chosen = {arm.key: arm for arm in chosen_arms(everything) if arm.role is not Role.CONTROL}
-    arms = [arm for arm in arms_of(everything) if arm.role is not Role.CONTROL]
-    shown = [arm for arm in arms if not chosen or arm.key in chosen or arm.key == always]
-    return [arm if arm.key == always else chosen.get(arm.key, arm) for arm in shown]
+    arms = [arm for arm in averaged_arms(everything) if arm.role is not Role.CONTROL]
+    own = always.spec.arm if always is not None else None
+    shown = [chosen.get(arm.key, arm) for arm in arms if not chosen or arm.key in chosen or arm.key == own]
+    if always is None or always.state == "finished":
+        return shown
+    return [replace(arm, runs=(always,)) if arm.key == own else arm for arm in shown]
 
 
 def main_run(runs: Iterable[Run]) -> Run | None:
@@ -226,7 +229,7 @@ def run_of_seed(arm: Arm, seed: int) -> Run:
 
 def _base_key(lab: Lab, run: Run) -> tuple[str, float | None] | None:
     """The base of a run, and when it ended, by which its network is known; None where the run started from none."""
-    bases = [] if run.spec.base is None else lab.runs_of([run.spec.base])
+    bases = [] if run.spec.base is None else lab.store.runs_of([run.spec.base])
     return (bases[0].id, bases[0].ended) if bases else None
 
 

@@ -180,7 +180,7 @@ def _rename(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     )
     if st.button(on_primary("Save name"), type="primary", key=f"{key}-save"):
         with errors_shown():
-            lab.rename(experiment.id, name or "")
+            lab.experiments.rename(experiment.id, name or "")
             st.session_state[SAID] = "Name saved"
             close()
             st.rerun()
@@ -194,7 +194,7 @@ def _save(lab: Lab, experiment: Experiment, _: Verdict) -> None:
 
 def _run_again(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Go to the form that takes most of the experiment's settings, where they can be changed."""
-    specs = [run.spec for run in lab.members(experiment)]
+    specs = [run.spec for run in lab.store.members(experiment)]
     open_like("study" if is_study(experiment) or _fits_sweep(specs) else "finetune", experiment.id, start_id(specs[0]))
 
 

@@ -24,7 +24,6 @@ from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_text
-from pages.shared.ui.upload_field import upload_field
 
 SAVE = "Save experiment as file"
 """Label of the link, wherever it is: on Report it stands beside one for another file."""
@@ -57,7 +56,7 @@ def save_button(configuration: Configuration, key: str, name: str = "experiment"
 def save_experiment(lab: Lab, experiment: Experiment, key: str) -> None:
     """Draw a link that downloads the configuration of an experiment; none where its base is gone."""
     try:
-        save_button(lab.configuration(experiment), key, experiment.id)
+        save_button(lab.experiments.configuration(experiment), key, experiment.id)
     except LabError:
         return
 
@@ -74,15 +73,17 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
     """
     turn = st.session_state.setdefault(f"{key}-open-turn", 0)
     with st.popover("Open file", icon=":material/folder_open:"):
-        file = upload_field("An experiment as a JSON file", MAX_FILE // 2**20, type="json", key=f"{key}-open-{turn}")
+        file = st.file_uploader(
+            "An experiment as a JSON file", max_upload_size=MAX_FILE // 2**20, type="json", key=f"{key}-open-{turn}"
+        )
         st.caption(f"A file that *{SAVE}* has written, here or elsewhere, or that you have edited.")
     if file is None:
         st.session_state.pop(f"{key}-open-state", None)
         return None
     try:
         configuration = read_configuration(file.getvalue(), lab.catalog, lab.networks)
-        planned = lab.planned(configuration)
-        lab.check_runs(planned.specs)
+        planned = lab.launcher.plan(configuration)
+        lab.launcher.check_runs(planned.specs)
     except LabError as error:
         st.error(literal(f"{file.name}: {error}"))
         return None
@@ -91,7 +92,7 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
         start = _start_of(lab, configuration)
         if start is not None:
             search = configuration.tune if configuration.is_search else None
-            plain = planned if configuration.vary is None else lab.planned(configuration.but(vary=None))
+            plain = planned if configuration.vary is None else lab.launcher.plan(configuration.but(vary=None))
             fill_from(lab, key, plain.least or plain.runs, start, search, configuration.vary)
             st.session_state[f"{key}-trim"] = configuration.trim
         known = file.file_id, "filled" if start is not None else "beyond"
@@ -145,7 +146,7 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
     st.info("The form cannot show all that this file says, so here it is as a whole.", icon=":material/description:")
     about, cost = st.columns([3, 2], gap="large")
     with errors_shown():
-        planned = lab.planned(configuration)
+        planned = lab.launcher.plan(configuration)
         with about:
             st.subheader("What the file says")
             for title, line in _lines(lab, configuration, planned).items():

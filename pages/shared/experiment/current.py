@@ -59,7 +59,7 @@ def asked_for(lab: Lab, judged: bool = False) -> str | None:
 def known(lab: Lab, id: str) -> Experiment | None:
     """The experiment with this id; None if there is none."""
     try:
-        return lab.experiment(id)
+        return lab.store.experiment(id)
     except UnknownRunError:
         return None
 
@@ -89,7 +89,7 @@ def compared_picker(lab: Lab) -> Experiment | Judged | None:
 
     Otherwise as :func:`experiment_picker`.
     """
-    experiments, asked = lab.experiments(), asked_for(lab, judged=True)
+    experiments, asked = lab.store.experiments(), asked_for(lab, judged=True)
     found = known(lab, asked) if asked else None
     if found is not None and found.id not in {experiment.id for experiment in experiments}:
         experiments.append(found)
@@ -110,7 +110,7 @@ def experiment_picker(lab: Lab) -> Experiment | None:
 
     If the address names one that does not exist, this says so, draws the choice, and ends the page.
     """
-    experiments, asked = lab.experiments(), asked_for(lab)
+    experiments, asked = lab.store.experiments(), asked_for(lab)
     found = known(lab, asked) if asked else None
     if found is not None and found.id not in {experiment.id for experiment in experiments}:
         experiments.append(found)  # older than those that are listed

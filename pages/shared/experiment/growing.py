@@ -42,7 +42,7 @@ def close() -> None:
 
 def seeds_suggested(lab: Lab, experiment: Experiment, found: Verdict) -> int:
     """How many seeds to add: those of the next look, or else as many as there are."""
-    there = len({run.spec.seed for run in lab.members(experiment)})
+    there = len({run.spec.seed for run in lab.store.members(experiment)})
     return min(found.seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
 
 
@@ -53,7 +53,7 @@ def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         "rank. What was trained with the same settings is used."
     )
     with errors_shown():
-        planned = lab.rate_search(experiment)
+        planned = lab.experiments.rate_search(experiment)
         st.caption(searched_sentence(planned))
         price = lab.estimates.between(planned.at_least, planned.at_most)
         st.caption(f"{runs_text(planned)}. Time: {time_text(lab, price)}. Memory: {bytes_text(price.memory)}.")
@@ -68,19 +68,19 @@ def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
 
 def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Try the learning rates beside chosen ones that were not tried."""
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     key = f"extend-rates-{experiment.id}-{len(members)}"
     rates = rates_beside(members)
     st.markdown(f"Adds {listed([f'{rate:g}' for rate in rates])} for every method and rank.")
     with errors_shown():
         specs = [run.spec for run in members]
-        settings = extended(lab.arm_settings(experiment), rates=rates, network=specs[0].trained_network)
+        settings = extended(lab.experiments.settings(experiment), rates=rates, network=specs[0].trained_network)
         _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
 
 
 def add_seeds(lab: Lab, experiment: Experiment, found: Verdict) -> None:
     """Train every setting with more seeds; the number is chosen here."""
-    specs = [run.spec for run in lab.members(experiment)]
+    specs = [run.spec for run in lab.store.members(experiment)]
     there = len({spec.seed for spec in specs})
     suggested = seeds_suggested(lab, experiment, found)
     key = f"add-seeds-{experiment.id}-{len(specs)}"
@@ -97,12 +97,12 @@ def add_seeds(lab: Lab, experiment: Experiment, found: Verdict) -> None:
     )
     st.caption(look_line(there + count, found.spent))
     with errors_shown():
-        _grow(lab, experiment, lab.arm_settings(experiment), next_seeds(specs, count), key)
+        _grow(lab, experiment, lab.experiments.settings(experiment), next_seeds(specs, count), key)
 
 
 def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Choose ranks, methods and learning rates that the experiment does not have yet."""
-    specs = [run.spec for run in lab.members(experiment)]
+    specs = [run.spec for run in lab.store.members(experiment)]
     key = f"add-settings-{experiment.id}-{len(specs)}"
     ranks = inner_ranks(specs)
     kinds = {spec.kind for spec in specs}
@@ -140,14 +140,14 @@ def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     if len(seeds) < CLAIM_SEEDS:
         st.caption(f"{TOO_FEW} With {counted(len(seeds), 'seed')}, ranks stand beside each other and none is better.")
     with errors_shown():
-        own = lab.arm_settings(experiment)
+        own = lab.experiments.settings(experiment)
         settings = extended(own, new_ranks, new_kinds, new_rates, specs[0].trained_network)
         _grow(lab, experiment, settings, seeds, key)
 
 
 def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Train the settings of the answer for three times as many epochs."""
-    members = lab.members(experiment)
+    members = lab.store.members(experiment)
     key = f"longer-{experiment.id}-{len(members)}"
     rates = "the chosen learning rate and its neighbors" if is_tuned(run.spec for run in members) else "its rate"
     st.markdown(
@@ -156,22 +156,22 @@ def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     )
     with errors_shown():
         specs = [run.spec for run in members]
-        settings = [*lab.arm_settings(experiment), *longer(members)]
+        settings = [*lab.experiments.settings(experiment), *longer(members)]
         seeds = sorted({spec.seed for arm in chosen_arms(members) for spec in (run.spec for run in arm.runs)})
         _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
 
 
 def find_epochs(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Train with all seeds for other numbers of epochs where the validation part says that they are better."""
-    seeds = sorted({run.spec.seed for run in lab.members(experiment)})
+    seeds = sorted({run.spec.seed for run in lab.store.members(experiment)})
     st.markdown("Trains with all seeds what did better with other numbers of epochs. What was trained stays.")
     with errors_shown():
-        _grow(lab, experiment, lab.arm_settings(experiment), seeds, f"epochs-{experiment.id}")
+        _grow(lab, experiment, lab.experiments.settings(experiment), seeds, f"epochs-{experiment.id}")
 
 
 def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequence[int], key: str) -> None:
     """Say how many runs are missing for these settings and seeds, with a button that trains them."""
-    growth = lab.growth(experiment, settings, seeds)
+    growth = lab.experiments.growth(experiment, settings, seeds)
     if not growth.runs:
         st.caption("Choose what to add.")
         return
@@ -186,6 +186,6 @@ def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequ
     st.caption(f"Time: {time_text(lab, price)}{more}.")
     redraw_when_measured(lab, price, growth)
     if st.button(on_primary(f"Train {counted(len(growth.runs), 'run')}"), type="primary", key=f"{key}-start"):
-        lab.grow(experiment, settings, seeds)
+        lab.experiments.grow(experiment, settings, seeds)
         close()
         st.rerun()

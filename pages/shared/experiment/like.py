@@ -65,12 +65,12 @@ def fill_form(lab: Lab, key: str) -> bool:
         return False
     st.session_state[f"{key}-like-said"] = []
     try:
-        experiment = lab.experiment(id)
-        specs, tune, vary = [run.spec for run in lab.members(experiment)], None, None
+        experiment = lab.store.experiment(id)
+        specs, tune, vary = [run.spec for run in lab.store.members(experiment)], None, None
         if experiment.plan is not None and not _gone(lab, specs[0]):  # from where its search began
-            asked = lab.configuration(experiment)
+            asked = lab.experiments.configuration(experiment)
             vary, tune = asked.vary, asked.tune
-            specs = list(lab.planned(asked.but(vary=None)).least)
+            specs = list(lab.launcher.plan(asked.but(vary=None)).least)
     except LabError as error:
         st.session_state[FILLED] = (key, id)
         st.warning(literal(str(error)))
@@ -97,7 +97,7 @@ def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
     if id is None or shown is None:
         return
     try:
-        wanted = lab.configuration(lab.experiment(id))
+        wanted = lab.experiments.configuration(lab.store.experiment(id))
     except LabError:
         return  # its base is gone, and the form has said so
     if shown.asks_the_same(wanted):
@@ -160,14 +160,16 @@ def fill_from(
     """
     first = specs[0]
     st.query_params["base"] = st.session_state["pick-base"] = start
-    values = _task(lab, first) | {
-        "seeds": min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS),
-    }
+    values, count = _task(lab, first), min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS)
     if first.is_direct:
         found_source = "" if first.source is None else first.source.dataset
         values |= {"forgetting": found_source}
-    values |= _arms(specs) if key == "finetune" else _grid(specs) | {"found": search is not None}
-    found: dict[str, Any] = _own_rates(specs) if key == "finetune" else {}
+    found: dict[str, Any] = {}
+    if key == "finetune":
+        values |= _methods(specs)
+        found |= _arms(specs) | {"seeds": count}
+    else:
+        values |= _grid(specs) | {"found": search is not None, "seeds": count}
     found |= {"own-bases": first.own_base} | ({} if search is None or vary is not None else {"longer": search.longer})
     if key == "study":
         values["axis"] = "sweep" if vary is None else vary.name
@@ -190,26 +192,29 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
         own_values(lab.catalog.info(task.dataset, spec.network.learns).kind, task) | values | {"dataset": task.dataset}
     )
     preset = preset_of(lab.catalog, spec)
-    return own if preset is None else {name: own[name] for name in (*values, "dataset", "shots")} | {"preset": preset}
+    return (
+        own
+        if preset is None
+        else {name: own[name] for name in (*values, "dataset", "shots", "length") if name in own} | {"preset": preset}
+    )
+
+
+def _methods(specs: Sequence[RunSpec]) -> dict[str, list[str]]:
+    """Values of the Fine-tune form: what is compared."""
+    kinds = {spec.kind for spec in specs if spec.role in (Role.REFERENCE, Role.ADAPTER)}
+    controls = {spec.kind for spec in specs if spec.role is Role.CONTROL}
+    return {"methods": sorted(kinds, key=method_order), "controls": sorted(controls, key=method_order)}
 
 
 def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
-    """Values of the Fine-tune form. Of several rates, the middle one is what tuning is around."""
-    full = [spec for spec in specs if spec.role is Role.REFERENCE]
+    """Values of the Fine-tune form that each family of networks has its own of. Of several rates, the middle one is
+    what tuning is around.
+    """
     adapters = [spec for spec in specs if spec.role is Role.ADAPTER]
     tried = max(len(_rates([spec for spec in specs if spec.label == label])) for label in {s.label for s in specs})
-    values: dict[str, Any] = {
-        "methods": sorted({spec.kind for spec in (*full, *adapters)}, key=method_order),
-        "controls": sorted({spec.kind for spec in specs if spec.role is Role.CONTROL}, key=method_order),
-        "found": tried > 1,
-    }
-    return values | field_values(adapters)
-
-
-def _own_rates(specs: Sequence[RunSpec]) -> dict[str, float]:
-    """The learning rate of each method; of several, the middle one."""
-    kinds = {spec.kind for spec in specs if spec.role in (Role.REFERENCE, Role.ADAPTER)}
-    return {f"rate-{kind}": _middle(_rates([spec for spec in specs if spec.kind == kind])) for kind in kinds}
+    kinds = _methods(specs)["methods"]
+    rates = {f"rate-{kind}": _middle(_rates([spec for spec in specs if spec.kind == kind])) for kind in kinds}
+    return {"found": tried > 1} | rates | field_values(adapters)
 
 
 def _grid(specs: Sequence[RunSpec]) -> dict[str, Any]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import isnan
 
 import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
-from core.numbers import NOTHING
 from core.store.record import Curve, Run, is_under_way
 from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
-from core.study.figures.live import latest, live_loss, live_measure
+from core.study.figures.live import latest_text, live_loss, live_measure
 from pages.shared.experiment.state import (
     finish_button,
     followed,
@@ -50,14 +48,14 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
         title: what is trained, as plain text; by default that it is.
     """
     watched: dict[str, tuple[str, ...]] = st.session_state.setdefault(WATCHED, {})
-    if is_under_way(lab.runs_of(ids)):
+    if is_under_way(lab.store.runs_of(ids)):
         # What has ended makes room for what was started since.
         before = watched.get(key, ())
-        before = before if is_under_way(lab.runs_of(before)) else ()
+        before = before if is_under_way(lab.store.runs_of(before)) else ()
         watched[key] = tuple(dict.fromkeys([*before, *_with_experiments(lab, ids)]))
     elif key in watched:  # what a search added while nobody looked
         watched[key] = tuple(dict.fromkeys([*watched[key], *ids]))
-    runs = lab.runs_of(watched.get(key, ()))
+    runs = lab.store.runs_of(watched.get(key, ()))
     if not runs:
         return
     with st.container(border=True):
@@ -79,7 +77,7 @@ def live_panels(lab: Lab, key: str) -> None:
     for run in lab.live():
         if run.spec.role is not Role.BASE:
             own.setdefault(run.experiment or "", []).append(run.id)
-    known = {experiment.id: experiment for experiment in lab.experiments()}
+    known = {experiment.id: experiment for experiment in lab.store.experiments()}
     for experiment, ids in own.items():
         whole = known.get(experiment)
         live_panel(lab, ids or (whole.runs if whole else ()), f"{key}-{experiment}", whole.name if whole else "")
@@ -97,9 +95,9 @@ def is_watched(key: str) -> bool:
 
 def _with_experiments(lab: Lab, ids: Sequence[str]) -> list[str]:
     # What has ended may also belong to an experiment of which nothing trains.
-    going = [run for run in lab.runs_of(ids) if run.is_live or run.plan == "open"]
+    going = [run for run in lab.store.runs_of(ids) if run.is_live or run.plan == "open"]
     names = dict.fromkeys(run.experiment for run in going if run.experiment)
-    members = [run for name in names for run in lab.members(name)]
+    members = [run for name in names for run in lab.store.members(name)]
     return list(dict.fromkeys([*ids, *(run.id for run in (*interrupted_bases(lab, members), *members))]))
 
 
@@ -107,7 +105,7 @@ def _update(lab: Lab, key: str, title: str) -> None:
     watched: dict[str, tuple[str, ...]] = st.session_state[WATCHED]
     # With what a search has added since, also after its end.
     watched[key] = tuple(_with_experiments(lab, watched[key]))
-    runs = lab.runs_of(watched[key])
+    runs = lab.store.runs_of(watched[key])
     if not is_under_way(runs):
         st.rerun()
     _panel(lab, runs, key, title)
@@ -127,7 +125,7 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     bars = known_bars()
 
     def view() -> View:
-        return _view(lab, lab.runs_of(_with_experiments(lab, ids)), bars, key, lists_runs)
+        return _view(lab, lab.store.runs_of(_with_experiments(lab, ids)), bars, key, lists_runs)
 
     live_view(view, f"{key}-curves", interval(len(all_arms(runs))) if going else None)
 
@@ -187,7 +185,7 @@ def _labels(lab: Lab, runs: list[Run]) -> dict[str, str]:
     """
     groups = [[run for run in runs if run.experiment is None]]
     for name in {run.experiment for run in runs if run.experiment is not None}:
-        members = set(lab.experiment(name).runs)
+        members = set(lab.store.experiment(name).runs)
         groups.append([run for run in runs if run.experiment == name or run.id in members])
     labels: dict[str, str] = {}
     for group in sorted(groups, key=len):
@@ -196,23 +194,20 @@ def _labels(lab: Lab, runs: list[Run]) -> dict[str, str]:
 
 
 def _curve(lab: Lab, run: Run) -> Curve:
-    return lab.curve(run.id) if run.is_live else _ended_curve(lab, run.id, run.ended)
+    return lab.store.curve(run.id) if run.is_live else _ended_curve(lab, run.id, run.ended)
 
 
 @st.cache_resource(show_spinner=False, max_entries=400)
 def _ended_curve(_lab: Lab, id: str, ended: float | None) -> Curve:
     """The curve of a run that ended then: it changes only if the run goes on."""
-    return _lab.curve(id)
+    return _lab.store.curve(id)
 
 
 def _table_of(arms: list[Arm], curves: Mapping[str, Curve]) -> dict[str, list[str]]:
-    """One row per arm: how many runs have finished, how far they are, and their primary measure so far."""
-    measure, so_far = judged_by(arms).primary, [latest(arm, curves) for arm in arms]
+    """One row per arm: how far its runs are, their primary measure so far, and their states."""
     return {
         "Setting": [arm.label for arm in arms],
         "Progress": [f"{100 * sum(map(_share, arm.runs)) / len(arm.runs):.0f} %" for arm in arms],
-        f"Validation {measure.noun}, mean of the seeds": [
-            NOTHING if isnan(value) else measure.text(value) for value in so_far
-        ],
+        f"Validation {judged_by(arms).primary.noun}, mean of the seeds": [latest_text(arm, curves) for arm in arms],
         "Runs": [state_text(arm.runs) for arm in arms],
     }

@@ -63,7 +63,7 @@ def price_table(lab: Lab, planned: Planned) -> None:
         ways.setdefault(spec.label, set()).add(spec.arm)
         first.setdefault(spec.label, spec)
     times: dict[str, Forecast] = {}
-    for spec, forecast in zip(specs, lab.estimates.each(specs), strict=True):
+    for spec, forecast in zip(specs, lab.estimates.each(specs, training=False), strict=True):
         times.setdefault(spec.label, forecast)
     memory: dict[str, int] = {}
     for spec, alone in zip(specs, lab.estimates.alone(specs), strict=True):

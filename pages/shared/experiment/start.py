@@ -30,7 +30,7 @@ def start_button(
     Args:
         lab: queues the runs.
         planned: what is asked for.
-        trim: as of :meth:`core.engine.launcher.Launcher.queue`.
+        trim: as of :meth:`core.engine.launcher.Launcher.start`.
         label: of the button.
         key: of the button.
         wide: whether it is as wide as what is around it.
@@ -48,10 +48,10 @@ def start_button(
         missing = lab.estimates.shortage(planned.specs) if check_memory else None
         if missing is not None:
             raise ShortOfMemoryError(missing)
-        return lab.queue(planned, trim=trim, anew=anew)
+        return lab.experiments.start(planned, trim=trim, anew=anew)
 
-    known = lab.find_experiment(planned)
-    left = None if known is None else left_of(lab, lab.members(known))
+    known = lab.experiments.find(planned)
+    left = None if known is None else left_of(lab, lab.store.members(known))
     width = "stretch" if wide else "content"
     if known is None or left is None:
         if not st.button(on_primary(label), type="primary", icon=":material/play_arrow:", key=key, width=width):
@@ -59,7 +59,7 @@ def start_button(
         st.session_state[KNOWN] = known and known.id
         with st.spinner("Queueing the runs"):
             return known or queue()
-    st.caption(literal(f"{known.name} has these runs: {state_text(with_bases(lab, lab.members(known)))}."))
+    st.caption(literal(f"{known.name} has these runs: {state_text(with_bases(lab, lab.store.members(known)))}."))
     with st.container(horizontal=not wide):
         words = on_primary(finish_words(left))
         finish = st.button(words, type="primary", icon=":material/play_arrow:", key=key, width=width)
@@ -70,7 +70,7 @@ def start_button(
     with st.spinner("Queueing the runs"):
         if anew:
             return queue(anew=True)
-        lab.finish(known.runs)
+        lab.launcher.finish(known.runs)
         return known
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import streamlit as st
 
-from core.engine.rest import Rest
+from core.engine.launcher import Rest
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import counted, left_text, range_text, seeds_text
@@ -41,7 +41,7 @@ def followed(lab: Lab, bars: dict[str, tuple[str, ...]], key: str, runs: Sequenc
         key: of the bar, unique in the session.
         runs: what is looked at.
     """
-    before = lab.runs_of(bars.get(key, ()))
+    before = lab.store.runs_of(bars.get(key, ()))
     found = {run.id: run for run in before} if is_under_way(before) else {}
     if new := [run for run in runs if run.is_live and run.id not in found]:
         found |= {run.id: run for run in lab.progress.launched_with(new)}
@@ -95,7 +95,7 @@ def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = 
 
 def left_of(lab: Lab, runs: Sequence[Run]) -> Rest | None:
     """What a person can have trained to its end; empty where only a search waits for somebody, None for nothing."""
-    rest = lab.rest([run.id for run in runs]) if any(run.is_unfinished for run in runs) else Rest()
+    rest = lab.launcher.rest([run.id for run in runs]) if any(run.is_unfinished for run in runs) else Rest()
     return rest if rest or any(run.plan == "waiting" for run in runs) else None
 
 
@@ -129,7 +129,7 @@ def finish_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
         help="Each run goes on from where it was, or from its first step where that is not known any more.",
     ):
         with errors_shown():
-            lab.finish([run.id for run in runs])
+            lab.launcher.finish([run.id for run in runs])
             st.rerun()
 
 
@@ -147,7 +147,7 @@ def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: 
     if experiment.plan is None and len(places) == len(settings_of(specs)) * len(seeds):
         return
     try:
-        missing = lab.deleted(experiment).runs
+        missing = lab.experiments.deleted(experiment).runs
     except LabError:  # its base has no result, so there is nothing to add to
         return
     if not missing:
@@ -156,7 +156,7 @@ def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: 
         st.caption(literal(f"Deleted: {_named(missing, specs)}."), width="content")
         if st.button(f"Train {counted(len(missing), 'run')} again", icon=":material/replay:", key=f"{key}-deleted"):
             with errors_shown():
-                lab.restore_deleted(experiment)
+                lab.experiments.restore_deleted(experiment)
                 st.rerun()
 
 
@@ -173,7 +173,7 @@ def _named(missing: Sequence[RunSpec], others: Sequence[RunSpec]) -> str:
 
 def interrupted_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
     """Bases that were interrupted, and for which live ones of these runs wait until somebody finishes them."""
-    bases = lab.runs_of(bases_of([run for run in runs if run.is_live]))
+    bases = lab.store.runs_of(bases_of([run for run in runs if run.is_live]))
     return [base for base in bases if base.state == "interrupted"]
 
 
@@ -199,7 +199,7 @@ def shown_left(lab: Lab, runs: Sequence[Run]) -> str:
 
 @st.cache_data(show_spinner=False, ttl=MOMENT)
 def _left_at_a_moment(_lab: Lab, home: str, live: Sequence[tuple[str, bool]]) -> str:
-    return time_left(_lab, _lab.runs_of([id for id, _ in live]))
+    return time_left(_lab, _lab.store.runs_of([id for id, _ in live]))
 
 
 def time_left(lab: Lab, runs: Sequence[Run]) -> str:

@@ -61,7 +61,7 @@ def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: s
 def _stop_all(lab: Lab, ids: Sequence[str], popover: str) -> None:
     """Stop those of these runs that are queued or running, in one call, and close the popover."""
     st.session_state[popover] = False
-    lab.stop(*(run.id for run in lab.runs_of(ids) if run.is_live))
+    lab.stop(*(run.id for run in lab.store.runs_of(ids) if run.is_live))
 
 
 def _run(lab: Lab, run: Run, label: str, key: str) -> None:

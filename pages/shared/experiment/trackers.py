@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 import streamlit as st
@@ -13,8 +12,8 @@ from core.lab import Lab
 from core.numbers import counted
 from core.store.record import Experiment
 from core.study.report.html import report_file
-from core.tracking.registry import TRACKERS, Target, target_of
-from core.tracking.tracking import Written
+from core.tracking.tracker import Tracker
+from core.tracking.tracking import TRACKERS, tracker_of
 from pages.shared.ui.access import is_local
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
@@ -25,9 +24,6 @@ TICK = 0.5
 MAX_ADDRESS = 1000
 """Maximum number of characters of an address."""
 
-OTHER = "other"
-"""Choice of an address that is typed."""
-
 
 def send_to_tracker(lab: Lab, experiment: Experiment) -> None:
     """Draw the choice of a tracker, a button that sends an experiment to it, and what became of that.
@@ -37,19 +33,19 @@ def send_to_tracker(lab: Lab, experiment: Experiment) -> None:
     """
     key = f"track-{experiment.id}"
     st.caption(
-        "Settings, curves and results of every run that has ended; to MLflow adapters and the report as well. What is "
-        "there already is not sent again."
+        "Settings, curves and results of every run that has ended; to MLflow adapters and the report as well. Runs "
+        "that are there already are not sent again."
     )
     _written(lab)
-    target = _chosen(lab, key)
-    if target is not None and st.button(on_primary("Send"), type="primary", key=f"{key}-send"):
-        lab.tracking.begin(experiment, target, partial(report_file, lab))
+    tracker = _chosen(lab, key)
+    if tracker is not None and st.button(on_primary("Send"), type="primary", key=f"{key}-send"):
+        lab.tracking.begin(experiment, tracker, partial(report_file, lab))
     _progress(lab, experiment)
 
 
-def _chosen(lab: Lab, key: str) -> Target | None:
+def _chosen(lab: Lab, key: str) -> Tracker | None:
     """Draw the choice of a tracker. Returns: the chosen one; None for none that can be used."""
-    known = {target.shown: target for target in (written.target for written in lab.tracking.written)}
+    known = {written.tracker.shown: written.tracker for written in lab.tracking.written}
     kinds = {kind: tracker.title for kind, tracker in TRACKERS.items()} if is_local() else {}
     if not known and not kinds:
         st.caption(
@@ -73,7 +69,7 @@ def _chosen(lab: Lab, key: str) -> Target | None:
     if not address:
         return None
     try:
-        return target_of(f"{choice}:{address}")
+        return tracker_of(f"{choice}:{address}")
     except TrackerError as error:
         st.error(literal(str(error)))
         return None
@@ -82,18 +78,11 @@ def _chosen(lab: Lab, key: str) -> Target | None:
 def _written(lab: Lab) -> None:
     """Draw a line for each tracker that gets every run."""
     for written in lab.tracking.written:
-        line = f"**{literal(written.target.shown)}** {literal(written_text(written))}"
+        line = f"**{literal(written.tracker.shown)}** gets every run when it ends."
         if written.error:
             st.warning(f"{line} {literal(written.error)}")
         else:
             st.caption(line)
-
-
-def written_text(written: Written) -> str:
-    """Where a tracker stands that gets every run, in a sentence."""
-    at = f"was last written at {_moment(written.at)}" if written.at else "has not been written yet"
-    missing = f", and lacks {counted(written.missing, 'run')}" if written.missing else ""
-    return f"gets every run when it ends, {at}{missing}."
 
 
 def _progress(lab: Lab, experiment: Experiment) -> None:
@@ -107,7 +96,6 @@ def _progress(lab: Lab, experiment: Experiment) -> None:
             st.rerun()
         for state in states:
             name = literal(state.name.removeprefix(f"{experiment.id} to "))
-            sent = lab.tracking.delivered(state.name)
             if state.running:
                 with st.container(horizontal=True, vertical_alignment="center"):
                     st.progress(min(state.progress, 1.0), f"{name}: {state.progress:.0%}")
@@ -115,10 +103,9 @@ def _progress(lab: Lab, experiment: Experiment) -> None:
                         lab.tracking.sendings.stop(state.name)
             elif state.error:
                 st.error(literal(state.error), icon=":material/error:")
-            elif sent is not None and state.progress == 1:
-                st.success(f"{name}: {literal(sent.sentence)}", icon=":material/check:")
-            else:
-                st.info(f"{name}: stopped; what was sent stays.", icon=":material/stop_circle:")
+            elif isinstance(state.result, int):
+                sent = counted(state.result, "run")
+                st.success(f"{name}: {sent} sent; it has the others already.", icon=":material/check:")
 
     draw()
 
@@ -126,7 +113,3 @@ def _progress(lab: Lab, experiment: Experiment) -> None:
 def _sendings(lab: Lab, experiment: Experiment) -> list[BackgroundState]:
     """What is sent of this experiment, and what was."""
     return [state for state in lab.tracking.sendings.states() if state.name.startswith(f"{experiment.id} to ")]
-
-
-def _moment(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

@@ -11,7 +11,7 @@ from core.methods.fields import OwnField, own_fields, with_values
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
 from core.numbers import capitalized, listed
-from core.plan.defaults import SIZES
+from core.plan.defaults import SIZES, is_quick_first
 from core.run_spec import RunSpec
 from core.wording.defaults import explained
 from pages.shared.forms import widgets
@@ -81,10 +81,17 @@ def choices_of(field: OwnField) -> list[Any]:
     return [choice for choice in choices if low <= choice <= high]
 
 
-def sizes_at_first(field: OwnField) -> list[Any]:
-    """Values of a size that forms begin with: the usual ones, or where none of them can be, the default."""
-    choices = choices_of(field)
-    return [size for size in SIZES if size in choices] or [field.about.default]
+def sizes_at_first(field: OwnField, network: NetworkSpec | None = None) -> list[Any]:
+    """Values of a size that forms begin with: the usual ones, or where none of them can be, the default.
+
+    Args:
+        field: the size.
+        network: whose quick comparison the form begins with, if it has one; None to leave that out.
+    """
+    choices, usual = choices_of(field), SIZES
+    if network is not None and is_quick_first(network):
+        usual = (network.quick.rank,)
+    return [size for size in usual if size in choices] or [field.about.default]
 
 
 def is_strength(field: OwnField) -> bool:
@@ -104,7 +111,7 @@ def field_values(specs: Sequence[RunSpec]) -> dict[str, Any]:
 
 
 def _sizes(key: str, field: OwnField, network: NetworkSpec) -> list[Any]:
-    about, start = field.about, sizes_at_first(field)
+    about, start = field.about, sizes_at_first(field, network)
     picked: list[Any] = st.pills(
         about.title,
         widgets.offered(choices_of(field), key),

@@ -51,9 +51,7 @@ def objective_form(key: str, objective: ObjectiveSpec = CLASSIFICATION) -> Objec
 
 
 def objective_values(key: str, objective: ObjectiveSpec) -> dict[str, Any]:
-    """What the widgets of :func:`objective_form` show for an objective, by their keys; nothing for an unknown one."""
-    if not objective.is_known:
-        return {}
+    """What the widgets of :func:`objective_form` show for an objective, by their keys."""
     own, name = _own_key(key, objective), objective.primary.name
     return {f"{own}-measure": name, f"{own}-margin-{name}": objective.margin}
 

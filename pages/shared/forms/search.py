@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.networks.network import NetworkSpec
 from core.plan.budget import LONGER
-from core.plan.defaults import has_own_bases
+from core.plan.defaults import has_own_bases, is_quick_first
 from core.plan.rate_grid import TuneSpec, default_search
 from core.run_spec import OptimSpec
 from core.spec import bounds
@@ -15,18 +15,18 @@ from pages.shared.forms import widgets
 from pages.shared.forms.optim import family_key
 
 
-def is_searched(key: str) -> bool:
-    """Draw whether learning rates are searched for. Args: key: prefix of the form's widget keys."""
+def is_searched(key: str, start: bool = True) -> bool:
+    """Draw whether learning rates are searched for, at first ``start``. Args: key: prefix of the form's widget keys."""
     return st.toggle(
         "Find the learning rates",
-        value=True,
+        value=start,
         key=f"{key}-found",
         persist_state="session",
         help="Finds the learning rate of every method, rank and control on one grid (…, 0.001, 0.00316, 0.01, …). "
         "Rates are tried with a few seeds until the best lies between two others; it and its neighbors are then "
         "trained with all seeds. The number of epochs is found alike. The validation part picks the best of each, and "
         "these are compared. Off: all are "
-        "trained at the rates that you choose.",
+        "trained at the rates that you choose, in a fraction of the runs.",
     )
 
 
@@ -56,7 +56,7 @@ def own_bases_form(key: str, base: Run | NetworkSpec) -> bool:
     """
     return isinstance(base, Run) and st.toggle(
         "A base for each seed",
-        value=has_own_bases(base.spec.network),
+        value=has_own_bases(base.spec.network) and not is_quick_first(base.spec.network),
         key=f"{family_key(key, base.spec.network)}-own-bases",
         persist_state="session",
         help=f"Pretrains a base like {base.id} with every seed that has none yet, and starts the runs of each seed "

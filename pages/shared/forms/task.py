@@ -20,7 +20,7 @@ from core.tasks.presets import HALVES, presets_for, suggested_preset
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import dataset_picker
 from pages.shared.forms.task_preview import task_preview
-from pages.shared.forms.view import own_task, shots, widget_values
+from pages.shared.forms.view import length, own_task, shots, widget_values
 from pages.shared.ui.literal import literal
 
 OWN = "own"
@@ -74,6 +74,8 @@ def task_form(lab: Lab, base: Run | NetworkSpec, key: str, without: str = "") ->
             task = preset_task(lab.catalog, preset, source, network, dataset, share)
             if task.shots is None and without != "shots":
                 task = task.but(shots=shots(lab.catalog.info(dataset, kind), key, default_shots(lab.tasks, task)))
+            if network.reads_tokens and without != "length":
+                task = task.but(length=length(kind, f"{key}-length", network, task.length))
         task_preview(lab, task, key, network)
     except LabError as error:
         st.error(literal(str(error)))

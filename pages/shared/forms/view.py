@@ -47,10 +47,17 @@ def widget_values(kind: str, task: TaskSpec) -> dict[str, Any]:
     return {field.name: _shown(field, getattr(task, field.name)) for field in view_of(kind).fields}
 
 
-def length(kind: str, key: str, network: NetworkSpec) -> int:
-    """Draw the field for the longest input that a network reads, for datasets of a kind whose tasks have one."""
+def length(kind: str, key: str, network: NetworkSpec, start: int | None = None) -> int:
+    """Draw the field for the longest input that a network reads, for datasets of a kind whose tasks have one.
+
+    Args:
+        kind: of the dataset.
+        key: of the widget.
+        network: limits what can be chosen.
+        start: chosen at first; None for the default.
+    """
     field = next(field for field in view_of(kind).fields if field.name == "length")
-    return int(_value(field, {}, key, network))
+    return int(_value(field, {}, key, network, start))
 
 
 def shots(info: DatasetInfo, key: str, start: int | None) -> int | None:
@@ -66,14 +73,16 @@ def shots(info: DatasetInfo, key: str, start: int | None) -> int | None:
     former, st.session_state[f"{key}-shots-of"] = st.session_state.get(f"{key}-shots-of"), (info.name, start or ALL)
     if former and former[0] != info.name and st.session_state.get(f"{key}-shots") == former[1]:
         st.session_state[f"{key}-shots"] = start or ALL
-    amount: int | None = _value(field, {}, f"{key}-{field.name}", None, start or ALL)
+    amount: int | None = _value(field, {}, f"{key}-{field.name}", None, start)
     return amount
 
 
 def _value(
-    field: FormField, classes: Mapping[int, str], key: str, network: NetworkSpec | None, amount: str | int = ALL
+    field: FormField, classes: Mapping[int, str], key: str, network: NetworkSpec | None, first: int | None = None
 ) -> Any:
-    """Draw the widget of a field; return the value of the spec's field. Args: amount: where one is chosen, at first."""
+    """Draw the widget of a field; return the value of the spec's field. Args: first: of an amount or a choice, what is
+    chosen at first; None for all, or for the default.
+    """
     about = bounds(TaskSpec, field.name)
     title = field.title or about.title
     words: dict[str, Any] = {"help": field.help or about.description, "key": key, "persist_state": "session"}
@@ -90,10 +99,10 @@ def _value(
         case "switch":
             return field.on if st.toggle(title, **words) else about.default
         case "amount":
-            chosen = st.select_slider(title, [ALL, *widgets.offered(list(field.choices), key)], amount, **words)
+            chosen = st.select_slider(title, [ALL, *widgets.offered(list(field.choices), key)], first or ALL, **words)
             return None if chosen == ALL else chosen
         case "choice":
-            choices, start = _within(field, about.default, network)
+            choices, start = _within(field, first or about.default, network)
             return st.select_slider(title, widgets.offered(choices, key), start, **words)
         case "share":
             return widgets.validation_part(key)

@@ -208,13 +208,13 @@ def refuse(sentence: str) -> ShownError:
     return ShownError(sentence)
 
 
-def seeds(key: str) -> range:
-    """Draw a slider for the number of seeds; each arm has one run per seed."""
+def seeds(key: str, start: int = DEFAULT_SEEDS) -> range:
+    """Draw a slider for the number of seeds, at first ``start``; each arm has one run per seed."""
     count = st.slider(
         "Seeds",
         1,
         MAX_FORM_SEEDS,
-        DEFAULT_SEEDS,
+        start,
         key=key,
         persist_state="session",
         help="Runs per setting, each with another order of the data and other initial adapters.",

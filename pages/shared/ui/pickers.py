@@ -176,12 +176,12 @@ def start_id(spec: RunSpec) -> str:
 
 def start_text(lab: Lab, spec: RunSpec) -> str:
     """Describe what a fine-tune run starts from: its base, or the network that was imported."""
-    return base_text(lab, spec.network if spec.base is None else lab.run(spec.base))
+    return base_text(lab, spec.network if spec.base is None else lab.store.run(spec.base))
 
 
 def experiment_text(lab: Lab, experiment: Experiment) -> str:
     """Describe an experiment in one line."""
-    live = sum(run.is_live for run in lab.members(experiment))
+    live = sum(run.is_live for run in lab.store.members(experiment))
     return f"{experiment.name} · {when(experiment.created)}" + (f" · {live} unfinished" if live else "")
 
 

@@ -9,34 +9,36 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 
 from core.errors import LabError, NetworkFileError
-from core.networks.library import partial
 from core.networks.library.arrivals import Arrivals
-from core.networks.library.hub import TIMEOUT, HubPlace, is_hub_name
+from core.networks.library.card import ABOUT
+from core.networks.library.hub import CHUNK, is_hub_name
+from core.networks.library.importing import KEPT
+from core.networks.library.known import packages_text
 from core.networks.library.networks import Networks
 from core.settings import Settings
+from tests import forked
 from tests.bad_files.sentences import refusal
-from tests.conftest import wait_until
-from tests.networks.library.hub_server import COMMIT, Drip, HubServer
+from tests.conftest import HANG, wait_until
+from tests.networks.library.hub_server import COMMIT, HubServer
 from tests.networks.tiny import save_tiny
-from tests.slow_servers import deaf_server, is_asking, slow_server, stopped
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
 WEIGHTS = "model.safetensors"
 
-AT_ONCE = TIMEOUT / 2
-"""Seconds within which a stop acts on a busy machine, before a silent server is given up; mostly some 0.1 s."""
+POSITIONS = 2**16
+"""Of a network with weights of more than four pieces of a download."""
 
 
 @pytest.fixture
@@ -48,7 +50,6 @@ def hub(sound: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     yield server
     if server.hold:
         server.hold.set()
-    server.ended.set()
     server.shutdown()
     server.server_close()
 
@@ -93,15 +94,17 @@ def test_shards_are_downloaded(networks: Networks, tmp_path: Path, hub: HubServe
     assert networks.find("org/tiny") == card
 
 
-@pytest.mark.parametrize("can_resume", [True, False])
-def test_a_connection_that_breaks_is_taken_up_again(networks: Networks, hub: HubServer, can_resume: bool) -> None:
-    size = (hub.folder / WEIGHTS).stat().st_size
-    hub.break_after, hub.ranges = size // 2 + 1, can_resume
-    if can_resume:
-        networks.import_known("org/tiny")
-        assert ranges(hub) == ["", f"bytes={size // 2 + 1}-"]
-    else:  # it never gets beyond the half
-        assert "was lost" in refused(networks)
+@pytest.fixture
+def large(hub: HubServer, tmp_path: Path) -> int:
+    """Size of the weights of a network that arrives in several pieces."""
+    hub.folder = save_tiny(tmp_path / "large", max_position_embeddings=POSITIONS)
+    return (hub.folder / WEIGHTS).stat().st_size
+
+
+def test_a_connection_that_breaks_is_taken_up_again(networks: Networks, hub: HubServer, large: int) -> None:
+    hub.break_after = large - CHUNK
+    networks.import_known("org/tiny")
+    assert ranges(hub) == ["", f"bytes={hub.break_after // CHUNK * CHUNK}-"]
 
 
 @pytest.mark.parametrize(
@@ -109,23 +112,34 @@ def test_a_connection_that_breaks_is_taken_up_again(networks: Networks, hub: Hub
     [({}, True), ({"ranges": False}, True), ({"commit": "d" * 40}, False)],
     ids=["as it was", "cannot resume", "has a new commit"],
 )
-def test_a_download_that_was_broken_off_goes_on_where_it_ended_unless_there_is_a_new_commit(
-    networks: Networks, hub: HubServer, changes: dict[str, Any], goes_on: bool
+def test_a_killed_download_goes_on_where_it_ended_unless_there_is_a_new_commit(
+    networks: Networks, hub: HubServer, settings: Settings, large: int, changes: dict[str, Any], goes_on: bool
 ) -> None:
-    size = (hub.folder / WEIGHTS).stat().st_size
-    hub.break_after = size // 10
-    assert "to go on where it ended" in refused(networks)
-    (part,) = (path for path in left(networks) if path.name == WEIGHTS)
-    reached = part.stat().st_size
-    assert reached == 4 * (size // 10)
-    hub.break_after = None
+    hub.hold = threading.Event()
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from core.networks.library.networks import Networks\n"
+        "from core.settings import Settings\n"
+        "Networks(Settings(home=Path(sys.argv[1]))).import_known('org/tiny')"
+    )
+    process = forked.start(["-c", code, str(settings.home)])
+    assert hub.waiting.wait(HANG)
+    reached = large // 2 // CHUNK * CHUNK
+    assert reached
+    wait_until(lambda: any(path.name == WEIGHTS and path.stat().st_size == reached for path in left(networks)))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert networks.list() == []
+    networks.clean()  # young downloads stay
+    hub.hold.set()
+    hub.hold = None
     hub.requests.clear()
     for name, value in changes.items():
         setattr(hub, name, value)
     card = networks.import_known("org/tiny")
-    assert card.revision == hub.commit
-    assert ranges(hub) == [f"bytes={reached}-" if goes_on else ""]
-    assert all(path.parent.name == card.digest for path in left(networks)) or not goes_on
+    assert (card.revision, ranges(hub)) == (hub.commit, [f"bytes={reached}-" if goes_on else ""])
+    assert all(path.parent.name == card.digest for path in left(networks)) == goes_on
+    assert card.digest == networks.import_folder(hub.folder).digest
 
 
 def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: Networks, hub: HubServer) -> None:
@@ -148,80 +162,6 @@ def test_a_download_can_be_stopped_and_continued(settings: Settings, networks: N
     assert [card.name for card in networks.list()] == ["org/tiny"]
 
 
-def check_stopped(networks: Networks, waits: Callable[[], bool]) -> None:
-    """Bringing a network that is stopped ends at once. Args: waits: whether it waits for a server."""
-    took, error = stopped(lambda stop: networks.import_known("org/tiny", stop=stop), waits)
-    assert took < AT_ONCE
-    assert str(error) == "org/tiny was not imported: it was stopped."
-    assert isinstance(error, partial.BrokenOffError)
-    assert networks.list() == []
-
-
-@pytest.mark.parametrize(
-    "drip",
-    [
-        Drip("/revision/main"),
-        Drip("/revision/main", headers=True),
-        Drip("config.json"),
-        Drip("config.json", headers=True),
-        Drip(WEIGHTS),
-        Drip(WEIGHTS, headers=True),
-        Drip(WEIGHTS, size=1000, seconds=3600),
-    ],
-    ids=str,
-)
-def test_a_stop_acts_at_once_while_an_answer_drips_in(networks: Networks, hub: HubServer, drip: Drip) -> None:
-    hub.drip = drip
-    check_stopped(networks, hub.waiting.is_set)
-
-
-def test_a_stop_acts_at_once_while_a_server_does_not_answer(
-    networks: Networks, hub: HubServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with slow_server("it never answers") as silent:
-        monkeypatch.setenv("HF_ENDPOINT", silent.url)
-        check_stopped(networks, silent.waiting.is_set)
-    with deaf_server() as url:
-        monkeypatch.setenv("HF_ENDPOINT", url)
-        check_stopped(networks, is_asking)
-
-
-def test_a_stop_acts_between_attempts(networks: Networks, hub: HubServer) -> None:
-    stop = threading.Event()
-    place = HubPlace("org/tiny", stop=stop)
-    hub.break_after = 10
-    pieces = place.pieces(WEIGHTS)
-    assert len(next(pieces)) == 10
-    stop.set()
-    with pytest.raises(NetworkFileError, match=r"org/tiny was not imported: it was stopped\."):
-        next(pieces)
-    assert len(ranges(hub)) == 1
-
-
-@pytest.mark.parametrize("headers", [True, False])
-def test_a_description_that_drips_for_ever_is_one_sentence(hub: HubServer, headers: bool) -> None:
-    hub.drip = Drip("/revision/main", headers=headers)
-    said = refusal(NetworkFileError, HubPlace, "org/tiny", timeout=1.0)
-    assert "cannot be reached (its answer was not complete after 1 s)" in said
-
-
-def test_what_precedes_a_file_must_not_drip_for_ever_but_the_file_may_take_its_time(hub: HubServer) -> None:
-    place = HubPlace("org/tiny", timeout=1.0)
-    hub.drip = Drip(WEIGHTS, headers=True)
-    with pytest.raises(NetworkFileError, match=r"was lost \(its answer was not complete after 1 s\)"):
-        list(place.pieces(WEIGHTS))
-    content = (hub.folder / WEIGHTS).read_bytes()
-    hub.drip = Drip(WEIGHTS, size=len(content) // 20, seconds=0.1)
-    hub.requests.clear()
-    assert b"".join(place.pieces(WEIGHTS)) == content
-    assert ranges(hub) == [""]
-
-
-def test_a_redirection_to_another_kind_of_server_is_one_sentence(networks: Networks, hub: HubServer) -> None:
-    hub.redirect = "ftp://127.0.0.1"
-    assert "was lost" in refused(networks)
-
-
 @pytest.mark.parametrize("file", [WEIGHTS, "tokenizer.json"])
 def test_a_file_that_is_not_what_the_hub_says_is_refused_and_deleted(
     networks: Networks, hub: HubServer, file: str
@@ -236,9 +176,59 @@ def test_a_file_that_is_not_what_the_hub_says_is_refused_and_deleted(
     networks.import_known("org/tiny")
 
 
-def test_a_longer_file_than_the_hub_says_ends_there(networks: Networks, hub: HubServer) -> None:
+def test_a_longer_file_than_the_hub_says_is_refused(networks: Networks, hub: HubServer) -> None:
     hub.alter = lambda name, content: content + b"more" * 10**6
-    networks.import_known("org/tiny")
+    assert "sends more than it has" in refused(networks)
+    assert left(networks) == []
+
+
+def test_a_shorter_file_than_the_hub_says_is_refused(networks: Networks, hub: HubServer) -> None:
+    hub.alter = lambda name, content: content[:-1]
+    assert "is shorter at 127.0.0.1 than it describes" in refused(networks)
+    assert left(networks) == []
+
+
+def test_a_network_of_30_gb_is_refused_before_any_file_is_downloaded(networks: Networks, hub: HubServer) -> None:
+    described = hub.described()
+    described["siblings"] = [file for file in described["siblings"] if file["rfilename"] != WEIGHTS] + [
+        {"rfilename": "model.safetensors.index.json", "size": 9999},
+        *({"rfilename": f"model-0000{n}-of-00006.safetensors", "size": 5 * 10**9} for n in range(1, 7)),
+    ]
+    hub.description = json.dumps(described).encode()
+    assert "has 30.0 GB, more than the 8.6 GB" in refused(networks)
+    assert [path for path, _ in hub.requests] == ["/api/models/org/tiny/revision/main"]
+
+
+def test_a_pickle_beside_safetensors_is_never_asked_for(networks: Networks, hub: HubServer, tmp_path: Path) -> None:
+    hub.folder = Path(shutil.copytree(hub.folder, tmp_path / "both"))
+    (hub.folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    (hub.folder / "modeling_tiny.py").write_text("raise SystemExit")
+    card = networks.import_known("org/tiny")
+    asked = {path.rpartition("/")[2] for path, _ in hub.requests[1:]}
+    assert asked == {*card.files, "README.md"}
+    assert {path.name for path in left(networks)} == {*card.files, ABOUT}
+
+
+@pytest.mark.parametrize("to", ["public", "private"])
+def test_a_redirect_from_a_public_server_to_a_private_address_is_refused(
+    settings: Settings, hub: HubServer, sound: Path, to: str
+) -> None:
+    """A proxy stands for the internet: it answers for every address."""
+    elsewhere = HubServer(sound)
+    hub.redirect = elsewhere.address if to == "private" else "http://1.0.0.1"
+    done = forked.run(
+        ["-m", "core", "networks", "org/tiny", "--home", str(settings.home)],
+        env=os.environ | {"HF_ENDPOINT": "http://1.1.1.1", "HTTP_PROXY": hub.address, "NO_PROXY": ""},
+    )
+    assert hub.requests
+    assert elsewhere.requests == []
+    if to == "private":
+        assert done.returncode == 1
+        assert "1.1.1.1 redirects to the private address 127.0.0.1: check HF_ENDPOINT." in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+    elsewhere.shutdown()
+    elsewhere.server_close()
 
 
 @pytest.mark.parametrize(
@@ -281,20 +271,19 @@ def test_a_token_goes_to_the_hub_and_to_nobody_else(
     elsewhere.server_close()
 
 
-def test_no_network_and_no_server_are_one_sentence(
+def test_no_network_and_no_server_are_one_sentence_that_names_packages(
     networks: Networks, hub: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE is set" in refused(networks)
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setenv("HF_ENDPOINT", "http://no-such-host.invalid")
-    assert "no-such-host.invalid cannot be reached" in refused(networks)
-    monkeypatch.setenv("HF_ENDPOINT", "file:///etc/passwd")
-    assert "HF_ENDPOINT must begin with" in refused(networks)
-    with slow_server("it never answers") as silent:
-        monkeypatch.setenv("HF_ENDPOINT", silent.url)
-        with pytest.raises(NetworkFileError, match="the server does not answer"):
-            HubPlace("org/tiny", timeout=0.2)
+    with monkeypatch.context() as offline:
+        offline.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # read from the environment once
+        said = refused(networks)
+        assert "HF_HUB_OFFLINE is set" in said
+        assert packages_text() in said
+    for endpoint in ("http://no-such-host.invalid", "file:///etc/passwd", "http://127.0.0.1:9"):
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        said = refused(networks)
+        assert "cannot be reached (" in said
+        assert packages_text() in said
 
 
 @pytest.mark.parametrize(
@@ -306,7 +295,17 @@ def test_an_answer_that_is_not_the_hubs_is_one_sentence(networks: Networks, hub:
     assert "is not that of Hugging Face" in refused(networks)
 
 
-@pytest.mark.parametrize("size", [-5, -(10**12), True, False])
+def test_a_description_that_is_larger_than_any_is_not_read(networks: Networks, hub: HubServer) -> None:
+    hub.description = b'{"siblings":[' + b"{}," * 2**23 + b"{}]}"
+    tracemalloc.start()
+    try:
+        assert "has too many files" in refused(networks)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [-5, -(10**12), "large", [7]])
 def test_a_size_that_no_file_has_is_not_the_hubs(networks: Networks, hub: HubServer, size: object) -> None:
     described = hub.described()
     described["siblings"][0]["size"] = size
@@ -327,7 +326,7 @@ def test_what_is_wrong_with_a_network_is_said_before_its_weights_are_downloaded(
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a/b/c", "../x", "a b", "org/tiny@../x", "http://a/b", "a/..", "-a/b", "é/b", "a" * 200]
+    "name", ["", "a/b/c", "../x", "a b", "org/tiny@", "http://a/b", "a/..", "-a/b", "é/b", "a" * 200]
 )
 def test_what_is_no_name_is_one_sentence(networks: Networks, name: str) -> None:
     assert not is_hub_name(name)
@@ -339,40 +338,11 @@ def test_names_are_recognized(name: str) -> None:
     assert is_hub_name(name)
 
 
-def test_a_process_that_is_killed_leaves_a_download_that_goes_on(
-    networks: Networks, hub: HubServer, settings: Settings
-) -> None:
-    hub.hold = threading.Event()
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from core.networks.library.networks import Networks\n"
-        "from core.settings import Settings\n"
-        "Networks(Settings(home=Path(sys.argv[1]))).import_known('org/tiny')"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(settings.home)], env=os.environ | {"PYTHONPATH": "."})
-    assert hub.waiting.wait(120)
-    size = (hub.folder / WEIGHTS).stat().st_size
-    # In pieces of at most this size; what has arrived is at least half.
-    wait_until(lambda: any(path.name == WEIGHTS for path in left(networks)))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert networks.list() == []
-    networks.clean()  # young downloads stay
-    hub.hold.set()
-    hub.hold = None
-    hub.requests.clear()
-    card = networks.import_known("org/tiny")
-    (wanted,) = ranges(hub)
-    there = int(wanted.removeprefix("bytes=").removesuffix("-") or 0)
-    assert 0 <= there < size
-    assert all(path.parent.name == card.digest for path in left(networks))
-
-
 def test_downloads_that_nobody_continues_are_deleted_after_a_week(networks: Networks, hub: HubServer) -> None:
-    hub.break_after = 1000
+    hub.file_refusal = (503, "")
     refused(networks)
     (folder,) = {path.parent for path in left(networks)}
-    old = time.time() - partial.KEPT - 10
+    old = time.time() - KEPT - 10
     os.utime(folder, (old, old))
     networks.clean()
     assert left(networks) == []

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from core.networks.library.importing import MIN_AGE, PARTIAL
 from core.networks.library.networks import Networks
-from core.networks.library.partial import MIN_AGE, PARTIAL
 from core.settings import Settings
 from tests import forked
 from tests.forked import Process

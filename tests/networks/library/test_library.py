@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,9 @@ from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
 from core.networks.forward import forward
 from core.networks.library.card import ABOUT
 from core.networks.library.files import CHAT_TEMPLATE, licence_in
-from core.networks.library.importing import Importing
+from core.networks.library.importing import PARTIAL, RESUMED, import_from
 from core.networks.library.networks import Networks
-from core.networks.library.partial import PARTIAL, RESUMED
-from core.networks.library.place import FolderPlace
+from core.networks.library.place import folder_place
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
 from tests.conftest import some_of
@@ -126,13 +126,12 @@ def test_what_pages_could_not_plan_is_refused_at_once(networks: Networks, tmp_pa
 def test_what_was_left_by_a_process_that_was_killed_while_moving_files_into_place_is_no_obstacle(
     networks: Networks, tiny: Path
 ) -> None:
-    place = FolderPlace(tiny)
-    place.key = "tiny"
+    place = replace(folder_place(tiny), key="tiny")
     staged = networks._settings.networks / PARTIAL / f"{RESUMED}tiny" / ("a" * 64)
     staged.mkdir(parents=True)
     (staged.parent / "config.json").write_bytes((tiny / "config.json").read_bytes())
     (staged / "tokenizer.json").write_bytes(b"moved already")
-    card = Importing(networks._settings, place, lambda size: None).run("tiny")
+    card = import_from(networks._settings.networks, lambda size: None, place, "tiny")
     assert networks.list() == [card]
     assert all(name.startswith(card.digest) for name in kept(networks))
 
