@@ -37,7 +37,7 @@ REPO = Path(__file__).resolve().parents[1]
 
 IMPORTED = [
     *("core.lab", "core.cli.compare", "core.cli.grow", "core.cli.report", "core.cli.run"),
-    *("core.cli.serve", "core.cli.step_time", "core.cli.verify", "core.web.chain", "core.web.connections"),
+    *("core.cli.serve", "core.cli.step_time", "core.cli.verify", "core.web.chain", "core.web.server"),
     *("core.web.downloads", "core.web.predict", "streamlit.web.bootstrap", "streamlit.web.cli"),
     *("sklearn.datasets", "torch._dynamo", "torchvision.transforms.functional", "transformers"),
     *("transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert"),

@@ -14,13 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.errors import RunFileError, SpecError
+from core.errors import RunFileError
 from core.files import write_atomically
 from core.run_spec import RunSpec
-from core.store import earlier_run_file
 from core.store.deletions import clear
 from core.store.record import WAITING
-from core.training.sharing import bank_key
 
 NAME = "run.json"
 """Name of the file."""
@@ -58,29 +56,25 @@ def write_run_file(db: sqlite3.Connection, folder: Path) -> None:
     text = json.dumps(rows, default=lambda value: {BYTES: base64.b64encode(value).decode()})
     about = {"format": FORMAT, "sha256": hashlib.sha256(text.encode()).hexdigest(), "rows": text}
     write_atomically(folder / NAME, json.dumps(about).encode())
-    (folder / earlier_run_file.NAME).unlink(missing_ok=True)
 
 
 def read_run_file(folder: Path) -> Rows:
-    """Read the file in a run's folder, also that of earlier versions.
+    """Read the file in a run's folder.
 
     Raises:
         RunFileError: it is missing, damaged, of a newer version, or belongs to another run.
     """
     try:
-        if (folder / NAME).exists():
-            about = json.loads((folder / NAME).read_bytes())
-            digest = hashlib.sha256(about["rows"].encode()).hexdigest()
-            is_sound = (about["format"], about["sha256"]) == (FORMAT, digest)
-            rows: Rows = json.loads(about["rows"], object_hook=_bytes)
-        else:
-            rows, is_sound = earlier_run_file.rows_of((folder / earlier_run_file.NAME).read_bytes())
-        is_sound = is_sound and rows["runs"][0]["id"] == folder.name
+        about = json.loads((folder / NAME).read_bytes())
+        digest = hashlib.sha256(about["rows"].encode()).hexdigest()
+        rows: Rows = json.loads(about["rows"], object_hook=_bytes)
+        known = (about["format"], about["sha256"], rows["runs"][0]["id"])
+        RunSpec.from_json(rows["runs"][0]["spec"])
     except OSError as error:
         raise RunFileError(f"{folder} has no readable file {NAME} ({error.strerror}).") from error
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunFileError(f"The file {NAME} in {folder} is damaged.") from error
-    if not is_sound:
+        raise RunFileError(f"The file {NAME} in {folder} cannot be read: {error}") from error
+    if known != (FORMAT, digest, folder.name):
         raise RunFileError(f"The file {NAME} in {folder} is damaged, of another run, or of a newer LoRA Lab.")
     return rows
 
@@ -89,16 +83,8 @@ def put(db: sqlite3.Connection, rows: Rows) -> None:
     """Put rows in the place of those that the store has of a run; experiments that it has stay as they are.
 
     A run that was queued or running becomes interrupted, since its process is gone.
-
-    Raises:
-        RunFileError: a newer version wrote its spec.
     """
-    run = dict(rows["runs"][0])
-    try:
-        spec = RunSpec.from_json(run["spec"])
-    except SpecError as error:
-        raise RunFileError(f"The spec of run {run['id']} cannot be read: {error}") from error
-    run |= {"method": spec.kind, "base": spec.base, "bank_key": bank_key(spec), "owner": ""}
+    run = dict(rows["runs"][0]) | {"owner": ""}
     more: list[dict[str, Any]] = []
     if run["state"] in WAITING:
         run |= {"state": "interrupted", "changes": run["changes"] + 1}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 
 from core.settings import Settings
 
@@ -38,7 +40,9 @@ def halve(settings: Settings) -> None:
 
 
 def flip(settings: Settings) -> None:
-    """Flip every bit of the second page."""
+    """Flip every bit of the second page, once no log beside the file has a later one in its place."""
+    with closing(sqlite3.connect(settings.store)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray(settings.store.read_bytes())
     content[4096:8192] = bytes(255 - byte for byte in content[4096:8192])
     settings.store.write_bytes(content)

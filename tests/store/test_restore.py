@@ -170,8 +170,8 @@ def test_what_a_killed_process_had_just_launched_looked_at_or_judged_comes_back(
         for run, values in known["said"]["runs"].items():
             if run != id:
                 assert found["runs"][run] == values
-        assert lab.store.run(id).state == "interrupted"
         assert lab.store.checkpoint(id) is not None
+    assert opened().store.run(id).state == "interrupted"
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -289,7 +289,7 @@ def test_what_was_deleted_stays_deleted(opened: Opener, settings: Settings, harm
     lab.close()
     lose(settings)
     shutil.copy(backup, settings.store)
-    assert [run.id for run in opened().runs()] == [second]
+    assert [run.id for run in opened().store.runs()] == [second]
 
 
 def test_a_damaged_backup_is_passed_over_and_a_damaged_run_file_stays_as_it_is(
