@@ -357,7 +357,6 @@ def test_a_store_that_goes_away_in_use_is_said_to_be_gone_and_nothing_is_lost(
 def test_a_damaged_store_stays_where_it_is_while_a_process_uses_it(opened: Opener, settings: Settings) -> None:
     lab = opened()
     trained(lab, 0)
-    lab.store.rows("PRAGMA wal_checkpoint(TRUNCATE)")
     flip(settings)
     harmed = settings.store.read_bytes()
     done = forked.run(["-m", "core", "list", "--home", str(settings.home)])
