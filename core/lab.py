@@ -44,7 +44,7 @@ from core.store.judged import JudgedResults
 from core.store.looks import Looks
 from core.store.notes import RunNotes
 from core.store.record import Run
-from core.store.recovery import adopt, came_back, open_store
+from core.store.recovery import adopt, open_store
 from core.store.search import Search
 from core.study.arms.choice import unchosen
 from core.tasks.tasks import Tasks
@@ -138,7 +138,7 @@ class Lab:
         self.networks.clean()
         # Before runs of dead processes are recovered: if an older store was put back, the folders are newer.
         if adopted := adopt(self.store, self.settings.home):
-            self.notice = f"{self.notice} {came_back(adopted)}".strip()
+            self.notice = f"{self.notice} {adopted}".strip()
             log.warning("%s", self.notice)
         self._process.settle()
         for experiment in self.store.untrimmed():  # as after a process that was killed at the end of the last run

@@ -49,16 +49,8 @@ class Deletions:
 
     def finish(self, db: sqlite3.Connection) -> None:
         """Complete the deletions of processes that died. Args: db: in a transaction, so that nobody else deletes."""
-        known = {row["id"] for row in db.execute("SELECT id FROM runs")}
-        for folder in self._folder.glob("*/"):  # versions up to 13 moved folders there first
-            if folder.name in known:
-                (self._runs / folder.name).mkdir(parents=True, exist_ok=True)
-                for path in folder.iterdir():
-                    if not (self._runs / folder.name / path.name).exists():
-                        os.replace(path, self._runs / folder.name / path.name)
-            shutil.rmtree(folder, ignore_errors=True)
         names = self.names()
-        remove(db, sorted(known & names))
+        remove(db, [row["id"] for row in db.execute("SELECT id FROM runs").fetchall() if row["id"] in names])
         self.purge(id for id in names if (self._runs / id).exists())
 
 

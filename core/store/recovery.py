@@ -10,8 +10,8 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 from filelock import Timeout
@@ -69,7 +69,7 @@ def open_store(path: Path, backups: Path, is_used: Callable[[], bool]) -> tuple[
         raise store_error(error, path) from error
 
 
-def adopt(store: Store, home: Path) -> list[str]:
+def adopt(store: Store, home: Path) -> str:
     """Bring a store up to date with folders of runs that are newer, as after an older store was put back.
 
     Args:
@@ -77,7 +77,7 @@ def adopt(store: Store, home: Path) -> list[str]:
         home: has the folders of runs, and the record of deleted ones.
 
     Returns:
-        Ids of the runs that were added or updated.
+        What came back in words; empty if nothing did.
 
     Raises:
         sqlite3.Error: the store cannot be written.
@@ -97,14 +97,11 @@ def adopt(store: Store, home: Path) -> list[str]:
         except RunFileError as error:
             if folder.name not in known:
                 log.warning("%s It stays as it is.", error)
+    if not adopted:
+        return ""
     if not known.keys() >= set(adopted):
         _doubt_looks(store)
-    return adopted
-
-
-def came_back(runs: Sequence[str]) -> str:
-    """What became of adopted runs, in words. Args: runs: their ids."""
-    return f"What the store lacked of {counted(len(runs), 'run')} came back from the folders in runs."
+    return f"What the store lacked of {counted(len(adopted), 'run')} came back from the folders in runs."
 
 
 def _doubt_looks(store: Store) -> None:
@@ -145,8 +142,7 @@ def _restore(path: Path, backups: Path, fault: str) -> str:
             os.replace(old, aside / old.name)
     os.replace(part, path)
     origin = f"the backup {source.name}" if source else "the folders of runs, since there was no sound backup"
-    said = f"{path.name} was {fault}, and was restored from {origin}."
-    said += f" {came_back(adopted)}" if adopted else ""
+    said = f"{path.name} was {fault}, and was restored from {origin}. {adopted}".strip()
     log.warning("%s", said)
     return said
 
@@ -156,12 +152,7 @@ def _copy_of_backup(part: Path, backups: Path) -> Path | None:
     for backup in [*backups_in(backups), None]:
         for end in ENDS:
             part.with_name(part.name + end).unlink(missing_ok=True)
-        try:
-            content = backup.read_bytes() if backup else b""
-        except OSError as error:
-            log.warning("%s cannot be read: %s", backup, error)
-            continue
-        write_atomically(part, content)
-        if backup is None or not _fault(part, backups):
-            return backup
+        with suppress(OSError, StoreError):  # one that cannot be read, or is of a version that this one does not open
+            if backup and write_atomically(part, backup.read_bytes()) and not _fault(part, backups):
+                return backup
     return None

@@ -308,25 +308,6 @@ def test_a_deletion_that_cannot_be_recorded_deletes_nothing_and_the_next_one_is_
     assert {"r-00000001", "r-00000009"} < Deletions(tmp_path).names()
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_what_a_deletion_of_an_earlier_version_has_moved_is_put_back_or_goes(
-    store: Store, notes: RunNotes, tmp_path: Path, known: bool
-) -> None:
-    """Versions up to 13 moved folders first, and removed the rows then; a process may have died in between."""
-    folder, id = tmp_path / "runs", "r-00000001"
-    put(store, folder, id if known else "r-00000002")
-    (folder / id).mkdir(exist_ok=True)
-    (folder / id / "network").write_text("trained")
-    (tmp_path / "deleted").mkdir()
-    (folder / id).rename(tmp_path / "deleted" / id)
-    (folder / id).mkdir()  # as by another process that trained it
-    (folder / id / "newer").write_text("trained")
-    notes.finish_deletions()
-    assert (folder / id / "network").exists() == known
-    assert (folder / id / "newer").exists()
-    assert not (tmp_path / "deleted" / id).exists()
-
-
 def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_or_gone(lab: Lab) -> None:
     (base,) = finish(lab, lab.launcher.launch(SPEC.but(optim=short(rate=0.001))).id)
     arms = [(short(epochs=60, batch_size=16), LoRASpec.of(rank=rank)) for rank in (1, 2, 4)]
