@@ -40,7 +40,7 @@ def without_first_token() -> None:
 
 
 def without_products() -> None:
-    """Have products computed as torch does."""
+    """Have products computed as torch does, and so all of an encoder's last block."""
     fast_network.fast_layers = frozen.fast_layers = lambda *args, **kwargs: {}  # type: ignore[attr-defined]
 
 
@@ -92,7 +92,7 @@ def built(network: str, method: str, off: str, home: Path) -> Timed:
     turns.available_cores = lambda: 1  # type: ignore[attr-defined]
     made = NETWORKS[network](home, method, STEPS[network])
 
-    def work(number: int, kept: ExitStack = settings) -> tuple[float, float]:
+    def work(number: int, kept: ExitStack = settings) -> tuple[float, int]:
         return made(number)
 
     return work
@@ -114,9 +114,8 @@ def main() -> None:
         pairs = zip(found["none"].core_rates, found[name].core_rates, strict=True)
         times = [with_it / without for with_it, without in pairs]
         spread = f"{min(times):.2f} to {max(times):.2f}"
-        print(
-            f"| {asked.network}, {asked.method} | {name} | {median(times):.2f} | {spread} | {found[name].memory >> 20} |"
-        )
+        memory = f"{found[name].memory >> 20:,}"
+        print(f"| {asked.network}, {asked.method} | {name} | {median(times):.2f} | {spread} | {memory} |")
 
 
 if __name__ == "__main__":
