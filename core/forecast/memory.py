@@ -36,7 +36,6 @@ from core.training.frozen import frozen_blocks, texts_of
 from core.training.ledger import Ledger
 from core.training.sharing import sharing_of
 from core.training.threads import available_cores
-from core.training.vocabulary import unused_rows
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,6 @@ class Sizes:
     """Number of examples in each part that is evaluated, those of the source included."""
     tokens: int = 0
     """Tokens of all texts that are trained on or evaluated while training; 0 for images."""
-    words: int = 0
-    """Number of distinct ones among those that are trained on."""
     trained: int | None = None
     """Tokens of the longest text that is trained on."""
     widest: tuple[int, ...] = ()
@@ -106,7 +103,6 @@ class Sizes:
             len(train),
             tuple(len(part) for part in {**others, **own} if part is not train),
             sum(int(part.sum()) for part in kept),
-            _words(train),
             int(own[train].max()),
             max((_widest(part, size) for part in (*own.values(), *others.values())), key=sum),
         )
@@ -115,11 +111,6 @@ class Sizes:
 def _widest(lengths: torch.Tensor, size: int) -> tuple[int, ...]:
     """Tokens of the longest text of each of the largest batches, one per core: batches have texts of like length."""
     return tuple(lengths.sort(descending=True).values[::size][: available_cores()].tolist())
-
-
-@lru_cache(maxsize=64)
-def _words(texts: TextExamples) -> int:
-    return len(torch.unique(texts.tokens)) + 1  # and the padding
 
 
 def memory_of(bank: Sequence[RunSpec], tasks: Tasks) -> int:
@@ -235,7 +226,7 @@ def _side_by_side(specs: Sequence[RunSpec], sizes: Sizes) -> tuple[int, int]:
         batch = optim.part_size if sizes.trained else min(optim.part_size, sizes.train)
         step, training = step_bytes(spec.trained_network, method, optim, batch, sizes.trained)
         steps.append(step)
-        kept += training - 3 * FLOAT * _unused(spec.trained_network, method, sizes.words)
+        kept += training
         states = frozen_blocks(spec.trained_network, method).kept_bytes(sizes.tokens)
         known[_base(spec)] = max(states, known.get(_base(spec), 0))
     activations = sum(sorted(steps)[-available_cores() :])
@@ -264,11 +255,6 @@ def _adapted(network: NetworkSpec, method: MethodSpec) -> int:
 @lru_cache(maxsize=256)
 def _perceptron(network: NetworkSpec, method: MethodSpec) -> MultilayerPerceptron:
     return cast(MultilayerPerceptron, untrained(network, method))
-
-
-@lru_cache(maxsize=256)
-def _unused(network: NetworkSpec, method: MethodSpec, words: int) -> int:
-    return unused_rows(untrained(network, method), words)
 
 
 @lru_cache(maxsize=256)

@@ -14,8 +14,6 @@ cores that is a sixth more than one run on both. What makes their step fast chan
 - **Frozen blocks** (``core/training/frozen.py``) below the first trained one run without dropout. What they give is
   computed before the first step, token by token without padding, unless it takes more than a gigabyte.
   ``frozen_blocks()`` finds them without weights, for forms and forecasts; the log of a run says so.
-- **Words** (``core/training/vocabulary.py``): of an embedding only the rows that occur in the training texts are
-  trained.
 - **Products** (``core/training/products.py``) are oneDNN's, and a layer with LoRA is one function of autograd.
   **The last block** of an encoder that classifies by its first token is computed for that token
   (``core/training/fast_network.py``); whether no other token matters is tried on each network. ``FastNetwork`` swaps

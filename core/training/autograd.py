@@ -26,7 +26,6 @@ from core.training.optimizer import Optimizer
 from core.training.random_numbers import RandomNumbers
 from core.training.recompute import Recomputed
 from core.training.schedule import total_steps
-from core.training.vocabulary import TrainedRows
 
 
 class AutogradStepper:
@@ -75,10 +74,6 @@ class AutogradStepper:
         named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.parameters = list(named.values())
         self.statistics = moving_statistics(network)
-        self._rows = TrainedRows.of(network, task, bool(optim.weight_decay))
-        self._stale = False  # whether the rows have changed since they were written back
-        if self._rows:
-            named = {name: self._rows.weight if self._is_words(p) else p for name, p in named.items()}
         head = optim.head_rate
         own = {} if head is None else dict.fromkeys(head_parameters(network), head / optim.learning_rate)
         self.optimizer = Optimizer(named, optim, total_steps(optim, task.num_train), own | dict(rates or {}))
@@ -90,7 +85,6 @@ class AutogradStepper:
             for batch in chunk[0]:
                 losses.append(self._gradients(batch))
                 self.optimizer.step()
-                self._stale = True
         return torch.stack(losses).unsqueeze(1)
 
     @property
@@ -119,7 +113,7 @@ class AutogradStepper:
         self._numbers.begin(self.optimizer.updates)
         losses = []
         for part in batch.chunk(self.optim.accumulation):
-            with self._numbers, self._precision(), self._rows.training() if self._rows else nullcontext():
+            with self._numbers, self._precision():
                 logits = forward(self._model, self._known[0].train.batch(part))
             loss = self.objective.loss(logits.to(self._loss_dtype(logits)), self.task.train.labels[part])
             if len(part) != len(batch):
@@ -145,7 +139,6 @@ class AutogradStepper:
         source: bool = True,
         look: Callable[[], None] = lambda: None,
     ) -> tuple[Evaluation, Evaluation | None]:
-        self._write_rows()
         task, other = self._known
         give_back()  # what steps have freed lies in pieces that batches of an evaluation do not fit into
         kept, threads = other if source else None, self._evaluation_threads
@@ -162,31 +155,15 @@ class AutogradStepper:
         """All that training changes: parameters, then statistics."""
         return [*(p.detach() for p in self.parameters), *self.statistics]
 
-    def _is_words(self, parameter: nn.Parameter) -> bool:
-        return self._rows is not None and parameter is self._rows.embedding.weight
-
-    def _write_rows(self) -> None:
-        """Write the trained rows of the embedding into the network, if they are kept apart and have changed."""
-        if self._rows and self._stale:
-            self._rows.write_back(self.optimizer.shrunk)
-        self._stale = False
-
-    def _read_rows(self) -> None:
-        if self._rows:
-            self._rows.read_back()
-        self._stale = False
-
     def trained(self, member: int) -> list[Tensor]:
-        self._write_rows()
         return [tensor.clone() for tensor in self._tensors]
 
     def restore(self, member: int, trained: list[Tensor]) -> None:
         copy_into(trained, self._tensors)
-        self._read_rows()
 
     def train_state(self, member: int) -> TrainState:
         first, second = (
-            self._whole(moments) + [torch.zeros_like(buffer) for buffer in self.statistics]  # which have none
+            moments + [torch.zeros_like(buffer) for buffer in self.statistics]  # which have none
             for moments in self.optimizer.moments()
         )
         return TrainState(self.trained(member), first, second, self.optimizer.updates)
@@ -197,25 +174,11 @@ class AutogradStepper:
         copy_into(own.first, first)
         copy_into(own.second, second)
         copy_into(own.values, self._tensors)
-        self._read_rows()
-        first, second = (
-            [
-                moment[self._rows.rows] if self._rows and self._is_words(p) else moment
-                for p, moment in zip(self.parameters, moments, strict=False)
-            ]
-            for moments in (first, second)
-        )
-        self.optimizer.resume(first, second, own.updates)
-
-    def _whole(self, moments: list[Tensor]) -> list[Tensor]:
-        """Moments of the parameters from those that the optimiser has."""
-        return [
-            self._rows.whole(moment) if self._rows and self._is_words(p) else moment
-            for p, moment in zip(self.parameters, moments, strict=True)
-        ]
+        count = len(self.parameters)
+        self.optimizer.resume(first[:count], second[:count], own.updates)
 
     def write_back(self, member: int) -> None:
-        self._write_rows()
+        """Do nothing: the network itself is trained."""
 
     def retire(self, member: int) -> None:
         """Do nothing: without its only member, training has ended."""

@@ -66,14 +66,6 @@ class Optimizer:
         self._adam.step()
         self.updates += 1
 
-    @property
-    def shrunk(self) -> float:
-        """What decay has left of a weight that never had a gradient, as a factor; for one with the plain rate."""
-        factor, optim = 1.0, self._optim
-        for step in range(self.updates if optim.weight_decay else 0):
-            factor *= 1 - rate_at(optim, step, self._total) * optim.weight_decay
-        return factor
-
     def moments(self) -> list[list[Tensor]]:
         """Copies of the first and of the second moments of each parameter; zeros before the first step."""
         known: list[tuple[nn.Parameter, dict[str, Any]]] = [(p, self._adam.state.get(p, {})) for p in self.parameters]

@@ -106,11 +106,11 @@ def test_runs_of_a_dataset_that_is_not_there_are_taken_and_fail_later(settings: 
     assert bank_size(settings, specs) == 3
 
 
-def on_texts(count: int, method: MethodSpec, tokens: int = 10_000, words: int = 0, longest: int = 64) -> int:
+def on_texts(count: int, method: MethodSpec, tokens: int = 10_000, longest: int = 64) -> int:
     """Peak memory of runs on BERT."""
     optim = OptimSpec.of(batch_size=16)
     specs = [RunSpec.of(method=method, network=BERT, optim=optim, seed=seed) for seed in range(count)]
-    return memory_for(specs, Sizes(100, (10, 10), tokens, words, longest, (longest,)))
+    return memory_for(specs, Sizes(100, (10, 10), tokens, longest, (longest,)))
 
 
 def test_side_by_side_every_run_keeps_its_own_and_steps_are_of_one_run_per_core(
@@ -132,7 +132,7 @@ def test_a_checkpoint_cannot_use_the_memory_that_other_threads_have_freed(monkey
 def test_runs_on_one_base_share_what_its_frozen_blocks_give_and_those_on_two_do_not() -> None:
     texts, tokens = TaskSpec.of(dataset="digits", length=32), 1_000_000
     spec = RunSpec.of(method="head", network=BERT, base="b", own_base=True, source=texts, task=texts)
-    sizes = Sizes(100, (10, 10), tokens, 0, 64, (64,))
+    sizes = Sizes(100, (10, 10), tokens, 64, (64,))
     one, two = (memory_for([spec, spec.but(seed=seed)], sizes) for seed in (0, 1))
     assert two - one == pytest.approx(frozen_blocks(BERT, HeadSpec()).kept_bytes(tokens), rel=0.1)
 
@@ -173,9 +173,3 @@ def test_a_checkpoint_is_there_as_tensors_and_as_bytes() -> None:
 def test_what_is_kept_of_frozen_blocks_grows_with_the_texts(method: MethodSpec) -> None:
     grows = on_texts(1, method, 2_000_000) - on_texts(1, method, 1_000_000)
     assert grows == (1_000_000 * 4 * 16 if isinstance(method, HeadSpec) else 0)
-
-
-def test_words_that_no_text_has_need_neither_gradient_nor_moments() -> None:
-    rows, width = BERT.build().get_input_embeddings().weight.shape  # type: ignore[operator]
-    assert on_texts(1, FullSpec(), words=rows) - on_texts(1, FullSpec(), words=rows // 2) == 12 * (rows // 2) * width
-    assert on_texts(1, HeadSpec(), words=rows) == on_texts(1, HeadSpec(), words=rows // 2)
