@@ -134,12 +134,12 @@ class Lab:
             StoreError: the store is damaged, or cannot be written.
         """
         self._process.enter()
-        self.notes.finish_deletions()
         self.networks.clean()
         # Before runs of dead processes are recovered: if an older store was put back, the folders are newer.
         if adopted := adopt(self.store, self.settings.home):
             self.notice = f"{self.notice} {adopted}".strip()
             log.warning("%s", self.notice)
+        self.notes.finish_deletions()  # afterwards: a run that was deleted meanwhile may have come back
         self._process.settle()
         for experiment in self.store.untrimmed():  # as after a process that was killed at the end of the last run
             self._trim_soon(experiment)

@@ -68,7 +68,7 @@ class Backups:
         """Make a backup now; if it fails, as on a full disk, that is logged, and earlier ones stay.
 
         Args:
-            if_changed: whether to do nothing if only training has gone on since the latest one.
+            if_changed: whether to do nothing if only losses and epochs have come since the latest one.
         """
         try:
             if not if_changed or self._changes() != self._known:

@@ -17,8 +17,6 @@ from core.study.figures.live import (
     SMOOTHING,
     latest,
     latest_text,
-    latest_text,
-    latest_text,
     live_loss,
     live_measure,
     mean_loss,
@@ -67,46 +65,6 @@ def test_the_mean_is_of_the_runs_that_have_reached_a_step() -> None:
     x, accuracy = mean_measure(*both)
     np.testing.assert_allclose((x, accuracy), ([1.0], [50.0]))
     assert latest(*both) == 50.0
-
-
-def told(*states: State) -> tuple[str, list[float], str | None]:
-    """Three seeds of one setting in these states, of which the last one is at 43 % and the others are at 89 %."""
-    arm, curves = one(*(curve([1.0], [43.0, *[89.0] * (state != states[-1])]) for state in states))
-    arm = replace(arm, runs=tuple(replace(run, state=state) for run, state in zip(arm.runs, states, strict=True)))
-    subtitle = live_measure([arm], curves)["layout"]["title"]["subtitle"]["text"]
-    return latest_text(arm, curves), list(mean_measure(arm, curves)[1]), subtitle
-
-
-@pytest.mark.parametrize("state", UNFINISHED)
-def test_a_run_that_broke_off_is_in_no_mean_beside_others_and_the_seeds_of_the_mean_are_told(state: State) -> None:
-    said = "mean of the seeds, without runs that broke off"
-    assert told("finished", "finished", state) == ("89.00 % (2 seeds)", [43.0, 89.0], said)
-    assert told("running", "running", state) == ("89.00 % (2 seeds so far)", [43.0, 89.0], said)
-    assert told(state) == ("43.00 % (1 seed, broken off)", [43.0], None)
-
-
-def test_while_seeds_train_the_latest_mean_is_of_those_that_have_finished() -> None:
-    assert told("finished", "running") == ("89.00 % (1 seed)", [43.0, 89.0], "mean of the seeds")
-
-
-def told(*states: State) -> tuple[str, list[float], str | None]:
-    """Three seeds of one setting in these states, of which the last one is at 43 % and the others are at 89 %."""
-    arm, curves = one(*(curve([1.0], [43.0, *[89.0] * (state != states[-1])]) for state in states))
-    arm = replace(arm, runs=tuple(replace(run, state=state) for run, state in zip(arm.runs, states, strict=True)))
-    subtitle = live_measure([arm], curves)["layout"]["title"]["subtitle"]["text"]
-    return latest_text(arm, curves), list(mean_measure(arm, curves)[1]), subtitle
-
-
-@pytest.mark.parametrize("state", UNFINISHED)
-def test_a_run_that_broke_off_is_in_no_mean_beside_others_and_the_seeds_of_the_mean_are_told(state: State) -> None:
-    said = "mean of the seeds, without runs that broke off"
-    assert told("finished", "finished", state) == ("89.00 % (2 seeds)", [43.0, 89.0], said)
-    assert told("running", "running", state) == ("89.00 % (2 seeds so far)", [43.0, 89.0], said)
-    assert told(state) == ("43.00 % (1 seed, broken off)", [43.0], None)
-
-
-def test_while_seeds_train_the_latest_mean_is_of_those_that_have_finished() -> None:
-    assert told("finished", "running") == ("89.00 % (1 seed)", [43.0, 89.0], "mean of the seeds")
 
 
 def told(*states: State) -> tuple[str, list[float], str | None]:
