@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -47,7 +48,7 @@ class Backups:
         """Args: store: what to back up; folder: where to keep the backups."""
         self._store = store
         self._folder = folder
-        self._known: tuple[int, float] | None = None
+        self._known: tuple[Any, ...] | None = None
         """What :meth:`_changes` returned for the latest backup of this process."""
         self._seconds = 0.0
         """Duration of that backup."""
@@ -114,10 +115,10 @@ class Backups:
             if day not in days or path != backups_in(self._folder, day)[0]:
                 path.unlink(missing_ok=True)
 
-    def _changes(self) -> tuple[int, float]:
+    def _changes(self) -> tuple[Any, ...]:
         """Numbers that change with everything that a backup is made for, apart from what is in one at once."""
-        ((count, changes),) = self._store.rows("SELECT count(*), total(changes) FROM runs")
-        return count, changes
+        (row,) = self._store.rows("SELECT count(*), total(changes), (SELECT count(*) FROM members) FROM runs")
+        return tuple(row)
 
     def _work(self) -> None:
         closing = False

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from filelock import Timeout
@@ -99,8 +99,7 @@ def adopt(store: Store, home: Path) -> str:
                 log.warning("%s It stays as it is.", error)
     if not adopted:
         return ""
-    if not known.keys() >= set(adopted):
-        _doubt_looks(store)
+    _doubt_looks(store)
     return f"What the store lacked of {counted(len(adopted), 'run')} came back from the folders in runs."
 
 
@@ -148,11 +147,24 @@ def _restore(path: Path, backups: Path, fault: str) -> str:
 
 
 def _copy_of_backup(part: Path, backups: Path) -> Path | None:
-    """Copy the latest sound backup. Returns: its path; None without a copy where there is none. Raises: OSError."""
+    """Copy the latest sound backup.
+
+    Returns:
+        Its path; None, with an empty copy, where there is none.
+
+    Raises:
+        OSError: the copy cannot be written.
+        StoreError: the backup is of a version that this one does not open, so that something would be lost.
+    """
     for backup in [*backups_in(backups), None]:
         for end in ENDS:
             part.with_name(part.name + end).unlink(missing_ok=True)
-        with suppress(OSError, StoreError):  # one that cannot be read, or is of a version that this one does not open
-            if backup and write_atomically(part, backup.read_bytes()) and not _fault(part, backups):
-                return backup
+        try:
+            content = backup.read_bytes() if backup else b""
+        except OSError as error:
+            log.warning("%s cannot be read: %s", backup, error)
+            continue
+        write_atomically(part, content)  # no earlier backup takes its place only because the disk is full
+        if backup is None or not _fault(part, backups):
+            return backup
     return None

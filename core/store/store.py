@@ -267,7 +267,7 @@ class Store(Transitions):
 
     def rename(self, id: str, name: str) -> None:
         """Rename an experiment. Raises: UnknownRunError: there is no experiment with this id."""
-        with self.transaction() as db:
+        with self.transaction(backed_up=True) as db:
             if db.execute("UPDATE experiments SET name = ? WHERE id = ?", (name, id)).rowcount != 1:
                 raise UnknownRunError(f"There is no experiment {id!r}.")
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from core.errors import RunStateError, UnknownRunError
 from core.store import curves
-from core.store.checkpoints import PREFIX
-from core.store.kept_checkpoints import KeptCheckpoints, checkpoint_step, drop_checkpoint
+from core.store.checkpoints import PREFIX, KeptCheckpoints, checkpoint_step, drop_checkpoint
 from core.store.record import COLUMNS_OF_RUN, WAITING, Result, Run, State, run_of
 from core.store.run_file import write_run_file
 from core.store.schema import NEXT

@@ -22,6 +22,7 @@ from starlette.applications import Starlette
 from core.engine.jobs.run_files import NETWORK
 from core.errors import RunFileError, StoreDamagedError, StoreError, StoreGoneError
 from core.lab import Lab
+from core.methods.full import FullSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store import backups
@@ -155,6 +156,8 @@ def test_what_a_killed_process_had_just_launched_looked_at_or_judged_comes_back(
         launched = fine_tune(lab, base, TURNED, BOTH, [7], "just launched")
         lab.looks.record(launched.id, [Look((("lora 4", 1),), 9, 0.01)])
         lab.judged.add("Just judged", "[]", [], {})
+        lab.experiments.rename(launched.id, "just renamed")
+        launched = lab.store.experiment(launched.id)
         known.update(launched=launched, looks=lab.looks.of(launched.id), judged=lab.judged.list())
         known.update(experiments=lab.store.experiments(), said=said(lab))
 
@@ -263,6 +266,27 @@ def test_an_older_store_that_is_put_back_learns_from_the_folders_what_happened_s
     assert lab.store.run(waiting).state == "stopped"
     assert lab.store.run(late).state == "finished"
     assert said(lab) == before
+    assert not lab.looks.are_kept(experiment.id)
+
+
+def test_looks_that_an_older_store_may_lack_count_as_spent_though_it_has_all_runs(
+    opened: Opener, settings: Settings
+) -> None:
+    lab = opened()
+    (base,) = trained(lab, 0)
+    experiment = fine_tune(lab, lab.store.run(base), TURNED, [(LONG.optim, FullSpec())], [0], "x")
+    wait_until(lambda: lab.store.checkpoint(experiment.runs[0]) is not None)
+    older = settings.home.parent / "older.sqlite3"
+    lab.store.copy_to(older)
+    assert lab.looks.are_kept(experiment.id)
+    lab.stop(*experiment.runs)
+    finish(lab, *experiment.runs)
+    lab.looks.record(experiment.id, [Look((("lora 4", 1),), 8, 0.03)])
+    lab.close()
+    lose(settings)
+    shutil.copy(older, settings.store)
+    lab = opened()
+    assert lab.store.run(experiment.runs[0]).state == "stopped"
     assert not lab.looks.are_kept(experiment.id)
 
 
@@ -406,6 +430,23 @@ def test_a_restore_that_is_killed_leaves_what_was_there_and_is_done_by_the_next_
     with closing(Lab(settings)) as lab:
         assert everything(lab) == before
     assert not list(settings.home.glob(".lab*"))
+
+
+def test_a_disk_too_full_for_the_backup_keeps_anything_less_from_taking_its_place(
+    settings: Settings, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(filled, settings.home)
+    with closing(Lab(settings)) as lab:
+        before = everything(lab)
+    flip(settings)
+    harmed = settings.store.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("core.store.recovery.write_atomically", refuse)
+        with pytest.raises(StoreError, match="No space left"):
+            Lab(settings)
+    assert settings.store.read_bytes() == harmed
+    with closing(Lab(settings)) as lab:
+        assert everything(lab) == before
 
 
 def test_a_new_home_is_not_taken_for_a_lost_one(settings: Settings) -> None:
