@@ -10,11 +10,10 @@ from typing import Self
 from core.adapter.card_code import FOUND, IMAGES, MEASURE_IMAGES, MEASURE_TEXTS, REPEATS
 from core.data.dataset import SIDE, Dataset, LanguageDataset, TextColumns, TextDataset, overlap_sentence
 from core.data.task_spec import TaskSpec
-from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
+from core.data.uploads.classes import PARTS, SPLIT_SEED, TEST_SHARE
 from core.data.uploads.images import ENDINGS
 from core.data.uploads.limits import MIN_SIDE, MIN_TEST
-from core.data.uploads.parts import PARTS
-from core.data.uploads.text_rows import MISSING
+from core.data.uploads.text_draft import MISSING
 from core.numbers import capitalized
 
 WIDTH = 100
