@@ -18,7 +18,6 @@ COMMANDS = {
     "report": ("report", "write the report of an existing experiment"),
     "judge": ("judge", "give the verdict on results that others report"),
     "run": ("run", "train a run again from its recipe"),
-    "restore": ("restore", "restore runs from their folders after the store was lost or damaged"),
     "time": ("step_time", "time one training step of full fine-tuning and of LoRA, here and in plain PyTorch"),
     "serve": ("serve", "answer with adapters over HTTP, without the pages"),
     "verify": ("verify", "check an adapter file against its base"),

@@ -106,7 +106,7 @@ class StoreBusyError(StoreError, sqlite3.OperationalError):
 
 
 class RunFileError(LabError, ValueError):
-    """The copy of a run in its folder is missing, damaged, or of a newer version."""
+    """The file of a run in its folder is missing, damaged, or of a newer version."""
 
 
 class PredictionsError(LabError, ValueError):

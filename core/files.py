@@ -13,7 +13,7 @@ from typing import BinaryIO
 from core.errors import DamagedFileError
 
 
-def write_atomically(path: Path, content: bytes, staging: Path | None = None) -> str:
+def write_atomically(path: Path, content: bytes) -> str:
     """Write ``content`` to ``path`` through a temporary name, flushed to disk before it is moved.
 
     After a crash, ``path`` has either its old or its new content, never a part of it.
@@ -21,7 +21,6 @@ def write_atomically(path: Path, content: bytes, staging: Path | None = None) ->
     Args:
         path: of the file.
         content: all of it.
-        staging: a folder on the same disk for the temporary file; that of ``path`` where left out.
 
     Returns:
         The SHA-256 of ``content``, in hex.
@@ -29,19 +28,17 @@ def write_atomically(path: Path, content: bytes, staging: Path | None = None) ->
     Raises:
         OSError: the disk is full or the folder is not writable; no temporary file is left behind.
     """
-    with written_atomically(path, staging) as file:
+    with written_atomically(path) as file:
         file.write(content)
     return hashlib.sha256(content).hexdigest()
 
 
 @contextmanager
-def written_atomically(path: Path, staging: Path | None = None) -> Iterator[BinaryIO]:
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
     """Like :func:`write_atomically`, for a file that is written in pieces; an error leaves ``path`` as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if staging is not None:
-        staging.mkdir(parents=True, exist_ok=True)
     # Not by tempfile, whose files only their owner may read: this one has the permissions that the umask leaves.
-    temporary = (staging or path.parent) / f".{path.name}.{secrets.token_hex(8)}.part"
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.part"
     file = temporary.open("xb")
     try:
         with file:

@@ -29,7 +29,7 @@ from core.engine.usage import DiskUsage
 from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
 from core.engine.writes import Trim
-from core.errors import LabError, StoreError
+from core.errors import LabError
 from core.forecast.estimates import Estimates
 from core.forecast.step_time import StepTimes, StepTimeSpec, time_steps
 from core.methods.method import Role
@@ -40,15 +40,12 @@ from core.networks.network import NetworkSpec
 from core.serving.predictor import Predictor
 from core.settings import Settings
 from core.store.backups import Backups
-from core.store.copies import Copies
-from core.store.database import store_error
 from core.store.judged import JudgedResults
 from core.store.looks import Looks
 from core.store.notes import RunNotes
 from core.store.record import Run
-from core.store.restore import Restored, Restorer
+from core.store.recovery import adopt, open_store
 from core.store.search import Search
-from core.store.store import Store
 from core.study.arms.choice import unchosen
 from core.tasks.tasks import Tasks
 from core.tasks.views.image import ImageView
@@ -83,7 +80,8 @@ class Lab:
         self.arrivals = Arrivals(self.networks)
         self.tasks = Tasks(self.catalog, tokenizer=self.networks.tokenizer)
         self.downloads = Downloads(self.catalog)
-        self.store = Store(settings.store)
+        self.store, self.notice = open_store(settings.store, settings.backups, lambda: bool(living(settings.processes)))
+        """What came back if the store was lost or damaged, in words; empty once somebody has read it."""
         self._process = Process(settings.processes, settings.runs, self.store, settings.hang_seconds)
         self.owner = self._process.name
         self.search = Search(self.store)
@@ -98,18 +96,15 @@ class Lab:
         self.estimates = Estimates(
             settings, self.store, self.tasks, machines=lambda: self.executors.current.machines.count()
         )
-        self._copies = Copies(self.store, settings.runs, self.owner)
         self._backups = Backups(self.store, settings.backups)
-        self._restorer = Restorer(self.store, settings.home, self._copies, self._backups, self.owner)
+        self.store.back_up = self._backups.at_once
         self.predictor = Predictor(self.store, self.artifacts, self.catalog, self.networks.tokenizer_of)
         self.tracking = Tracking(settings, self.store, self.artifacts)
-        self._unlisted: list[str] = []
         dependencies = Dependencies(self.tasks, self.networks, lambda run: settings.runs / run / NETWORK)
         self.executors = Executors(settings.executor, dependencies)
         self.workers = Workers(
             settings,
             self.store,
-            self._copies,
             self.tasks,
             self.executors,
             self.owner,
@@ -138,29 +133,20 @@ class Lab:
         Raises:
             StoreError: the store is damaged, or cannot be written.
         """
-        self.store.verify()
         self._process.enter()
-        self.notes.finish_deletions()
         self.networks.clean()
         # Before runs of dead processes are recovered: if an older store was put back, the folders are newer.
-        left = self.store.runs(states=["queued", "running", "interrupted"])
-        self._copies.catch_up([run.id for run in left])
+        if adopted := adopt(self.store, self.settings.home):
+            self.notice = f"{self.notice} {adopted}".strip()
+            log.warning("%s", self.notice)
+        self.notes.finish_deletions()  # afterwards: a run that was deleted meanwhile may have come back
         self._process.settle()
-        self._unlisted = self._restorer.unlisted()
-        if self._unlisted:
-            log.warning(
-                "%d folders in %s belong to runs that are not in the store: `python -m core restore`, or the button on "
-                "the first page, restores them.",
-                len(self._unlisted),
-                self.settings.runs,
-            )
         for experiment in self.store.untrimmed():  # as after a process that was killed at the end of the last run
             self._trim_soon(experiment)
         self.usage.measure()  # fills its cache, so that the first page opens quickly
         self.executors.current.machines.open()
         self.workers.start()
         self._watchdog.start()
-        self._copies.start(living(self.settings.processes))
         self._backups.start()
         self.tracking.start()
 
@@ -176,7 +162,6 @@ class Lab:
         self.predictor.close()
         self.estimates.close(end - time.monotonic())
         self._backups.close(end - time.monotonic())
-        self._copies.close(end - time.monotonic())
         self.tracking.close(end - time.monotonic())
         self._process.leave()
         self.store.close()
@@ -252,35 +237,15 @@ class Lab:
         except (LabError, OSError) as error:  # such as an experiment that somebody has deleted meanwhile
             log.warning("Networks of experiment %s were not deleted: %s", id, error)
 
-    # Restoring the store
+    # The store
 
-    def unlisted(self) -> list[str]:
-        """Ids of runs that had a folder but were not in the store when the lab was started, and still are not."""
-        known = {run.id for run in self.store.runs_of(self._unlisted)}
-        return [id for id in self._unlisted if id not in known]
+    def dismiss_notice(self) -> None:
+        """Forget :attr:`notice`, which somebody has read."""
+        self.notice = ""
 
-    def restore(self) -> Restored:
-        """Restore every run that has a folder; folders without a readable copy are moved to ``strays``.
-
-        Raises:
-            StoreError: the store cannot be written.
-            OSError: a folder cannot be moved.
-        """
-        try:
-            restored = self._restorer.restore()
-        except StoreError:
-            raise
-        except sqlite3.Error as error:
-            raise store_error(error, self.settings.store) from error
-        self._unlisted = []
-        return restored
-
-    def check(self, whole: bool = False) -> None:
-        """Check that the store can be read, or that the whole of it is intact.
-
-        Raises: StoreError: it cannot be read, or is damaged; the message says what to do.
-        """
-        return self.store.verify() if whole else self.store.check()
+    def check(self) -> None:
+        """Check that the store can be read. Raises: StoreError: it cannot; the message says what to do."""
+        self.store.check()
 
     # Tasks and estimates
 

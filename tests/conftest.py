@@ -333,11 +333,6 @@ def sentence_of(capsys: pytest.CaptureFixture[str]) -> str:
     return captured.err
 
 
-def copied(lab: Lab, id: str) -> bool:
-    """Whether the folder of a run knows all that the store knows of it."""
-    return bool(lab.store.rows("SELECT 1 FROM runs WHERE id = ? AND copied = changes", id))
-
-
 def weights_of(lab: Lab, run: Run) -> str | None:
     """SHA-256 of a run's trained weights."""
     return weights_digest(lab.settings.runs / run.id, lab.store.files(run.id))

@@ -36,7 +36,7 @@ from typing import IO, Any
 REPO = Path(__file__).resolve().parents[1]
 
 IMPORTED = [
-    *("core.lab", "core.cli.compare", "core.cli.grow", "core.cli.report", "core.cli.restore", "core.cli.run"),
+    *("core.lab", "core.cli.compare", "core.cli.grow", "core.cli.report", "core.cli.run"),
     *("core.cli.serve", "core.cli.step_time", "core.cli.verify", "core.web.chain", "core.web.server"),
     *("core.web.downloads", "core.web.predict", "streamlit.web.bootstrap", "streamlit.web.cli"),
     *("sklearn.datasets", "torch._dynamo", "torchvision.transforms.functional", "transformers"),

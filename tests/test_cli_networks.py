@@ -27,6 +27,7 @@ from core.adapter import apply_adapter, read_adapter
 from core.cli.compare import launch
 from core.cli.comparison import answer
 from core.data.examples import Batch
+from core.engine.experiments import Experiments
 from core.errors import LabError
 from core.forecast.cost import plan
 from core.forecast.forecast import Forecast
@@ -422,8 +423,8 @@ def test_what_does_not_fit_is_told_before_anything_is_queued(
         raise LabError("This test queues nothing.")
 
     monkeypatch.setattr("core.forecast.estimates.free_bytes", lambda device: free)
-    monkeypatch.setattr(Lab, "queue", stop)
-    monkeypatch.setattr(Lab, "grow", stop)
+    monkeypatch.setattr(Experiments, "start", stop)
+    monkeypatch.setattr(Experiments, "grow", stop)
     compare = ["compare", *own(files), *QUICK, "--home", str(tmp_path)]
     for arguments in full_or_short(
         (compare, ["grow", experiment.id, "--seeds", "1", "--home", str(direct)]), (compare,)

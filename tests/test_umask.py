@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.reader import reading_here
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from tests.conftest import DIGITS, copied, wait_until
+from tests.conftest import DIGITS, wait_until
 from tests.networks.tiny import save_tiny
 from tests.text_home import pets
 folder = Path(sys.argv[1])
@@ -28,7 +28,7 @@ for umask in sys.argv[2:]:
     lab.catalog.keep(pets(), "pets")
     spec = RunSpec.of(method="pretrain", task=DIGITS, optim=OptimSpec.of(epochs=1))
     kept, deleted = (lab.launcher.launch(spec.but(seed=seed)).id for seed in (0, 1))
-    wait_until(lambda: all(lab.store.run(id).is_over and copied(lab, id) for id in (kept, deleted)))
+    wait_until(lambda: all(lab.store.run(id).is_over for id in (kept, deleted)))
     assert lab.store.run(kept).state == "finished", lab.store.run(kept).cause
     assert lab._backups.make()
     lab.notes.delete([deleted])

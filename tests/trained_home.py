@@ -16,7 +16,8 @@ from core.plan.rate_grid import tuned_arms
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from tests.conftest import BOTH, DIGITS, TURNED, compared, copied, finish, short, wait_until
+from core.store.recovery import adopt
+from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 from tests.launching import fine_tune
 from tests.text_home import PETS, import_tiny
 
@@ -79,7 +80,7 @@ class TrainedHome:
         """Bring runs on images, with the experiments that they are of, into the home folder of a lab; return them."""
         for id in runs:
             shutil.copytree(self.home / "runs" / id, lab.settings.runs / id)
-        lab.restore()
+        adopt(lab.store, lab.settings.home)
         return [lab.store.run(id) for id in runs]
 
 
@@ -128,7 +129,6 @@ def make_trained_home(folder: Path) -> TrainedHome:
     }
     assert not wrong, wrong
     assert plain.base == base.id
-    wait_until(lambda: all(copied(lab, run.id) for run in lab.store.runs()))
     lab.close()
     return TrainedHome(
         lab.settings.home,

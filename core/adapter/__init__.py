@@ -1,7 +1,6 @@
 """Adapter files: zips that Hugging Face PEFT can load, verified when they are written and when they are read."""
 
 from core.adapter.card import Card
-from core.adapter.card_data import Uploaded
 from core.adapter.certificate import Certificate
 from core.adapter.config import AdapterConfig
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
@@ -13,7 +12,6 @@ __all__ = [
     "AdapterFile",
     "Card",
     "Certificate",
-    "Uploaded",
     "Verification",
     "adapter_bytes",
     "apply_adapter",

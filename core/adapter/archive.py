@@ -19,6 +19,7 @@ TENSORS = TENSORS_FILE
 CONFIG = CONFIG_FILE
 CERTIFICATE = "certificate.json"
 CARD = "README.md"
+TASK = "task.json"
 NETWORK_CONFIG = "config.json"
 """What the folder of a whole network has, as ``save_pretrained`` of transformers writes it."""
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, zip_bytes
-from core.adapter.card import Card, render
+from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TASK, TENSORS, json_bytes, zip_bytes
+from core.adapter.card import Card, TrainedOn, render
 from core.adapter.certificate import (
     RELOADED,
     RELOADED_TOLERANCE,
@@ -118,6 +118,7 @@ def adapter_bytes(
     )
     entries[CERTIFICATE] = certificate.to_json()
     entries[CARD] = render(card, method, spec, certificate, config.modules_to_save)
+    entries[TASK] = json_bytes(TrainedOn(base=card.base or spec.sizes, task=card.task).model_dump(mode="json"))
     content = zip_bytes(entries)
     with reading_here():
         read_adapter(content)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from core.adapter import read_adapter
-from core.adapter.archive import CARD, read_entries
-from core.adapter.card import base_named
-from core.adapter.card_task import task_named
+from core.adapter.archive import TASK, json_object, read_entries
+from core.adapter.card import TrainedOn
 from core.artifacts.artifacts import Artifacts
 from core.data.dataset import LANGUAGE
 from core.data.task_spec import TaskSpec
@@ -41,20 +40,24 @@ class Origin:
     fingerprint: str | None
     """None in files of PEFT, which say nothing."""
     name: str | None
-    """What its card calls the base; None if it does not."""
+    """What it calls the base; None if it does not."""
     task: TaskSpec | None = None
-    """What its card says it was trained on; None if it does not."""
+    """What it says it was trained on; None if it does not."""
 
     @classmethod
     def of(cls, content: bytes) -> Self:
         """Read it from the zip. Raises: AdapterError: the file is damaged, unsafe or inconsistent."""
-        card = read_entries(content).get(CARD, b"").decode(errors="replace")
-        return cls(read_adapter(content).base_fingerprint, base_named(card), task_named(card))
+        entries, fingerprint = read_entries(content), read_adapter(content).base_fingerprint
+        try:
+            told = TrainedOn.of(**json_object(entries[TASK], TASK))
+        except (KeyError, LabError):  # other trainers, and earlier versions, write no such file or another one
+            return cls(fingerprint, None)
+        return cls(fingerprint, told.base, told.task)
 
     @property
     def missing(self) -> str:
         """The sentence that the base is not here."""
-        called = f" and is called {printable(self.name, MAX_NAME)} in the file's card" if self.name else ""
+        called = f" and is called {printable(self.name, MAX_NAME)} in the file" if self.name else ""
         return (
             "No base here is the one that this adapter was trained on, which has the fingerprint "
             f"{printable(self.fingerprint or '', SHOWN)}…{called}."

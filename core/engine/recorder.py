@@ -15,11 +15,10 @@ from pathlib import Path
 from core.engine.jobs.commands import Commands, Drop, Save, Stop
 from core.engine.jobs.fault import Fault, cause_of
 from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, OutOfMemory, Reported, Saved
-from core.engine.writes import End, Finish, How, Writes
+from core.engine.writes import End, Finish, Writes, ended_by
 from core.errors import RunStateError
 from core.files import write_atomically
 from core.store.checkpoints import tidy, write_checkpoint
-from core.store.copies import Copies
 from core.store.record import Run
 from core.store.store import Store
 from core.training.events import EpochEnd, StepLoss
@@ -62,7 +61,6 @@ class Recorder:
         bank: Sequence[Run],
         commands: Commands,
         writes: Writes,
-        copies: Copies,
         folder: Callable[[str], Path],
         every: float,
     ) -> None:
@@ -71,7 +69,6 @@ class Recorder:
         bank: the run of each member of the job, as returned by the store's claim.
         commands: of the job.
         writes: the queue for the ends of runs.
-        copies: writes copies of the store's rows into the folders of the runs.
         folder: maps a run's id to the folder of its files.
         every: seconds between checkpoints.
         """
@@ -79,7 +76,6 @@ class Recorder:
         self._bank = list(bank)
         self._commands = commands
         self._writes = writes
-        self._copies = copies
         self._folder = folder
         self._every = every
         self._next = time.monotonic() + every
@@ -150,8 +146,7 @@ class Recorder:
             self._end(member, End(run, "interrupt"))
             return
         log.warning("Run %s ended early: %s", run.id, fault.cause)
-        how: dict[bool | None, How] = {True: "interrupt", False: "fail", None: "break_off"}
-        self._end(member, End(run, how[fault.can_go_on], fault.cause, fault.traceback))
+        self._end(member, ended_by(run, fault))
 
     def put_back(self, cause: str) -> None:
         """Queue all runs again that have not ended, each from its last checkpoint."""
@@ -240,8 +235,6 @@ class Recorder:
             start = time.monotonic()
             try:
                 self._lose(self._store.keep_checkpoints(saved))
-                # Before the previous checkpoint is removed, so that no copy names a file that is gone.
-                self._copies.save([run.id for run, _, _ in saved if run.id not in self._lost])
             except (sqlite3.Error, OSError) as error:
                 self._complain(error)
                 return

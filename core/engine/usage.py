@@ -32,7 +32,7 @@ class Usage:
     """Bytes in the home folder, by category."""
 
     runs: int
-    """Files of runs, including strays and deleted ones that have not been removed yet."""
+    """Files of runs."""
     store: int
     """The store, with the curves of all runs, and its backups."""
     datasets: int
@@ -62,8 +62,7 @@ class DiskUsage:
         # A SQLite file never shrinks, but freed pages are used again, so they count as free.
         ((free,),) = self._store.rows("SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size")
         return Usage(
-            runs=sum(self._of_runs().values())
-            + sum(_tree(self._settings.home / name) for name in ("deleted", "strays")),
+            runs=sum(self._of_runs().values()),
             store=max(0, sum(_size(path.with_name(path.name + end)) for end in ("", "-wal")) - free)
             + _tree(self._settings.backups),
             datasets=_tree(self._settings.datasets),

@@ -26,7 +26,6 @@ from core.forecast.packing import bank_size
 from core.priority import lower_priority
 from core.settings import Settings
 from core.store.checkpoints import read_checkpoint
-from core.store.copies import Copies
 from core.store.record import Run
 from core.store.store import Store
 from core.tasks.tasks import Tasks
@@ -49,7 +48,6 @@ class Workers:
         self,
         settings: Settings,
         store: Store,
-        copies: Copies,
         tasks: Tasks,
         executors: Executors,
         owner: str,
@@ -59,7 +57,6 @@ class Workers:
         """Args:
         settings: the home folder and limits.
         store: has the queue.
-        copies: see :class:`core.engine.recorder.Recorder`.
         tasks: tells the sizes of tasks, and so how many runs fit in a bank.
         executors: where jobs run.
         owner: name of this process; the workers take only its runs.
@@ -69,7 +66,6 @@ class Workers:
         self._extend_plans = extend_plans
         self.settings = settings
         self.store = store
-        self.copies = copies
         self.tasks = tasks
         self.executors = executors
         self.owner = owner
@@ -231,7 +227,7 @@ class Workers:
         if not bank:
             return
         recorder = slot.recorder = Recorder(
-            self.store, bank, commands, self.writes, self.copies, self.folder, self.settings.checkpoint_seconds
+            self.store, bank, commands, self.writes, self.folder, self.settings.checkpoint_seconds
         )
         try:
             members = tuple(Member(run.id, run.spec, starts.pop(run.id), base_file(self.store, run)) for run in bank)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from core.engine.jobs.fault import Fault
 from core.errors import RunStateError
 from core.store.checkpoints import tidy
 from core.store.record import Result, Run, State
@@ -29,7 +30,7 @@ class Finish:
     """SHA-256 of each file in the run's folder, by name."""
 
     def write(self, store: Store) -> None:
-        """Write it. Raises: RunStateError: its worker no longer holds the run; sqlite3.Error."""
+        """Write it. Raises: RunStateError: its worker no longer holds the run; OSError, sqlite3.Error."""
         store.finish(self.run, self.state, self.result, self.files)
 
 
@@ -58,6 +59,12 @@ class End:
                 store.put_back(self.run, self.cause or "")
             case "start_over":
                 store.start_over(self.run, self.cause or "")
+
+
+def ended_by(run: Run, fault: Fault) -> End:
+    """How a run ends by a fault."""
+    how: dict[bool | None, How] = {True: "interrupt", False: "fail", None: "break_off"}
+    return End(run, how[fault.can_go_on], fault.cause, fault.traceback)
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,10 @@ class Writes:
             return
         run = write.run
         try:
-            write.write(self._store)
+            try:
+                write.write(self._store)
+            except OSError as error:  # of the file in the run's folder
+                ended_by(run, Fault.of(error)).write(self._store)
         except RunStateError:
             return  # it was ended or claimed by somebody else since, whose checkpoints may be in the same folder
         kept = self._store.checkpoint(run.id)

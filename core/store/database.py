@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqli
 PARTS = "'$.schema', '$.method.kind', '$.network.kind', '$.objective.kind'"
 """Places in a spec that say which version can read it."""
 
-RESTORE = "`python -m core restore` rebuilds it from the folders of the runs, and keeps the damaged file"
+RESTORE = "stop LoRA Lab, then start it again, and it comes back from its backups and the folders of the runs"
 
 
 class Database:
@@ -49,6 +49,8 @@ class Database:
         self._busy_seconds = busy_seconds
         self._idle: list[sqlite3.Connection] = []
         self._identity: tuple[int, int] | None = None
+        self.back_up: Callable[[], None] = lambda: None
+        """Called after a transaction that is to be in a backup at once; see :class:`core.store.backups.Backups`."""
         self._obstacle: str | None = None
         """Why the store could not be used, the last time that it could not; None once it was written again."""
         try:
@@ -78,6 +80,10 @@ class Database:
             for statement in (part for script in scripts for part in statements(script)):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def folder(self, run: str) -> Path:
+        """Folder of a run's files."""
+        return self.path.with_name("runs") / run
 
     def close(self) -> None:
         """Write back, and close all idle connections; later calls open new ones."""
@@ -138,7 +144,7 @@ class Database:
             copy.execute("PRAGMA journal_mode = DELETE")
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): stop LoRA Lab; {RESTORE}.")
+            raise StoreDamagedError(f"{self.path} is damaged ({_line(found)}): {RESTORE}.")
 
     def write_back(self) -> None:
         """Bring the file up to date with the log beside it, ``-wal``, but for what others still read as it was.
@@ -157,17 +163,20 @@ class Database:
             return db.execute(query, values).fetchall()
 
     @contextmanager
-    def transaction(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+    def transaction(self, durable: bool = False, backed_up: bool = False) -> Iterator[sqlite3.Connection]:
         """Run a transaction, rolled back if anything fails, including its commit.
 
         Args:
             durable: whether it must survive a power cut; every transaction survives the end of the process.
+            backed_up: whether it must survive the loss of the store.
         """
         with self.connection() as db:
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("BEGIN IMMEDIATE")
             yield db
             db.execute("COMMIT")
+        if backed_up:
+            self.back_up()
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -181,8 +190,8 @@ class Database:
         """
         if self._identity is not None and _identity(self.path) != self._identity:
             raise StoreGoneError(
-                f"{self.path} was removed or replaced while LoRA Lab had it open: stop LoRA Lab, put the file back or "
-                "run `python -m core restore`, and start again. Runs keep their checkpoints."
+                f"{self.path} was removed or replaced while LoRA Lab had it open: stop LoRA Lab, put the file back if "
+                "you can, and start again. What is lost comes back from backups, and runs keep their checkpoints."
             )
         try:
             with self._borrowed() as db:
@@ -259,7 +268,7 @@ def store_error(error: Exception, path: Path) -> StoreError:
             return StoreDamagedError(f"{path} is damaged ({error}): {RESTORE}.")
     if isinstance(error, OSError):
         return _unwritable(path, error)
-    return StoreError(f"{path} cannot be used ({error}): check the disk; {RESTORE}.")
+    return StoreError(f"{path} cannot be used ({error}): check the disk, then start LoRA Lab again.")
 
 
 def _primary_code(error: Exception) -> int | None:

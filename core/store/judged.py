@@ -18,9 +18,6 @@ from core.store.notes import MAX_NOTE
 from core.store.store import Store
 from core.wording.experiments import MAX_NAME
 
-MAX_ADOPTED = 10_000
-"""Maximum number of results that are taken over from another store."""
-
 PREFIX = "j-"
 """Beginning of the ids of judged results, which tells them from experiments in an address."""
 
@@ -117,7 +114,7 @@ class JudgedResults:
             StoreError: the store cannot be written.
         """
         id, now = PREFIX + secrets.token_hex(4), time.time()
-        with self._store.transaction() as db:
+        with self._store.transaction(backed_up=True) as db:
             db.execute(
                 "INSERT INTO judged (id, name, created, content) VALUES (?, ?, ?, ?)",
                 (id, clean_name(name), now, content),
@@ -138,7 +135,7 @@ class JudgedResults:
         Raises:
             JudgeError: somebody has changed the results since; nothing was kept.
         """
-        with self._store.transaction() as db:
+        with self._store.transaction(backed_up=True) as db:
             changed = db.execute(
                 "UPDATE judged SET content = ? WHERE id = ? AND content = ?", (content, judged.id, judged.content)
             )
@@ -148,28 +145,9 @@ class JudgedResults:
             _insert(db, judged.id, files, measures)
         return self.get(judged.id)
 
-    def adopt(self, other: JudgedResults, looks: Mapping[str, Sequence[Look]]) -> tuple[str, ...]:
-        """Take over all results of another store that this one lacks, such as a backup.
-
-        Args:
-            other: of the other store.
-            looks: at its results, by their ids.
-
-        Returns:
-            Ids of the results that were taken over.
-        """
-        found = [judged for judged in other.list(MAX_ADOPTED) if self.find(judged.id) is None]
-        with self._store.transaction() as db:
-            for judged in found:
-                values = judged.id, judged.name, judged.created, judged.note, judged.content
-                db.execute("INSERT INTO judged (id, name, created, note, content) VALUES (?, ?, ?, ?, ?)", values)
-                _insert(db, judged.id, judged.files, other.measures(judged.id))
-                insert_looks(db, judged.id, looks.get(judged.id, ()))
-        return tuple(judged.id for judged in found)
-
     def rename(self, id: str, name: str) -> None:
         """Rename results. Raises: NoteError: the name is empty or too long."""
-        with self._store.transaction() as db:
+        with self._store.transaction(backed_up=True) as db:
             db.execute("UPDATE judged SET name = ? WHERE id = ?", (clean_name(name), id))
 
     def set_note(self, id: str, text: str) -> None:
@@ -179,12 +157,12 @@ class JudgedResults:
             raise NoteError(
                 f"A note takes at most {MAX_NOTE:,} characters, and this one has {len(note):,}: shorten it."
             )
-        with self._store.transaction() as db:
+        with self._store.transaction(backed_up=True) as db:
             db.execute("UPDATE judged SET note = ? WHERE id = ?", (note, id))
 
     def delete(self, id: str) -> None:
         """Delete results that a person no longer wants, with their looks; the files that were read stay theirs."""
-        with self._store.transaction() as db:
+        with self._store.transaction(backed_up=True) as db:
             db.execute("DELETE FROM judged WHERE id = ?", (id,))
             db.execute("DELETE FROM judged_files WHERE judged = ?", (id,))
             db.execute("DELETE FROM judged_values WHERE judged = ?", (id,))

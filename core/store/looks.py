@@ -104,7 +104,7 @@ class Looks:
         Raises:
             StoreError: the store cannot be written.
         """
-        with self._store.transaction() as db:
+        with self._store.transaction(backed_up=True) as db:
             insert_looks(db, experiment, looks)
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 
-from core.errors import NoteError, RunInUseError, UnknownRunError
-from core.store.deletions import Deletions
-from core.store.snapshot import leave, remove
+from core.errors import NoteError, RunInUseError, StoreError, UnknownRunError
+from core.store.deletions import Deletions, leave, remove
 from core.store.store import Store
 from core.store.transitions import REOPEN
 from core.wording.experiments import MAX_NAME
@@ -141,7 +140,7 @@ class RunNotes:
         """Delete runs with their rows in the store and their files, all or none.
 
         Runs that are gone already are skipped, so that two people may delete the same ones. An experiment is deleted
-        with its last run. If the process dies in between, the next start completes or undoes the deletion; see
+        with its last run. If the process dies in between, the next start completes the deletion; see
         :mod:`core.store.deletions`.
 
         Args:
@@ -153,55 +152,48 @@ class RunNotes:
             Ids of the runs that this call deleted.
 
         Raises:
-            RunInUseError: a run is in training, is the base of other runs, or has files that a program has open;
-                nothing was deleted.
+            RunInUseError: a run is in training, or is the base of other runs; nothing was deleted.
+            StoreError: nothing can be written now, as on a full disk; if the deletion was recorded before, the next
+                start completes it.
         """
-        there: list[str] = []
         experiments = self._awaited(ids)
         try:
-            self._delete(ids, of, there)
-        except BaseException:
-            self._deletions.put_back(there)
-            raise
-        self._deletions.purge(there)
+            with self._store.transaction() as db:
+                kept = _kept(db, ids, of)
+                leave(db, of, kept)
+                found = _deletable(db, [id for id in ids if id not in kept])
+                remove(db, found)
+                self._deletions.record(found)
+        except OSError as error:
+            reason = error.strerror or error
+            raise StoreError(f"The deletion cannot be recorded ({reason}): free some space, and try again.") from error
+        self._deletions.purge(found)
         for experiment in experiments:
             self._on_end(experiment)
-        return there
+        return found
 
     def finish_deletions(self) -> None:
-        """Complete or undo deletions of processes that died."""
+        """Complete deletions of processes that died."""
         with self._store.transaction() as db:
-            self._deletions.finish({row["id"] for row in db.execute("SELECT id FROM runs")})
+            self._deletions.finish(db)
 
-    def _delete(self, ids: Sequence[str], of: str, there: list[str]) -> None:
-        """Delete in one transaction; ``there`` receives runs whose folders were set aside, even if it fails later."""
-        with self._store.transaction() as db:
-            kept = _kept(db, ids, of)
-            leave(db, of, kept)
-            ids = [id for id in ids if id not in kept]
-            marks = ", ".join("?" * len(ids))
-            rows = db.execute(f"SELECT id, state FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608
-            if running := [row["id"] for row in rows if row["state"] == "running"]:
-                verb = "is" if len(running) == 1 else "are"
-                raise RunInUseError(f"{_named(running)} {verb} being trained: stop first, then delete.")
-            needed = db.execute(
-                f"SELECT id, base FROM runs WHERE base IN ({marks}) AND id NOT IN ({marks}) ORDER BY created",  # noqa: S608
-                (*ids, *ids),
-            ).fetchall()
-            if needed:
-                base, others = needed[0]["base"], [row["id"] for row in needed]
-                verb = "starts" if len(others) == 1 else "start"
-                raise RunInUseError(f"{_named(others)} {verb} from {base}: delete them too, or keep their base.")
-            found = [row["id"] for row in rows]
-            try:
-                self._deletions.set_aside(found)
-            except OSError as error:
-                raise RunInUseError(
-                    f"The files of {_named(found)} cannot be moved ({error.strerror or error}): close the program that "
-                    "has them open, then delete again."
-                ) from error
-            there += found
-            remove(db, found)
+
+def _deletable(db: Connection, ids: Sequence[str]) -> list[str]:
+    """Those of these runs that are there. Raises: RunInUseError: one of them must stay for now."""
+    marks = ", ".join("?" * len(ids))
+    rows = db.execute(f"SELECT id, state FROM runs WHERE id IN ({marks})", ids).fetchall()  # noqa: S608
+    if running := [row["id"] for row in rows if row["state"] == "running"]:
+        verb = "is" if len(running) == 1 else "are"
+        raise RunInUseError(f"{_named(running)} {verb} being trained: stop first, then delete.")
+    needed = db.execute(
+        f"SELECT id, base FROM runs WHERE base IN ({marks}) AND id NOT IN ({marks}) ORDER BY created",  # noqa: S608
+        (*ids, *ids),
+    ).fetchall()
+    if needed:
+        base, others = needed[0]["base"], [row["id"] for row in needed]
+        verb = "starts" if len(others) == 1 else "start"
+        raise RunInUseError(f"{_named(others)} {verb} from {base}: delete them too, or keep their base.")
+    return [row["id"] for row in rows]
 
 
 def _kept(db: Connection, ids: Sequence[str], of: str) -> tuple[str, ...]:

@@ -1,171 +1,114 @@
-"""The file ``run.safetensors`` in a run's folder: a copy of all rows of the run in the store.
+"""The file ``run.json`` in a run's folder: all rows of the run in the store, with its spec, result and curve.
 
-The store can be rebuilt from these files; see :mod:`core.store.restore`. The file's header is JSON, so it can be read
-without LoRA Lab; its tensors are the run's curve.
+It is written before the store says that the run has a checkpoint or a result, so that it is never behind in what was
+trained, and anybody can read it.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.numpy
-from numpy.typing import NDArray
-
 from core.errors import RunFileError
-from core.objectives.measure import SOURCE, VALIDATION
+from core.files import write_atomically
+from core.run_spec import RunSpec
+from core.store.deletions import clear
+from core.store.record import WAITING
 
-NAME = "run.safetensors"
+NAME = "run.json"
 """Name of the file."""
 
-FORMAT = "lora-lab-run-2"
+FORMAT = "lora-lab-run-3"
 
-EPOCH_MEASURE = "epochs."
-"""Beginning of the names of tensors that have a measure of each epoch."""
+BYTES = "base64"
+"""Key of an object that stands for bytes, such as the losses of some steps."""
 
-KEY = "run"
-"""Key of the JSON in the file's metadata. There is only one key, since safetensors writes several in random order."""
+Rows = dict[str, list[dict[str, Any]]]
+"""Rows of a run by the name of their table, each with its values by column."""
 
-MAX_HEADER = 2**26
-"""Maximum number of header bytes that are read."""
-
-COLUMNS = (
-    "id",
-    "spec",
-    "state",
-    "created",
-    "started",
-    "ended",
-    "cause",
-    "traceback",
-    "result",
-    "step",
-    "steps",
-    "seconds",
-    "rate",
-    "resumed_step",
-    "resumed_seconds",
-    "archived",
-    "note",
-    "changes",
-)
-"""Columns of the store's ``runs`` table that are copied; the others follow from the spec."""
-
-Array = NDArray[Any]
+TABLES = {
+    "runs": "id = ?",
+    "experiments": "id IN (SELECT experiment FROM members WHERE run = ?)",
+    **dict.fromkeys(("members", "tags", "files", "log", "transitions", "losses", "epochs"), "run = ?"),
+}
+"""Tables that are in the file, and SQL that selects the rows of a run."""
 
 
-@dataclass(frozen=True, eq=False)
-class RunFile:
-    """All rows of one run in the store."""
+def write_run_file(db: sqlite3.Connection, folder: Path) -> None:
+    """Write the file of a run as its rows will be after this transaction.
 
-    row: dict[str, Any]
-    """Values of :data:`COLUMNS`."""
-    experiment: dict[str, Any] | None
-    """Id, name, time of creation, base and plan of the run's experiment, and whether it is trimmed."""
-    tags: list[str]
-    files: dict[str, str]
-    """SHA-256 of each of its other files, by name."""
-    log: list[tuple[float, str]]
-    transitions: list[tuple[float, str]]
-    curve: dict[str, Array] = field(default_factory=dict)
-    """``first`` step and ``count`` (n,) of each row of losses; ``loss`` and ``seconds`` (steps,); ``epochs`` (m, 5)
-    with the values of :data:`core.store.record.EPOCH_COLUMNS`, and ``epochs.NAME`` (m,) for each measure, NaN where an
-    epoch has none."""
-
-    others: list[dict[str, Any]] = field(default_factory=list)
-    """The same of each other experiment that has the run."""
-
-    @property
-    def id(self) -> str:
-        """Id of the run."""
-        return str(self.row["id"])
-
-    @property
-    def changes(self) -> int:
-        """Number of changes of the run so far: of two files of a run, the later one has more."""
-        return int(self.row["changes"])
-
-    @property
-    def epoch_measures(self) -> dict[str, Array]:
-        """Measures of the epochs by name, (m,) each."""
-        names = [name for name in self.curve if name.startswith(EPOCH_MEASURE)]
-        # In the order of the store: safetensors sorts names.
-        order = {VALIDATION: 0, SOURCE: 1}
-        names.sort(key=lambda name: order.get(name.removeprefix(EPOCH_MEASURE).partition("_")[0] + "_", 2))
-        return {name.removeprefix(EPOCH_MEASURE): self.curve[name] for name in names}
-
-    def to_bytes(self) -> bytes:
-        """Serialise; :func:`run_file_of` reads it."""
-        about = asdict(self)
-        del about["curve"]
-        if not self.others:  # as earlier versions wrote it
-            del about["others"]
-        text = json.dumps({"format": FORMAT, "sha256": _digest(about, self.curve), "about": about}, sort_keys=True)
-        return safetensors.numpy.save(self.curve, metadata={KEY: text})
-
-
-def run_file_of(content: bytes) -> RunFile:
-    """Parse a file that :meth:`RunFile.to_bytes` wrote.
+    Args:
+        db: a connection in a transaction.
+        folder: of the run, with its id as name.
 
     Raises:
-        RunFileError: it is truncated, damaged, or of another version.
+        OSError: it cannot be written; the one of before stays.
     """
-    try:
-        about = _about(content)
-        file = RunFile(**about["about"], curve=safetensors.numpy.load(content))
-        lengths = {len(file.curve["loss"]), len(file.curve["seconds"])}
-        sound = about["sha256"] == _digest(about["about"], file.curve) and set(file.row) == set(COLUMNS)
-        sound = sound and lengths == {int(file.curve["count"].sum())}
-    except (safetensors.SafetensorError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunFileError("This is not a copy of a run, or it is damaged.") from error
-    if not sound:
-        raise RunFileError("This copy of a run is damaged.")
-    return file
+    rows = {}
+    for table, where in TABLES.items():
+        query = f"SELECT {', '.join(_columns(db, table))} FROM {table} WHERE {where}"  # noqa: S608
+        rows[table] = [dict(row) for row in db.execute(query, (folder.name,))]
+    text = json.dumps(rows, default=lambda value: {BYTES: base64.b64encode(value).decode()})
+    about = {"format": FORMAT, "sha256": hashlib.sha256(text.encode()).hexdigest(), "rows": text}
+    write_atomically(folder / NAME, json.dumps(about).encode())
 
 
-def read_run_file(folder: Path) -> RunFile:
+def read_run_file(folder: Path) -> Rows:
     """Read the file in a run's folder.
 
     Raises:
-        RunFileError: it is missing, cannot be read, is damaged, or belongs to another run.
+        RunFileError: it is missing, damaged, of a newer version, or belongs to another run.
     """
     try:
-        file = run_file_of((folder / NAME).read_bytes())
+        about = json.loads((folder / NAME).read_bytes())
+        digest = hashlib.sha256(about["rows"].encode()).hexdigest()
+        rows: Rows = json.loads(about["rows"], object_hook=_bytes)
+        known = (about["format"], about["sha256"], rows["runs"][0]["id"])
+        RunSpec.from_json(rows["runs"][0]["spec"])
     except OSError as error:
-        raise RunFileError(f"{folder.name} has no readable copy of its run ({error.strerror}).") from error
-    if file.id != folder.name:
-        raise RunFileError(f"{folder.name} contains the copy of another run, {file.id:.40}.")
-    return file
+        raise RunFileError(f"{folder} has no readable file {NAME} ({error.strerror}).") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunFileError(f"The file {NAME} in {folder} cannot be read: {error}") from error
+    if known != (FORMAT, digest, folder.name):
+        raise RunFileError(f"The file {NAME} in {folder} is damaged, of another run, or of a newer LoRA Lab.")
+    return rows
 
 
-def changes_in(folder: Path) -> int:
-    """:attr:`RunFile.changes` of the file in a run's folder, read from its header; -1 if it cannot be read."""
-    try:
-        with (folder / NAME).open("rb") as file:
-            start = file.read(8)
-            start += file.read(min(int.from_bytes(start, "little"), MAX_HEADER))
-        return int(_about(start)["about"]["row"]["changes"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RunFileError):
-        return -1
+def put(db: sqlite3.Connection, rows: Rows) -> None:
+    """Put rows in the place of those that the store has of a run; experiments that it has stay as they are.
+
+    A run that was queued or running becomes interrupted, since its process is gone.
+    """
+    run = dict(rows["runs"][0]) | {"owner": ""}
+    more: list[dict[str, Any]] = []
+    if run["state"] in WAITING:
+        run |= {"state": "interrupted", "changes": run["changes"] + 1}
+        more = [{"run": run["id"], "at": time.time(), "state": "interrupted"}]
+    own = {"runs": [run], "transitions": [*rows["transitions"], *more]}
+    own["experiments"] = [row | {"keeps_looks": 0} for row in rows["experiments"]]
+    clear(db, [run["id"]])
+    for table, found in (rows | own).items():
+        known = _columns(db, table)
+        for row in found:
+            names = [name for name in row if name in known]
+            marks = ", ".join(f":{name}" for name in names)
+            db.execute(f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({marks})", row)  # noqa: S608
+    for row in (row for row in rows["experiments"] if row.get("plan")):
+        # It only gets longer, and each file has it as it was when it was written.
+        later = "SET plan = :plan, plan_state = 'open' WHERE id = :id AND length(plan) < length(:plan)"
+        db.execute(f"UPDATE experiments {later}", row)
+    db.execute("UPDATE runs SET changes = :changes WHERE id = :id", run)  # the triggers have counted the inserts
 
 
-def _about(content: bytes) -> dict[str, Any]:
-    """Parse the JSON in the header. Raises: RunFileError: another version; ValueError, LookupError, ...: damaged."""
-    header = json.loads(content[8 : 8 + min(int.from_bytes(content[:8], "little"), MAX_HEADER)])
-    about: dict[str, Any] = json.loads(header["__metadata__"][KEY])
-    if about["format"] != FORMAT:
-        raise RunFileError(f"This copy of a run has format {about['format']!r:.40}: another LoRA Lab wrote it.")
-    return about
+def _columns(db: sqlite3.Connection, table: str) -> list[str]:
+    """Names of the columns of a table, but for those that SQLite computes."""
+    return [row["name"] for row in db.execute("SELECT name FROM pragma_table_info(?)", (table,))]
 
 
-def _digest(about: dict[str, Any], curve: dict[str, Array]) -> str:
-    """SHA-256 of the whole content, the names of measures included."""
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(curve):
-        digest.update(np.ascontiguousarray(curve[name]).tobytes())
-    return hashlib.sha256(json.dumps([digest.hexdigest(), *sorted(curve)]).encode()).hexdigest()
+def _bytes(value: dict[str, Any]) -> dict[str, Any] | bytes:
+    return base64.b64decode(value[BYTES]) if value.keys() == {BYTES} else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.store.record import State
 
-VERSION = 13
+VERSION = 14
 """Version of the tables below, stored in the file as ``user_version``."""
 
 _DATASET = "dataset TEXT GENERATED ALWAYS AS (json_extract(spec, '$.task.dataset')) VIRTUAL"
@@ -40,7 +40,6 @@ CREATE INDEX tags_by_tag ON tags (tag);
 """
 
 _COUNT_CHANGES = """
-CREATE INDEX runs_to_copy ON runs (created) WHERE copied < changes;
 CREATE TRIGGER run_changed AFTER UPDATE OF state, result, cause, note, archived ON runs
 BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.id; END;
 CREATE TRIGGER tag_added AFTER INSERT ON tags BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
@@ -49,7 +48,7 @@ CREATE TRIGGER file_added AFTER INSERT ON files BEGIN UPDATE runs SET changes = 
 CREATE TRIGGER file_removed AFTER DELETE ON files BEGIN UPDATE runs SET changes = changes + 1 WHERE id = OLD.run; END;
 CREATE TRIGGER log_added AFTER INSERT ON log BEGIN UPDATE runs SET changes = changes + 1 WHERE id = NEW.run; END;
 """
-"""Triggers that count the changes of each run, so that the copy in its folder is updated after every change."""
+"""Triggers that count the changes of each run: of the store and the file in its folder, the one with more is newer."""
 
 _MEMBERS = """
 CREATE TABLE members (
@@ -109,7 +108,7 @@ CREATE TABLE runs (
     resumed_step INTEGER NOT NULL DEFAULT 0, resumed_seconds REAL NOT NULL DEFAULT 0,
     archived INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL DEFAULT '',
     {_DATASET}, {", ".join(f"{name} {definition}" for name, definition in _FROM_RESULT.items())},
-    changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0, {_KIND}
+    changes INTEGER NOT NULL DEFAULT 1, {_KIND}
 ) STRICT;
 CREATE TABLE tags (run TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (run, tag)) STRICT, WITHOUT ROWID;
 {_INDICES}
@@ -142,6 +141,10 @@ INSERT INTO looks SELECT experiment,
     (SELECT json_group_array(json_array(value, epochs)) FROM json_each(family)), seeds, level, claims, at FROM looks_12;
 DROP TABLE looks_12;
 """,  # noqa: S608 (constants)
+    13: """
+DROP INDEX runs_to_copy;
+ALTER TABLE runs DROP COLUMN copied;
+""",
 }
 """SQL that upgrades the tables of each version to the next one. The first one is that of commit 3fc5ed74."""
 

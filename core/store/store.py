@@ -14,6 +14,7 @@ from core.store.curves import curve_of
 from core.store.record import (
     COLUMNS_OF_RUN,
     EPOCH_COLUMNS,
+    WAITING,
     Curve,
     Experiment,
     ExperimentRow,
@@ -26,6 +27,9 @@ from core.store.record import (
 from core.store.stages import LAUNCH_GAP
 from core.store.transitions import REOPEN, Transitions
 from core.training.sharing import bank_key
+
+LAST_ENDED = 50
+"""Number of runs of a process that is gone whose folders may still have files to delete."""
 
 MEMBERS = "SELECT run FROM members WHERE experiment = ?"
 """SQL of the ids of the runs of an experiment."""
@@ -62,7 +66,7 @@ class Store(Transitions):
             QueueFullError: more than ``limit`` runs would be queued; nothing was queued.
             RunStateError: the store's experiment is not as ``before``; nothing was queued.
         """
-        with self.transaction() as db:
+        with self.transaction(backed_up=True) as db:
             now = time.time()
             (waiting,) = db.execute("SELECT count(*) FROM runs WHERE state = 'queued'").fetchone()
             if waiting + len(runs) > limit:
@@ -272,6 +276,20 @@ class Store(Transitions):
         members = self.rows(query, row["id"])
         runs = tuple(member["id"] for member in members)
         return Experiment(row["id"], row["name"], row["created"], row["base"], runs, bool(row["trim"]), row["plan"])
+
+    # Processes
+
+    def last_ended(self, owner: str) -> list[str]:
+        """Ids of the :data:`LAST_ENDED` runs of a process that ended most recently."""
+        rows = self.rows(
+            "SELECT id FROM runs WHERE owner = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?", owner, LAST_ENDED
+        )
+        return [row["id"] for row in rows]
+
+    def owners(self) -> set[str]:
+        """Names of the processes with queued or running runs."""
+        rows = self.rows(f"SELECT DISTINCT owner FROM runs WHERE state IN {WAITING}")  # noqa: S608
+        return {row["owner"] for row in rows}
 
     # Curves, logs and files
 

@@ -18,16 +18,13 @@ from core.store import curves
 from core.store.checkpoints import PREFIX
 from core.store.kept_checkpoints import KeptCheckpoints, checkpoint_step, drop_checkpoint
 from core.store.record import COLUMNS_OF_RUN, WAITING, Result, Run, State, run_of
+from core.store.run_file import write_run_file
 from core.store.schema import NEXT
 from core.training.events import EpochEnd, StepLoss
 from core.training.sharing import turn_of
 
 MAX_CLAIMED = 64
 """Maximum number of runs that a worker takes at once."""
-
-LAST_ENDED = 50
-"""Number of runs of a process that is gone whose folders may still have files to delete."""
-
 
 REOPEN = "UPDATE experiments SET plan_state = 'open' WHERE plan IS NOT NULL AND id"
 """SQL that has a plan looked at again, for which a person had to do something; the experiment follows."""
@@ -162,6 +159,9 @@ class Transitions(KeptCheckpoints):
 
         Returns:
             Ids of the runs that this claim no longer holds; nothing was recorded for them.
+
+        Raises:
+            OSError: the file of a run cannot be written; nothing was recorded.
         """
         with self.transaction(durable=True) as db:
             held = self._held(db, [run for run, _, _ in files])
@@ -169,12 +169,16 @@ class Transitions(KeptCheckpoints):
                 if run.id in held:
                     drop_checkpoint(db, run.id)
                     db.execute("INSERT INTO files VALUES (?, ?, ?)", (run.id, name, sha256))
+                    write_run_file(db, self.folder(run.id))
         return {run.id for run, _, _ in files} - held
 
     def finish(self, run: Run, state: State, result: Result, files: dict[str, str]) -> None:
         """End a run with a result, as ``finished``, or as ``stopped`` with what it had learned.
 
         A stopped run keeps its checkpoint, so that it can go on from there.
+
+        Raises:
+            OSError: the file of the run cannot be written; nothing was recorded.
         """
         with self.transaction() as db:
             self._hold(db, run)
@@ -186,6 +190,7 @@ class Transitions(KeptCheckpoints):
             db.executemany(
                 "INSERT OR REPLACE INTO files VALUES (?, ?, ?)", [(run.id, name, sha) for name, sha in files.items()]
             )
+            write_run_file(db, self.folder(run.id))
 
     def fail(self, run: Run, cause: str, traceback: str | None) -> None:
         """End a run as failed."""
@@ -333,18 +338,6 @@ class Transitions(KeptCheckpoints):
                 "UPDATE runs SET owner = ? WHERE state IN ('queued', 'interrupted') AND owner = ?", (owner, dead)
             )
         return [row["id"] for row in left]
-
-    def last_ended(self, owner: str) -> list[str]:
-        """Ids of the :data:`LAST_ENDED` runs of a process that ended most recently."""
-        rows = self.rows(
-            "SELECT id FROM runs WHERE owner = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?", owner, LAST_ENDED
-        )
-        return [row["id"] for row in rows]
-
-    def owners(self) -> set[str]:
-        """Names of the processes with queued or running runs."""
-        rows = self.rows(f"SELECT DISTINCT owner FROM runs WHERE state IN {WAITING}")  # noqa: S608
-        return {row["owner"] for row in rows}
 
     def _enter(self, db: sqlite3.Connection, id: str, state: State, **columns: Any) -> None:
         """Change a run's state and other columns. Raises: RunStateError: the transition is not allowed."""

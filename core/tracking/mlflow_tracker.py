@@ -47,11 +47,12 @@ class MlflowTracker(Tracker):
 
     def __init__(self, address: str) -> None:
         file = address.removeprefix(SQLITE) if address.startswith(SQLITE) else ""
+        self._file = Path(os.path.abspath(os.path.expanduser(file))) if file else None
         if not file and not SERVER.fullmatch(address):
             raise TrackerError(
                 f"MLflow needs a SQLite file or a server, as in mlflow:{self.example} or mlflow:http://localhost:5000."
             )
-        super().__init__(SQLITE + os.path.abspath(os.path.expanduser(file)) if file else address.rstrip("/"))
+        super().__init__(f"{SQLITE}{self._file}" if file else address.rstrip("/"))
 
     def write(self, run: TrackedRun, adapter: Path | None) -> bool:
         with self._opened() as (client, experiment):
@@ -91,12 +92,12 @@ class MlflowTracker(Tracker):
         for name, value in VARIABLES.items():
             os.environ.setdefault(name, value)
         mlflow, requests = self.package("mlflow"), self.package("requests")
-        file = Path(self.address.removeprefix(SQLITE)) if self.address.startswith(SQLITE) else None
-        # By default MLflow puts files into the folder where a process happens to be.
-        location = (file.parent / f"{file.stem}-artifacts").as_uri() if file else None
+        location = None
         try:
-            if file:
-                file.parent.mkdir(parents=True, exist_ok=True)
+            if self._file is not None:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                # By default MLflow puts files into the folder where a process happens to be.
+                location = (self._file.parent / f"{self._file.stem}-artifacts").as_uri()
             client = mlflow.MlflowClient(self.address)
             found = client.get_experiment_by_name(EXPERIMENT)
             id = found.experiment_id if found else client.create_experiment(EXPERIMENT, location, KIND)
@@ -104,9 +105,7 @@ class MlflowTracker(Tracker):
         except Exception as error:  # they have no common base class
             reason = str(error).strip().partition("\n")[0][:300].rstrip(".").replace(self.address, self.shown)
             if isinstance(error.__context__, requests.RequestException):
-                reason = (
-                    f"there is no connection, or no answer within {os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT']} seconds"
-                )
+                reason = "there is no connection, or no answer in time"
             raise TrackerError(f"{self.shown} cannot be used: {reason}.") from error
 
 

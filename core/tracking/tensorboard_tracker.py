@@ -53,13 +53,12 @@ class TensorBoardTracker(Tracker):
 
     def _write_events(self, folder: str, run: TrackedRun) -> None:
         """Write the event file of a run into a folder: its settings, its points, its end."""
-        board = self.package("torch.utils.tensorboard")
         summary = self.package("torch.utils.tensorboard.summary")
         # Of PyTorch's own hparams() only the end: it takes booleans for numbers, and knows no start.
         settings = {**run.settings, "run": run.id, "experiment": run.experiment.name if run.experiment else ""}
         begun = self.package("tensorboard.plugins.hparams.summary_v2").hparams_pb(settings, start_time_secs=run.started)
         _, _, succeeded = summary.hparams({}, {})
-        with closing(board.FileWriter(folder)) as writer:
+        with closing(self.package("torch.utils.tensorboard").FileWriter(folder)) as writer:
             writer.add_summary(begun, 0, run.started)
             for point in run.points.itertuples():
                 writer.add_summary(summary.scalar(point.name, point.value), point.step, point.time)

@@ -51,9 +51,7 @@ class TrackedRun:
 
 
 class Tracker(ABC):
-    """A tracker at one address, which is opened only to write. A subclass is one kind, and is listed in
-    :data:`core.tracking.tracking.TRACKERS`.
-    """
+    """A tracker at one address, opened only to write. :data:`core.tracking.tracking.TRACKERS` lists the subclasses."""
 
     kind: ClassVar[str]
     """Its name in addresses, as in ``tensorboard:FOLDER``."""
@@ -86,11 +84,7 @@ class Tracker(ABC):
         """
 
     def write_report(self, experiment: Experiment, report: str) -> None:  # noqa: B027
-        """Write the report of an experiment, one HTML file, in place of an earlier one, where a tracker keeps files.
-
-        Raises:
-            TrackerError: as :meth:`write`.
-        """
+        """Write the report of an experiment, one HTML file, where the tracker keeps files; raises as :meth:`write`."""
 
     def package(self, name: str) -> Any:
         """A module of a package that the tracker needs. Raises: TrackerError: it is not installed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -37,9 +36,6 @@ TURN_SECONDS = 60.0
 TRACKERS: dict[str, type[Tracker]] = {tracker.kind: tracker for tracker in (TensorBoardTracker, MlflowTracker)}
 """Trackers by kind, in the order in which forms list them."""
 
-ReportMaker = Callable[[Experiment], bytes]
-"""Makes the report of an experiment, one HTML file. Raises: LabError: there is none."""
-
 
 def tracker_of(text: str) -> Tracker:
     """The tracker that a text such as ``tensorboard:FOLDER`` names. Raises: TrackerError: it names none."""
@@ -69,8 +65,7 @@ class Tracking:
     def __init__(self, settings: Settings, store: Store, artifacts: Artifacts) -> None:
         """Args: settings: name the trackers that get every run; store: has the runs; artifacts: their files.
 
-        Raises:
-            TrackerError: ``LORA_LAB_TRACK`` names something else than trackers.
+        Raises: TrackerError: ``LORA_LAB_TRACK`` names something else than trackers.
         """
         self._store, self._artifacts, self._settings = store, artifacts, settings
         try:
@@ -113,7 +108,7 @@ class Tracking:
         self,
         experiment: Experiment,
         tracker: Tracker,
-        make_report: ReportMaker,
+        make_report: Callable[[Experiment], bytes],
         progress: Callable[[float], None] = lambda share: None,
         stop: threading.Event | None = None,
     ) -> int:
@@ -122,7 +117,7 @@ class Tracking:
         Args:
             experiment: what to send.
             tracker: where to.
-            make_report: makes the report, which takes seconds.
+            make_report: makes the report, one HTML file, in seconds; raises LabError where there is none.
             progress: called with the fraction that is done.
             stop: asks to stop before the next run; what was sent until then stays.
 
@@ -150,7 +145,7 @@ class Tracking:
         progress(1.0)
         return sent
 
-    def begin(self, experiment: Experiment, tracker: Tracker, make_report: ReportMaker) -> None:
+    def begin(self, experiment: Experiment, tracker: Tracker, make_report: Callable[[Experiment], bytes]) -> None:
         """Begin to send an experiment in the background, unless that is under way; see :attr:`sendings`."""
         name = f"{experiment.id} to {tracker.shown}"
         self.sendings.begin(name, partial(self.experiment, experiment, tracker, make_report))
@@ -186,7 +181,7 @@ class Tracking:
             written.error = None
         except Exception as error:  # a tracker may fail in any way, and the others must go on
             if not written.error:
-                shown, is_bug = written.tracker.shown, not isinstance(error, LabError | OSError | sqlite3.Error)
+                shown, is_bug = written.tracker.shown, not isinstance(error, LabError | OSError)
                 log.warning("%s cannot be written, and is tried again: %s", shown, error, exc_info=is_bug)
             written.error, written.retry = str(error), time.monotonic() + RETRY_SECONDS
 

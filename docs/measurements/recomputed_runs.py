@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -67,8 +66,9 @@ class Run:
     @classmethod
     def read(cls, folder: Path, labels: Labels) -> Run:
         """Read its files. Args: folder: of the run; labels: of the test part, of all classes."""
-        with safe_open(folder / "run.safetensors", "np") as file:
-            row = json.loads(file.metadata()["run"])["about"]["row"]
+        kept = json.loads(json.loads((folder / "run.json").read_bytes())["rows"])
+        row, epochs = kept["runs"][0], [json.loads(epoch["measures"]) for epoch in kept["epochs"]]
+        curves = {name: np.array([epoch.get(name, np.nan) for epoch in epochs]) for name in (epochs or [{}])[0]}
         spec, measures = json.loads(row["spec"]), dict[str, float]()
         right = chance = np.empty(0)
         if (folder / "predictions.safetensors").exists():
@@ -81,7 +81,7 @@ class Run:
             measures = {"accuracy": right.mean(), "largest_class": chance.mean()}
             if "losses" in found:
                 measures["loss"] = found["losses"].astype(np.float64).mean()
-        return cls(folder.name, spec, row, load_file(folder / "run.safetensors"), right, chance, measures)
+        return cls(folder.name, spec, row, curves, right, chance, measures)
 
     def key(self, rate: bool = True) -> str:
         """What the runs of a setting have in common. Args: rate: with the learning rate."""
@@ -142,7 +142,7 @@ class Setting:
             both = self.runs.keys() & third.runs.keys() if third else set()
             return {seed: self.runs[seed].validated - third.runs[seed].validated for seed in both} if third else {}
         late = self.epochs >= 10
-        return {seed: slope(run.curves["epochs.validation_accuracy"]) for seed, run in self.runs.items() if late}
+        return {seed: slope(run.curves["validation_accuracy"]) for seed, run in self.runs.items() if late}
 
     def beside(self, longer: bool) -> Setting | None:
         """The best with three times the epochs, or with a third of them; None where that was not tried."""
@@ -204,7 +204,7 @@ def read_settings(home: Path, answer: Mapping[str, Any], labels: Labels, rows: l
     for arm in answer["arms"]:
         for place, id in enumerate(arm["runs"]):
             run = replace(Run.read(home / "runs" / id, labels), validated=arm["validation_accuracy"][place])
-            seed, key, curve = run.spec["seed"], run.key(), run.curves.get("epochs.validation_accuracy")
+            seed, key, curve = run.spec["seed"], run.key(), run.curves.get("validation_accuracy")
             for name, told in arm["measures"].items():
                 if name in run.measures:
                     rows.append((OF_RUNS, f"{arm['label']}, seed {seed}: {name}", told[place], run.measures[name]))

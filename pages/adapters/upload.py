@@ -48,7 +48,7 @@ def upload_adapter(lab: Lab) -> None:
         st.error(literal(missing))
         return
     content, tasks = file.getvalue(), [base.spec.task] if isinstance(base, Run) else []
-    learned = _learned(lab, origin, tasks)
+    learned = _learned(lab, origin)
     tasks = [*dict.fromkeys([*([learned] if learned is not None else []), *tasks])]
     if st.toggle("Evaluate on another task as well" if tasks else "Evaluate on a task", key="adapter-more"):
         with st.container(border=True):
@@ -73,21 +73,18 @@ def upload_adapter(lab: Lab) -> None:
     st.caption("The checks above are of the adapter beside its base, not of the merged file.")
 
 
-def _learned(lab: Lab, origin: Origin | None, known: Sequence[TaskSpec]) -> TaskSpec | None:
+def _learned(lab: Lab, origin: Origin | None) -> TaskSpec | None:
     """The task that a file says it was trained on, if its dataset is here; else say that it is not.
 
     Args:
         lab: has the datasets.
         origin: what the file says.
-        known: tasks that are measured anyway, which it may be one of but for the validation part.
     """
     task = origin.task if origin is not None else None
-    if task is None:
-        return None
-    if task.dataset not in {info.name for info in lab.catalog.list() if info.state == "ready"}:
-        st.caption(literal(f"It was trained on {task_text(task)}, which is not measured: that dataset is not here."))
-        return None
-    return next((each for each in known if each.but(validation=task.validation) == task), task)
+    if task is None or task.dataset in {info.name for info in lab.catalog.list() if info.state == "ready"}:
+        return task
+    st.caption(literal(f"It was trained on {task_text(task)}, which is not measured: that dataset is not here."))
+    return None
 
 
 def _tried(

@@ -18,7 +18,7 @@ from pages.home.question import SHOWN, fill_question, question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
 from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.live import is_watched, live_panel
-from pages.shared.experiment.restore import offer_to_restore
+from pages.shared.experiment.notice import notice_of_recovery
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.verdict_view import level_badge, verdict_view
 from pages.shared.ui.in_view import ask_to_see, in_view
@@ -114,7 +114,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         width="content",
     )
     link("learn", "How LoRA works")
-offer_to_restore(lab)
+notice_of_recovery(lab)
 
 experiments = lab.store.experiments(LISTED)
 asked = asked_for(lab)

@@ -24,7 +24,7 @@ from pages.runs.experiments import EXPERIMENTS, LEVEL, RUNS, experiments_list, j
 from pages.runs.filters import filters
 from pages.runs.table import runs_table, selected
 from pages.shared.experiment.live import live_panel
-from pages.shared.experiment.restore import offer_to_restore
+from pages.shared.experiment.notice import notice_of_recovery
 from pages.shared.experiment.state import finish_button
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import chart
@@ -137,7 +137,7 @@ lab = current()
 seen = lab.search.version()
 
 st.title("Runs")
-offer_to_restore(lab)
+notice_of_recovery(lab)
 
 live = [run.id for run in lab.live()]
 live_panel(lab, live, "runs-live")

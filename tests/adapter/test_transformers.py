@@ -368,7 +368,7 @@ def test_a_transformer_is_probed_on_fewer_examples_than_a_perceptron() -> None:
         assert torch.equal(probe_of(texts, spec)["input_ids"], texts.batch(slice(0, rows))["input_ids"])
 
 
-RUN_CARD = Card("run-7", "run-3", ("one",), {}, ("cat", "dog", "</script> | `x`"), length=24)
+RUN_CARD = Card("run-7", "run-3", ("one",), {}, ("cat", "dog", "</script> | `x`"), TaskSpec(length=24))
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
@@ -390,7 +390,7 @@ def test_the_code_in_the_model_card_runs_as_it_is_printed(
     assert batch["attention_mask"].min() == 0  # texts of two lengths
     assert_close(names["logits"], logits(model, batch))
     assert_close(logits(names["model"], one.probe), logits(model, one.probe))
-    assert "max_length=24" in block
+    assert "longest = 24" in block
 
 
 def card_of(content: bytes) -> str:
@@ -410,13 +410,12 @@ def test_the_model_card_says_what_base_head_and_classes_are() -> None:
         "2 × `bert.encoder.layer.*.attention.self.query` (rank 3)",
         "what the zip `run-3-hugging-face.zip` unpacks to",
         "the head of the network, `classifier`,",
-        'classes = ["cat", "dog", "\\u003c/script> | \\u0060x\\u0060"]\n',
+        "classes = ('cat', 'dog', '\\x3c/script> | \\x60x\\x60')\n",
     ):
         assert words in card
     named = replace(one, spec=one.spec.but(model="someone/a-network"))
     brought = card_of(named.packed(named.trained(lora), lora, replace(RUN_CARD, base="")))
     assert "Base: someone/a-network (files with" in brought
-    assert "`someone/a-network` in its place loads them from Hugging Face" in brought
     hostile = replace(one, spec=one.spec.but(model="`x`](http://evil) <script>"))
     shown = card_of(hostile.packed(hostile.trained(lora), lora, replace(RUN_CARD, base="")))
     assert not re.search(r"(?<!\\)<s|(?<!\\)\]\(|http:", shown)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from core.adapter import apply_adapter, read_adapter
-from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TENSORS, json_bytes
+from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TASK, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
 from core.methods.adapted import AdaptedLinear
 from core.methods.layers import MATRICES, SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear, Scaling
@@ -33,7 +33,7 @@ ROWS = {"pixels": probe()}
 
 def test_a_file_holds_what_the_network_holds() -> None:
     adapter = read_adapter(WHOLE)
-    assert set(ENTRIES) == {TENSORS, CONFIG, CERTIFICATE, CARD}
+    assert set(ENTRIES) == {TENSORS, CONFIG, CERTIFICATE, CARD, TASK}
     assert adapter.base_fingerprint == fingerprint(BASE.state_dict())
     assert adapter.layers == ("layers.0", "layers.2", "layers.4")
     assert adapter.parameters == count_parameters(MODEL, trainable=True)

@@ -29,8 +29,8 @@ NAMED = [
 KINDS = {view.kind for view in VIEWS}
 HOME = {
     "networks/",
-    *("runs/ID/", "runs/ID/run.safetensors", "backups/", "deleted/", "deleted/runs.txt"),
-    *("strays/", "damaged/", "owners/", "staging/", "datasets/", "networks/"),
+    *("runs/ID/", "runs/ID/run.json", "backups/", "deleted/", "deleted/runs.txt"),
+    *("damaged/", "owners/", "datasets/", "networks/"),
     "networks/partial/",
     "tracking/",
 }

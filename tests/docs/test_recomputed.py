@@ -107,8 +107,8 @@ class Drawn:
         folder.mkdir(parents=True)
         result = None if run.result is None else json.dumps(run.result.to_dict())
         row = {"spec": run.spec.to_json(), "state": run.state, "steps": run.steps, "result": result}
-        about = json.dumps({"about": {"row": row}})
-        save_file({"epochs.validation_accuracy": self.curves[run.id]}, folder / "run.safetensors", {"run": about})
+        epochs = [{"measures": json.dumps({"validation_accuracy": value})} for value in self.curves[run.id].tolist()]
+        (folder / "run.json").write_text(json.dumps({"rows": json.dumps({"runs": [row], "epochs": epochs})}))
         if run.result is not None:
             labels = truth("digits")
             told = np.where(self.right[run.id], labels, (labels + 1) % 10).astype(np.uint8)

@@ -183,7 +183,6 @@ def test_a_restored_store_has_the_plan(copied_home: tuple[Lab, Experiment], tmp_
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     with closing(Lab(lab.settings)) as again:
         again.start()
-        again.restore()
         found = again.store.experiment(experiment.id)
         assert (plan_of(found), set(found.runs)) == (plan_of(experiment), set(experiment.runs))
         runs = ended(again, found)

@@ -238,7 +238,7 @@ def test_what_would_come_again_is_final_and_what_may_pass_is_not(idle: Lab) -> N
             idle.store.add([(id, PRETRAIN)], idle.owner, 100)
             (run,) = idle.store.claim([idle.store.run(id)])
             folder = idle.settings.runs.joinpath
-            recorder = Recorder(idle.store, [run], Commands(), idle.workers.writes, idle._copies, folder, 10)
+            recorder = Recorder(idle.store, [run], Commands(), idle.workers.writes, folder, 10)
             if has_checkpoint:
                 recorder.take(Saved(0, 5, b"a checkpoint"))
             recorder.take(Failed(0, Fault.of(error)))

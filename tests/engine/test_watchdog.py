@@ -33,7 +33,7 @@ from core.settings import Settings
 from core.store.checkpoints import PREFIX
 from core.store.run_file import NAME
 from core.tasks.tasks import Tasks
-from tests.conftest import DIGITS, PRETRAIN, braked, copied, finish, short, wait_until
+from tests.conftest import DIGITS, PRETRAIN, braked, finish, short, wait_until
 from tests.engine.child import held_back, lab_process, suspend
 
 LONG = PRETRAIN.but(optim=short(epochs=60, rate=0.001))
@@ -111,7 +111,6 @@ def test_a_process_that_sleeps_loses_its_runs_and_disturbs_nobody_when_it_wakes(
         assert lab.store.curve(id).step.tolist() == list(range(1, run.steps + 1))
         assert lab.store.curve(id).loss.tolist() == lab.store.curve(untouched.id).loss.tolist()
         assert lab.artifacts.read(id, NETWORK) == lab.artifacts.read(untouched.id, NETWORK)
-        wait_until(lambda: copied(lab, id))
         left = {path.name for path in (settings.runs / id).iterdir() if not path.name.startswith(PREFIX)}
         assert left == {NETWORK, PREDICTIONS, NAME}
 

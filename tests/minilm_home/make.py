@@ -54,7 +54,7 @@ MISLEADING = 0.1
 """Share of the texts that name what another class is about."""
 
 SEEDS = range(4)
-LEFT_OUT = ("run.safetensors", ".lock")
+LEFT_OUT = ("run.json", ".lock")
 FOLDERS = ("owners", "backups", "staging", "deleted", "tracking")
 
 

@@ -299,7 +299,7 @@ def test_the_adapter_is_verified_and_peft_gives_equal_outputs(done: Done, tmp_pa
     assert expected.shape == (40, 1)
     torch.testing.assert_close(outputs(loaded, batch), expected, atol=1e-5, rtol=1e-5)
     card = (tmp_path / CARD).read_text()
-    assert "the output is a row of one number." in card
+    assert "the output is\nof shape (n, 1)." in card
     assert "| R² on the test part |" in card
     assert not [word for word in ("classes", "per class", "Accuracy", "logits.") if word in card.split("## ")[0]]
     of_images = done.run(done.images, "lora")

@@ -278,9 +278,7 @@ def _of_elsewhere(content: bytes) -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as own, zipfile.ZipFile(made, "w") as other:
         for name in own.namelist():
-            other.writestr(
-                name, own.read(name).replace(rb"Trained on\: dataset digits", rb"Trained on\: dataset elsewhere")
-            )
+            other.writestr(name, own.read(name).replace(b'"dataset": "digits"', b'"dataset": "elsewhere"'))
     return made.getvalue()
 
 
@@ -304,7 +302,7 @@ def test_an_adapter_whose_base_is_not_here_is_said_to_be_so_in_one_sentence_and_
     (error,) = app.error
     assert error.value == literal(
         "No base here is the one that this adapter was trained on, which has the fingerprint "
-        f"{base_fingerprint(BASE)[:12]}… and is called b` # big in the file's card."
+        f"{base_fingerprint(BASE)[:12]}… and is called b`# big in the file."
     )
     assert app.selectbox(key="pick-base").value == base.id
     assert not app.success

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.task_spec import TaskSpec
 from core.data.uploads import read_texts
+from core.engine.experiments import Experiments
 from core.engine.launcher import Planned
 from core.forecast.estimates import Estimates
 from core.lab import Lab
@@ -48,13 +49,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     its runs.
     """
     found: list[Any] = []
-    look = Lab.find_experiment
+    look = Experiments.find
 
-    def find(lab: Lab, planned: Planned) -> Experiment | None:
+    def find(experiments: Experiments, planned: Planned) -> Experiment | None:
         found.append(set(planned.runs) if planned.plan is None else planned.plan.configuration)
-        return look(lab, planned)
+        return look(experiments, planned)
 
-    monkeypatch.setattr(Lab, "find_experiment", find)
+    monkeypatch.setattr(Experiments, "find", find)
     return found
 
 

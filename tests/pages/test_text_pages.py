@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data.task_spec import TaskSpec
+from core.engine.experiments import Experiments
 from core.engine.jobs.run_files import ADAPTER
 from core.engine.launcher import Planned
 from core.errors import LabError
@@ -220,11 +221,13 @@ def test_home_offers_to_keep_only_the_networks_of_chosen_settings_where_all_take
     assert "Keep only the networks of chosen settings" in app.toggle(key="home-trim").label
     queued: list[bool] = []
 
-    def queue(lab: Lab, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> None:
+    def start(
+        experiments: Experiments, planned: Planned, name: str = "", trim: bool = False, anew: bool = False
+    ) -> None:
         queued.append(trim)
         raise LabError("Nothing is queued in this test.")
 
-    monkeypatch.setattr(Lab, "queue", queue)
+    monkeypatch.setattr(Experiments, "start", start)
     app.toggle(key="home-trim").set_value(True).run()
     app.button(key="home-run").click().run()
     assert queued == [True]

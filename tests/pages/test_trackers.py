@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.store.record import Experiment
+from core.tracking.tracking import tracker_of
 from pages.shared.experiment import trackers
 from pages.shared.ui.primary import on_primary
 from tests.conftest import HANG, wait_until
@@ -67,6 +69,20 @@ def test_others_choose_only_among_the_trackers_that_get_every_run(
     assert "gets every run when it ends." in texts(app)
     assert not app.text_input
     assert button(app, "Send")
+
+
+def test_what_was_stopped_is_not_said_to_be_all(filled: Lab, tmp_path: Path) -> None:
+    experiment, tracker = filled.store.experiments()[0], tracker_of(f"tensorboard:{tmp_path / 'logs'}")
+
+    def stopped(progress: Callable[[float], None], stop: threading.Event) -> int:
+        stop.set()
+        return filled.tracking.experiment(experiment, tracker, lambda _: b"", progress, stop)
+
+    filled.tracking.sendings.begin(f"{experiment.id} to {tracker.shown}", stopped)
+    wait_until(lambda: not any(state.running for state in filled.tracking.sendings.states()))
+    shown = texts(asked(experiment))
+    assert "stopped; what was sent stays" in shown
+    assert "has the others already" not in shown
 
 
 def test_what_is_sent_of_another_experiment_is_not_waited_for(filled: Lab) -> None:

@@ -1,12 +1,12 @@
-"""Ways to damage a store, and the command that restores it."""
+"""Ways to damage a store."""
 
 from __future__ import annotations
 
 import os
-import subprocess
+import sqlite3
+from contextlib import closing
 
 from core.settings import Settings
-from tests import forked
 
 AS_NOBODY = """
 import os, sys
@@ -35,11 +35,14 @@ def cut(settings: Settings) -> None:
     os.truncate(settings.store, 0)
 
 
-def scribble(settings: Settings) -> None:
+def halve(settings: Settings) -> None:
+    os.truncate(settings.store, settings.store.stat().st_size // 2)
+
+
+def flip(settings: Settings) -> None:
+    """Flip every bit of the second page, once no log beside the file has a later one in its place."""
+    with closing(sqlite3.connect(settings.store)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray(settings.store.read_bytes())
-    content[5000:9000] = b"?" * 4000
+    content[4096:8192] = bytes(255 - byte for byte in content[4096:8192])
     settings.store.write_bytes(content)
-
-
-def restore(settings: Settings) -> subprocess.CompletedProcess[str]:
-    return forked.run(["-m", "core", "restore", "--home", str(settings.home)])

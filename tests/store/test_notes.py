@@ -16,7 +16,7 @@ import pytest
 from starlette.requests import Request
 
 from core.engine.jobs.run_files import NETWORK
-from core.errors import NoteError, RunInUseError, UnknownRunError
+from core.errors import NoteError, RunInUseError, StoreError, UnknownRunError
 from core.files import sha256_of
 from core.lab import Lab
 from core.methods.lora import LoRASpec
@@ -222,14 +222,20 @@ from core.store.notes import RunNotes
 from core.store.store import Store
 home, mode, *ids = sys.argv[1:]
 
-def set_aside_and_die(self, ids, set_aside=Deletions.set_aside):
-    set_aside(self, ids)
+def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-if mode == "die before the store answers":
-    Deletions.set_aside = set_aside_and_die
-if mode == "die before the files go":
-    Deletions.purge = lambda self, ids: os.kill(os.getpid(), signal.SIGKILL)
+def record_and_die(self, ids, record=Deletions.record):
+    record(self, ids)
+    die()
+
+moments = {
+    "die before it is recorded": ("record", die),
+    "die before the store answers": ("record", record_and_die),
+    "die before the files go": ("purge", die),
+}
+if mode in moments:
+    setattr(Deletions, *moments[mode])
 print("ready", flush=True)
 sys.stdin.readline()
 print(len(RunNotes(Store(Path(home) / "lab.sqlite3"), Path(home)).delete(ids)), flush=True)
@@ -262,9 +268,12 @@ def test_two_processes_and_four_threads_that_delete_the_same_delete_each_run_onc
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("moment", ["die before the store answers", "die before the files go"])
+@pytest.mark.parametrize(
+    ("moment", "deleted"),
+    [("die before it is recorded", False), ("die before the store answers", True), ("die before the files go", True)],
+)
 def test_a_process_killed_while_it_deletes_has_deleted_all_or_nothing_at_the_next_start(
-    settings: Settings, moment: str
+    settings: Settings, moment: str, deleted: bool
 ) -> None:
     store = Store(settings.store)
     ids = ["r-00000001", "r-00000002"]
@@ -273,37 +282,30 @@ def test_a_process_killed_while_it_deletes_has_deleted_all_or_nothing_at_the_nex
     process = child(settings.home, moment, ids)
     process.communicate("go\n", timeout=60)
     assert process.returncode == -signal.SIGKILL
-    assert not (settings.runs / "r-00000001").exists()
-    deleted = moment == "die before the files go"
-    assert {run.id for run in store.runs()} == {"r-00000003", *([] if deleted else ids)}
     lab = Lab(settings)
     lab.start()
+    assert {run.id for run in lab.store.runs()} == {"r-00000003", *([] if deleted else ids)}
     lab.close()
     left = {"not-a-run", "r-00000003", *([] if deleted else ids)}
     assert {path.name for path in settings.runs.iterdir()} == left
     assert Deletions(settings.home).names() == (set(ids) if deleted else set())
-    assert [path.name for path in (settings.home / "deleted").iterdir() if path.is_dir()] == []
 
 
-def test_a_deletion_that_is_undone_keeps_what_another_process_has_written_meanwhile(settings: Settings) -> None:
-    store, id = Store(settings.store), "r-00000001"
-    put(store, settings.runs, id, "r-00000002")
-    folder = settings.runs / id
-    (folder / "network").write_text("trained")
-    (folder / "both").write_text("older")
-    process = child(settings.home, "die before the store answers", [id])
-    process.communicate("go\n", timeout=60)
-    assert process.returncode == -signal.SIGKILL
-    folder.mkdir()
-    (folder / "both").write_text("newer")
-    (folder / "own").write_text("new")
-    notes = RunNotes(store, settings.home)
-    for _ in range(2):  # the first start does it, and no later one stumbles over it
-        notes.finish_deletions()
-        found = {name: (folder / name).read_text() for name in ("network", "both", "own")}
-        assert found == {"network": "trained", "both": "newer", "own": "new"}
-    assert [path.name for path in (settings.home / "deleted").glob("*/")] == []
-    notes.set_note(id, "still there")
+def test_a_deletion_that_cannot_be_recorded_deletes_nothing_and_the_next_one_is_recorded_whole(
+    store: Store, notes: RunNotes, tmp_path: Path
+) -> None:
+    put(store, tmp_path / "runs", "r-00000001", "r-00000002")
+    (tmp_path / "deleted").mkdir()
+    record = tmp_path / "deleted" / "runs.txt"
+    record.mkdir()
+    with pytest.raises(StoreError, match="cannot be recorded"):
+        notes.delete(["r-00000001"])
+    assert {run.id for run in store.runs()} == {path.name for path in (tmp_path / "runs").iterdir()}
+    assert len(store.runs()) == 2
+    record.rmdir()
+    record.write_text("r-00000009\nr-0000")  # a full disk has cut the last line
+    notes.delete(["r-00000001"])
+    assert {"r-00000001", "r-00000009"} < Deletions(tmp_path).names()
 
 
 def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_or_gone(lab: Lab) -> None:
@@ -325,7 +327,7 @@ def test_stop_and_delete_at_any_moment_from_many_threads_leave_every_run_whole_o
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda place: do_away(ids[place % 2 :: 2]), range(4)))
     assert [run.id for run in lab.store.runs()] == [base.id]
-    wait_until(lambda: [path.name for path in lab.settings.runs.iterdir()] == [base.id])  # one may be copied meanwhile
+    assert [path.name for path in lab.settings.runs.iterdir()] == [base.id]
     assert (
         finish(lab, lab.launcher.launch(SPEC.but(seed=5, optim=short())).id)[0].state == "finished"
     )  # the worker lives

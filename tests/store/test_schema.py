@@ -29,7 +29,12 @@ CREATE TABLE looks (
 """A table of versions up to 12."""
 
 
+COPIED = "changes INTEGER NOT NULL DEFAULT 1, copied INTEGER NOT NULL DEFAULT 0"
+"""Columns of versions 4 to 13."""
+
+
 NEWER = [
+    (14, r"changes INTEGER NOT NULL DEFAULT 1", COPIED),
     (13, r"CREATE TABLE looks.*", LOOKS),
 ]
 """What versions have brought, the newest first: a pattern of it in a statement, and what stood there before."""
@@ -54,6 +59,8 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
         for table in tables:
             if statement := as_it_was(table, version):
                 db.execute(statement)
+        if version < 14:
+            db.execute("CREATE INDEX runs_to_copy ON runs (created) WHERE copied < changes")
         about = {"id": "r-1", "spec": spec.to_json(), "method": "pretrain", "bank_key": bank_key(spec), "created": 1.0}
         result = json.dumps(RESULT.to_dict())
         insert(db, **about, state="finished", owner="somebody", result=result, experiment="e-1")
@@ -63,7 +70,10 @@ def test_a_store_of_an_earlier_version_becomes_one_of_this_version_with_its_runs
         db.execute("INSERT INTO members VALUES ('e-1', 'r-1')")
         old_looks = [('["lora 16", "lora 4"]', 8, 0.03125, '{"lora 4": {"lower": null}}')]
         old_looks += [('["größer 1"]', 16, 0.009375, "{}")]
-        db.executemany("INSERT INTO looks VALUES ('e-1', 5, ?, ?, ?, ?, 7.0)", old_looks)
+        first = "5, ?"
+        if version >= 13:  # each member has a number of epochs
+            first = "(SELECT json_group_array(json_array(value, 5)) FROM json_each(?))"
+        db.executemany(f"INSERT INTO looks VALUES ('e-1', {first}, ?, ?, ?, 7.0)", old_looks)
         db.execute(f"PRAGMA user_version = {version}")
         db.commit()
     assert Store(old).run("r-1").spec == spec

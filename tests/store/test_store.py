@@ -181,7 +181,8 @@ def runs_in_copy(path: Path, folder: Path) -> list[str] | None:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backups, "WRITE_BACK_SECONDS", 0.05)
+    monkeypatch.setattr(backups, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(backups, "SHARE", 1.0)
 
 
 @pytest.mark.usefixtures("often")

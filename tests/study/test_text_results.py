@@ -16,6 +16,7 @@ from core.lab import Lab
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
 from core.store.search import Query
+from core.store.store import Store
 from core.study.arms.answers_table import RIGHT, differing_table
 from core.study.arms.arm import Arm, arms_of
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence, share_sentence
@@ -202,7 +203,7 @@ def test_a_report_says_which_blocks_ran_once_without_dropout(evidence, lab, monk
     assert facts["Frozen blocks"] == f"Head only: {sentence}"
     assert any(text == sentence for _, text in lab.store.log(head.runs[0].id))
     large = sentence.replace(", once for each text.", "; what they give for all texts is too large to be kept.")
-    monkeypatch.setattr(Lab, "log", lambda lab, id: [(0.0, "Forecast"), (1.0, large)])
+    monkeypatch.setattr(Store, "log", lambda store, id: [(0.0, "Forecast"), (1.0, large)])
     again = gather(lab, evidence.experiment, evidence.remeasured)
     assert dict(facts_of(again))["Frozen blocks"] == f"Head only: {large}"
     assert "Frozen blocks" not in dict(facts_of(replace(evidence, frozen={})))

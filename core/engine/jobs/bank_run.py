@@ -10,7 +10,6 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from core.adapter import Uploaded
 from core.data.examples import shapes_of
 from core.data.task import EvaluationPart, Task
 from core.data.text_examples import TextExamples
@@ -269,9 +268,8 @@ class BankRun:
             if spec.network.brought is not None:
                 give_back()  # what steps and evaluations took, before the network is copied
             run = self.job.members[self.places[member]].run
-            catalog, own = self.dependencies.tasks.catalog, None
-            if catalog.info(spec.task.dataset).is_own:
-                own = Uploaded.of(catalog.load(spec.task.dataset), len(self.task.test))
+            catalog, dataset = self.dependencies.tasks.catalog, spec.task.dataset
+            own = catalog.load(dataset) if catalog.info(dataset).is_own else None
             result, files = file_of(
                 run,
                 spec,

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from core.adapter import Card, Uploaded, adapter_bytes
+from core.adapter import Card, adapter_bytes
+from core.data.dataset import Dataset
 from core.data.examples import Batch, Examples
 from core.methods.adapter import AdapterSpec
 from core.methods.merging import base_copy
@@ -54,7 +55,7 @@ def file_of(
     result: Result,
     probe: Batch,
     labels: Sequence[str],
-    uploaded: Uploaded | None = None,
+    uploaded: Dataset | None = None,
 ) -> tuple[Result, dict[str, bytes]]:
     """Make the file of a run's network, or of its adapter.
 
@@ -80,7 +81,7 @@ def file_of(
         content = network_bytes(network)
         return replace(result, checkpoint_bytes=len(content)), {NETWORK: content}
     checkpoint = network_size(base_copy(network, shared=[*network.parameters(), *network.buffers()]))
-    card = Card.of(run, spec, result, labels, uploaded)
+    card = Card.of(run, spec, result.measures, labels, uploaded)
     probe = {name: tensor.cpu() for name, tensor in probe.items()}
     content = adapter_bytes(network, spec.method, base_fingerprint=base, base_head=head, card=card, probe=probe)
     return replace(result, checkpoint_bytes=checkpoint, adapter_bytes=len(content)), {ADAPTER: content}

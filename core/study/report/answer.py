@@ -22,7 +22,6 @@ from core.store.record import Experiment, Run
 from core.store.stages import stages_of
 from core.study.arms.arm import tuning_group
 from core.study.arms.candidate import Rule
-from core.study.arms.family import Tested
 from core.study.arms.frontier import equal_to_full
 from core.study.arms.study import StudyAnswer, study
 from core.study.arms.study_words import study_headline
@@ -102,8 +101,6 @@ def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = 
     def made() -> tuple[Verdict, Iterable[Look]]:
         tested, trivial = tested_by(lab), trivial_by(lab)
         looks = _looks(lab, experiment, runs, lambda there, known: verdict(there, tested, known, trivial=trivial).looks)
-        if not looks and not lab.looks.are_kept(experiment.id):
-            looks = _from_launches(runs, tested, trivial)
         found = _with_equal(lab, verdict(runs, tested, looks, trivial=trivial, bases=bases), runs)
         return found, (*looks, *found.looks)
 
@@ -251,26 +248,26 @@ def _state(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> object:
     return experiment.plan, answered, looks, [(run.id, run.state, run.archived, run.plan) for run in runs]
 
 
-def _from_launches(runs: Sequence[Run], tested: Tested, trivial: Tested) -> list[Look]:
-    """Looks at an experiment of a version that kept none: at the end of each launch but the last."""
-    stages, looks = stages_of(runs), list[Look]()
-    for last in range(1, len(stages)):
-        launched = [run for stage in stages[:last] for run in stage]
-        looks += verdict(launched, tested, looks, trivial=trivial).looks
-    return looks
-
-
 def _looks(
     lab: Lab, experiment: Experiment, runs: Sequence[Run], take: Callable[[list[Run], list[Look]], Iterable[Look]]
 ) -> list[Look]:
-    """Looks at an experiment; where claims were kept without their settings, the look is taken again, at its level and
-    of the runs that there were. Args: runs: all; take: returns the looks at some runs, after other looks.
+    """Looks at an experiment. Where claims were kept without their settings, the look is taken again, at its level and
+    of the runs that there were. Where looks may be missing, as in a store that was restored, there was one at the end
+    of each launch but the last. Args: runs: all; take: returns the looks at some runs, after other looks.
     """
+
+    def again(runs: Iterable[Run], known: list[Look]) -> Iterable[Look]:
+        return take([replace(run, plan=run.plan and "complete") for run in runs], known)
+
     found: list[Look] = []
     for look in lab.looks.of(experiment.id):
         if look.claims is None:
-            there = [replace(run, plan=run.plan and "complete") for run in runs if run.created <= look.at]
-            again = {each.key: each.claims for each in take(there, [*found, look])}
-            look = replace(look, claims=again.get(look.key, ()))
+            there = again((run for run in runs if run.created <= look.at), [*found, look])
+            look = replace(look, claims={each.key: each.claims for each in there}.get(look.key, ()))
         found.append(look)
+    stages = [] if lab.looks.are_kept(experiment.id) else stages_of(runs)
+    for last in range(1, len(stages)):
+        known = {look.key for look in found}
+        missing = again((run for stage in stages[:last] for run in stage), found)
+        found += [look for look in missing if look.key not in known]
     return found

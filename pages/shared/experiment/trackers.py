@@ -103,9 +103,11 @@ def _progress(lab: Lab, experiment: Experiment) -> None:
                         lab.tracking.sendings.stop(state.name)
             elif state.error:
                 st.error(literal(state.error), icon=":material/error:")
-            elif isinstance(state.result, int):
+            elif isinstance(state.result, int) and state.progress == 1:
                 sent = counted(state.result, "run")
                 st.success(f"{name}: {sent} sent; it has the others already.", icon=":material/check:")
+            else:
+                st.info(f"{name}: stopped; what was sent stays.", icon=":material/stop_circle:")
 
     draw()
 

@@ -1,4 +1,4 @@
-"""The offer on Home and Runs to restore runs that the store has lost."""
+"""The notice on Home and Runs that a lost store came back."""
 
 from __future__ import annotations
 
@@ -25,27 +25,14 @@ def lost(trained_home: TrainedHome, settings: Settings) -> Iterator[tuple[Lab, l
 
 
 @pytest.mark.parametrize("page", ["home", "runs"])
-def test_what_the_store_has_lost_is_restored_by_one_button(lost: tuple[Lab, list[str]], page: str) -> None:
+def test_that_a_lost_store_came_back_is_said_until_somebody_has_read_it(lost: tuple[Lab, list[str]], page: str) -> None:
     lab, ids = lost
-    app = draw(page)
-    assert any("2 runs were trained here but are missing from the list." in text.value for text in app.markdown)
-    app.button(key="restore").click().run()
-    assert "2 runs were restored" in app.success[0].value
     assert {run.id for run in lab.store.runs()} == set(ids)
-    app.run()
-    assert list(app.success) == []  # shown only once
-    assert "restore" not in {button.key for button in app.button}
-
-
-def test_a_folder_that_says_nothing_is_kept_and_named(lost: tuple[Lab, list[str]], settings: Settings) -> None:
-    _, (first, _) = lost
-    (settings.runs / first / "run.safetensors").write_bytes(b"nothing")
-    for path in settings.backups.glob("*"):
-        path.unlink()
-    app = draw("home")
-    app.button(key="restore").click().run()
-    assert "1 run was restored" in app.warning[0].value
-    assert (settings.home / "strays" / first / "network.safetensors").exists()
+    assert "lab.sqlite3 was missing or empty, and was restored from the backup" in draw(page).warning[0].value
+    app = draw(page)
+    app.button(key="noticed").click().run()
+    assert list(app.warning) == []
+    assert list(draw(page).warning) == []
 
 
 def test_every_page_says_in_one_sentence_that_the_store_is_gone(opened: Lab, settings: Settings) -> None:
