@@ -97,12 +97,12 @@ def test_rows_that_cannot_be_used_are_left_out_where_that_is_asked_for(
     asked = ["compare", "--data", str(tmp_path / "tickets.csv"), "--home", str(tmp_path), "--save-config", str(config)]
     assert main([*asked, "--network", "nowhere"]) == 1
     told = capsys.readouterr().err
-    assert "Line 2 has a text but no label" in told
+    assert "Row 2 has a text but no label" in told
     assert told.rstrip().endswith("--leave-out leaves out this row.")
     assert main([*asked, "--network", "nowhere", "--leave-out"]) == 1  # which gets as far as the network
     told = capsys.readouterr().err
     assert told.startswith("tickets.csv: 39 texts from 'body' in 2 classes from 'queue': ")
-    assert "Left out: 1 row.\n  Line 2 has a text but no label" in told
+    assert "Left out: 1 row.\n  Row 2 has a text but no label" in told
 
 
 def test_all_rows_that_are_left_out_are_counted_and_the_first_ones_told(
@@ -114,7 +114,7 @@ def test_all_rows_that_are_left_out_are_counted_and_the_first_ones_told(
     assert main([*asked, "--leave-out"]) == 1  # which gets as far as the network
     _, left, *lines = capsys.readouterr().err.splitlines()
     assert left == "Left out: 10 rows, 3 of them without a text."
-    assert [line.split(" has ")[0] for line in lines[:6]] == [f"  Line {n}" for n in range(5, 10)] + ["  … and 2 more"]
+    assert [line.split(" has ")[0] for line in lines[:6]] == [f"  Row {n}" for n in range(5, 10)] + ["  … and 2 more"]
 
 
 def test_where_the_label_is_not_clear_the_option_that_names_it_is_told(

@@ -17,11 +17,10 @@ from core.adapter.config import CAUSAL
 from core.data.dataset import SIDE, Dataset, LanguageDataset, TextDataset, overlap_sentence
 from core.data.examples import shapes_of
 from core.data.task_spec import TaskSpec
-from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
+from core.data.uploads.classes import PARTS, SPLIT_SEED, TEST_SHARE
 from core.data.uploads.images import ENDINGS
 from core.data.uploads.limits import MIN_SIDE, MIN_TEST
-from core.data.uploads.parts import PARTS
-from core.data.uploads.text_rows import MISSING
+from core.data.uploads.text_draft import MISSING
 from core.methods.adapter import AdapterSpec
 from core.networks.network import NetworkSpec
 from core.objectives.measure import BEFORE, SOURCE

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.data.uploads.json_lines import listed_values
+from core.data.uploads.tables import listed_values
 from core.data.uploads.text_file import decoded, unpacked
 from core.errors import DatasetError, JudgeError, printable
 from core.reader import GROWTH, Limits, in_reader

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.uploads.read import read_upload
+from core.data.uploads import read_upload
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec

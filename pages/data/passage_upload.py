@@ -75,13 +75,9 @@ def draw_passages_upload(file_id: str, table: TextTable, read: Read) -> Language
         read: reads it as plain text.
     """
     guessed = guess_passages(table)
-    is_clear = table.is_plain or table.unit == "Row" or (guessed and guessed.form != "texts")  # Row: of Parquet
-    if is_clear or not _is_plain(file_id):
+    is_clear = table.is_plain or (guessed and guessed.form != "texts")
+    if is_clear or isinstance(plain := read(), str) or not _is_plain(file_id):
         return _review(file_id, table)
-    plain = read()
-    if isinstance(plain, str):
-        st.error(literal(plain))
-        return None
     return _review(f"{file_id} plain", plain)
 
 

@@ -12,7 +12,6 @@ from core.data.uploads import (
     Guess,
     TextColumns,
     TextTable,
-    draft_numbers,
     draft_texts,
     first_texts,
     guess,
@@ -83,8 +82,8 @@ def _draft(
     file_id: str, columns: TextColumns, drop_duplicates: bool, objective: str, _table: TextTable
 ) -> Draft[TextDataset] | str:
     try:
-        make = draft_texts if objective_of(objective).has_classes else draft_numbers
-        return make(_table, columns, drop_duplicates=drop_duplicates, objective=objective, leave_out=True)
+        numbers = not objective_of(objective).has_classes
+        return draft_texts(_table, columns, drop_duplicates, objective, leave_out=True, numbers=numbers)
     except LabError as error:
         return str(error)
 
@@ -157,7 +156,7 @@ def _targets(objective: ObjectiveSpec) -> str:
 
 def _rows(table: TextTable, guessed: Guess) -> None:
     """Draw the first rows of the file; only the column with the texts is wide, so that the others can be seen too."""
-    shown = {name: [_cell(cell) for cell in cells.first(ROWS)] for name, cells in table.columns.items()}
+    shown = {name: [_cell(cell) for cell in cells[:ROWS]] for name, cells in table.columns.items()}
     widths = {
         name: st.column_config.TextColumn(short_name(name), width="medium" if name == guessed.text else "small")
         for name in shown

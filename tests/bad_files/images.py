@@ -95,7 +95,7 @@ FILES: Table = {
     "pickle": (lambda: pickle.dumps({"x_train": X}), "pickle"),
     "pickle of protocol 0": (lambda: pickle.dumps({"a": [1]}, protocol=0), "cell|pixels|CSV"),
     "npy": (lambda: npy(npy_header("|u1", (2, 2)), bytes(4)), "single array"),
-    "gzip": (lambda: gzip.compress(CSV), "unpack it first"),
+    "gzip": (lambda: gzip.compress(CSV), "packed with gzip"),
     "png": (lambda: ONE, "single image"),
     "jpeg": (lambda: picture(noise(1), "JPEG"), "single image"),
     "rar": (lambda: b"Rar!\x1a\x07\x01\x00", "RAR"),
@@ -103,10 +103,10 @@ FILES: Table = {
     "parquet": (lambda: b"PAR1" + bytes(20), "a Parquet table, not images"),
     "json lines": (lambda: b'{"text": "a, b"}\n', "JSON, not images"),
     "a list of objects": (lambda: b'[{"text": "a, b"}]', "JSON, not images"),
-    "zeros": (lambda: bytes(1000), "not a zip, npz or CSV"),
+    "zeros": (lambda: bytes(1000), "is not a CSV"),
     "noise": lambda: noise(4, (2**24 - 1,)).tobytes(),
-    "latin-1": (lambda: "näme,1,2,3,4".encode("latin-1"), "not text in UTF-8"),
-    "executable": (lambda: b"\x7fELF\x02\x01\x01" + bytes(90), "not a zip, npz or CSV"),
+    "latin-1": (lambda: "näme,1,2,3,4".encode("latin-1"), "holds no images"),
+    "executable": (lambda: b"\x7fELF\x02\x01\x01" + bytes(90), "is not a CSV"),
 }
 
 ONE_CLASS, TOO_LARGE, NO_IMAGE = "has 1 class:", "16 million pixels", "not an image"
@@ -145,8 +145,8 @@ ZIPS: Table = {
     "a name from right to left": (lambda: called("b\u202e"), "no usable name"),
     "a name of one zero-width space": lambda: called("\u200b"),
     "a class without a name": lambda: beside(("a//1.png", ONE)),
-    "a nested zip": (lambda: beside(("a/more.zip", FOLDERS)), "another archive"),
-    "a nested tar": (lambda: beside(("a/more.tar.gz", b"x")), "another archive"),
+    "a nested zip": (lambda: beside(("a/more.zip", FOLDERS)), "more.zip', an archive"),
+    "a nested tar": (lambda: beside(("a/more.tar.gz", b"x")), "an archive"),
     "a zip called png": (lambda: among(FOLDERS), "not an image that can be read"),
     "a pickle beside": (lambda: beside(("a/model.pkl", b"\x80\x04.")), "run code"),
     "a torch file beside": (lambda: beside(("a/MODEL.PT", b"x")), "run code"),

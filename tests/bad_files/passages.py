@@ -31,10 +31,10 @@ def long_conversation(rows: int, length: int) -> bytes:
 PASSAGES: Table = {
     "empty": (lambda: b"", "is empty"),
     "blank lines": (lambda: b"\n \n\t\n" * 99, "is empty"),
-    "no completion": (lambda: more("prompts", {"prompt": "x"}), "Line 21 has a prompt but no completion"),
+    "no completion": (lambda: more("prompts", {"prompt": "x"}), "Row 21 has a prompt but no completion"),
     "a null for a completion": (lambda: more("prompts", {"prompt": "x", "completion": None}), "but no completion"),
     "a list for a prompt": (lambda: more("prompts", {"prompt": ["x"], "completion": "y"}), "in 'prompt', not a text"),
-    "no output": (lambda: more("instructions", {"instruction": "x", "output": " "}), "Line 21 has no output"),
+    "no output": (lambda: more("instructions", {"instruction": "x", "output": " "}), "Row 21 has no output"),
     "no messages": (lambda: more("messages", {"messages": []}), "a conversation without messages"),
     "a question alone": (lambda: more("messages", {"messages": chat("x")}), "the assistant says nothing"),
     "a role that is none": (
@@ -49,10 +49,10 @@ PASSAGES: Table = {
         lambda: more("messages", {"messages": [{"role": "user", "content": [{"type": "image", "image": "x"}]}]}),
         "a message that is no text, number 1",
     ),
-    "a text for messages": (lambda: more("messages", {"messages": "hello"}), "a text in the place of a list"),
+    "a text for messages": (lambda: more("messages", {"messages": "hello"}), "a text in the place of messages"),
     "messages that are written as Python has them": (
         lambda: separated([(n, row["messages"]) for n, row in enumerate(ROWS["messages"])], ("n", "messages")).encode(),
-        "Line 2 has messages that are not valid JSON: save the rows as JSON lines",
+        "Row 2 has messages that are not valid JSON: save the rows as JSON lines",
     ),
     "100,001 messages": (lambda: more("messages", {"messages": chat("a") * 100_001}), "conversation of 100,001 mess"),
     "a very long answer": (lambda: more("messages", {"messages": chat("a", "x" * 10**6)}), "of 1,000,001 characters"),
@@ -61,14 +61,17 @@ PASSAGES: Table = {
     "one word": (lambda: b"hello", "part has"),
     "200,001 passages": (lambda: gzip.compress(b"a\n\n" * 200_001), "more than 200,000 rows"),
     "messages of brackets": (lambda: b'{"messages": ' + b"[" * 10**6, "is not a JSON object"),
-    "a list of brackets": (lambda: b"[" * 10**6, "is one JSON list that is nested too deeply"),
-    "a list that ends": (lambda: written("messages", "one list")[:-50], "one JSON list but is damaged in line"),
-    "a list of lists": (lambda: json.dumps([[1], [2]]).encode(), "Entry 1 is JSON but not an object"),
+    "a list of brackets": (lambda: b"[" * 10**6, "one JSON list but cannot be read"),
+    "a list that ends": (lambda: written("messages", "one list")[:-50], "one JSON list but cannot be read in line"),
+    "a list of lists": (lambda: json.dumps([[1], [2]]).encode(), "Row 1 is not a JSON object"),
     "very many messages": (
         lambda: gzip.compress(b'{"messages": [' + b'{"role": "user"},' * 3_000_000 + b"{}]}"),
         "a conversation of 3,000,001 messages|takes more than",
     ),
-    "very many lists": (lambda: gzip.compress(b"[" + b"[]," * 20_000_000 + b"[]]"), "takes more than|is JSON but not"),
+    "very many lists": (
+        lambda: gzip.compress(b"[" + b"[]," * 20_000_000 + b"[]]"),
+        "takes more than|is not a JSON object",
+    ),
     "a bomb of conversations": (lambda: long_conversation(2_000, 40_000), "unpack to more than 64 MiB"),
     "no conversation in a Parquet": (
         lambda: parquet({"messages": pa.array([[]] * 20, MESSAGE)}),

@@ -12,7 +12,6 @@ from core.data.uploads import limits, read_texts, read_upload
 from core.errors import DatasetError
 from tests import forked
 from tests.bad_files.sentences import refusal
-from tests.bad_files.texts import one_long_text
 from tests.conftest import HANG
 from tests.data.text_files import CSV, PARQUET, ROWS
 from tests.data.uploaded import arrays, noise
@@ -37,8 +36,8 @@ def test_a_column_that_cannot_be_used_is_a_sentence(columns: dict[str, str], sen
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        (["train"] * 17 + ["soon"], "Line 19 has 'soon' in 'use': the parts are train, test and validation"),
-        (["train"] * 17 + [""], "Line 19 has '' in 'use'"),
+        (["train"] * 17 + ["soon"], "Row 19 has 'soon' in 'use': the parts are train, test and validation"),
+        (["train"] * 17 + [""], "Row 19 has '' in 'use'"),
         (["train"] * 18, "says test of no row"),
         (["test"] * 18, "has 0 training texts"),
         (["train"] * 17 + ["test"], "'apple' has no texts in the test part"),
@@ -52,18 +51,6 @@ def test_parts_that_are_no_parts_are_a_sentence(parts: list[str], sentence: str)
 def test_a_file_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     assert "a.csv cannot be read: No such file" in refusal(DatasetError, read_texts, tmp_path / "a.csv")
     assert "cannot be read" in refusal(DatasetError, read_texts, tmp_path)
-
-
-def test_repeated_references_are_not_unpacked_one_by_one() -> None:
-    """Of 40,000 references to a text of 1,500 characters, 60 MB, only the text is in memory."""
-    content = one_long_text(40_000, 1500)
-    assert len(content) < 2**20
-    tracemalloc.start()
-    try:
-        assert sum(read_texts(content).train_counts) == 32_000
-        assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_full_size_upload_of_images_comes_without_its_floats() -> None:

@@ -173,16 +173,16 @@ def test_prompts_that_run_into_their_completions_are_told() -> None:
 @pytest.mark.parametrize(
     ("messages", "sentence"),
     [
-        (chat("Hi", " "), "Line 21 has a conversation in which the assistant says nothing"),
-        ([{"role": "robot", "content": "x"}], "Line 21 has a message of the role 'robot': roles are system, user"),
+        (chat("Hi", " "), "Row 21 has a conversation in which the assistant says nothing"),
+        ([{"role": "robot", "content": "x"}], "Row 21 has a message of the role 'robot': roles are system, user"),
         ([{"role": 7, "content": "x"}], "of the role '7'"),
-        ([*chat("a", "b"), {"content": "x"}], "Line 21 has a message without a role, number 3"),
+        ([*chat("a", "b"), {"content": "x"}], "Row 21 has a message without a role, number 3"),
         ([*chat("a", "b"), "c"], "has a message without a role, number 3"),
-        ([{"role": "user", "content": {"x": 1}}], "Line 21 has a message that is no text, number 1"),
+        ([{"role": "user", "content": {"x": 1}}], "Row 21 has a message that is no text, number 1"),
         ([{"role": "assistant", "content": None, "tool_calls": []}], "is no text, number 1"),
         (chat("a", "x" * MAX_TEXT), f"has a conversation of {MAX_TEXT + 1:,} characters"),
         (chat(*"ab" * 501), "has a conversation of 1,002 messages"),
-        ({"role": "user"}, "Line 21 has an object in the place of a list of messages"),
+        ({"role": "user"}, "Row 21 has an object in the place of a list of messages"),
     ],
 )
 def test_a_conversation_that_is_none_is_a_sentence_and_can_be_left_out(messages: Any, sentence: str) -> None:
@@ -214,8 +214,8 @@ def test_words_for_roles_and_contents_in_pieces_are_understood() -> None:
 @pytest.mark.parametrize(
     ("content", "how", "sentence"),
     [
-        (json_lines(*ROWS["instructions"], {"output": "x"}), {}, "Line 21 has no instruction"),
-        (json_lines({"prompt": "x" * (MAX_TEXT + 1), "completion": "y"}), {}, "Line 1 has a text of 100,001"),
+        (json_lines(*ROWS["instructions"], {"output": "x"}), {}, "Row 21 has no instruction"),
+        (json_lines({"prompt": "x" * (MAX_TEXT + 1), "completion": "y"}), {}, "Row 1 has a text of 100,001"),
         (json_lines(*ROWS["prompts"][:5]), {}, "The test part has 1 passage: it needs at least 4, so add more."),
         (json_lines(*ROWS["prompts"]), {"columns": {"prompt": "a"}}, "has no column 'a'"),
         (json_lines(*ROWS["prompts"]), {"columns": {"prompt": "completion"}}, "'completion' is chosen twice"),
@@ -242,7 +242,7 @@ def test_a_plain_text_is_parted_by_blank_lines_or_else_by_lines(tmp_path: Path) 
     table = read_text_table(PROSE.encode())
     assert table.is_plain
     assert list(table.column("text")) == ["It was dark;\nthe rain fell.", "No, it was, in fact, light.", "The end."]
-    assert table.places.tolist() == [1, 4, 7]
+    assert table.places == [1, 4, 7]
     lines = "\n".join(f"name {n}" for n in range(30))
     assert held(read_passages(lines.encode())) == sorted(map(Passage.whole, lines.split("\n")), key=repr)
     for name in ("a.txt", "A.MD"):

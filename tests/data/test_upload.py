@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from core.data.task_spec import TaskSpec
-from core.data.uploads import read_upload
-from core.data.uploads import table as uploaded_table
-from core.data.uploads.faults import MAX_TOLD
+from core.data.uploads import image_files, read_upload
+from core.data.uploads.draft import MAX_TOLD
 from core.data.uploads.image_draft import samples
 from core.data.uploads.images import decode
 from core.errors import DatasetError
@@ -65,7 +64,7 @@ def test_one_scale_serves_both_parts() -> None:
 
 @pytest.mark.parametrize(
     ("parted", "heading", "ends"),
-    pairwise((",", ";", "\t"), ("", "label,pixel0,pixel1", "\ufeffclass"), ("\n", "\r\n", "\n\n")),
+    pairwise((",", ";", "\t"), ("", "label,pixel0,pixel1", "\ufeffclass"), ("\n", "\r\n", "\r", "\n\n")),
 )
 def test_a_table_comes_through_pixel_by_pixel(parted: str, heading: str, ends: str) -> None:
     names = [*heading.split(","), *(f"p{i}" for i in range(784))][:785] if heading else []
@@ -217,10 +216,10 @@ def test_a_sound_dataset_gives_no_warning() -> None:
     assert read_upload(arrays(x_train=noise(1, (60, 28, 28)), y_train=np.arange(60) % 2)).warnings == ()
 
 
-def test_a_table_of_too_many_images_is_refused_at_the_first_that_is_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploaded_table, "MAX_IMAGES", 19)
+def test_a_table_of_too_many_images_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "MAX_IMAGES", 19)
     with pytest.raises(DatasetError, match=r"^The file has more than 19 images: remove some\.$"):
-        uploaded_table.read_table(CSV + b"\nno line")
+        read_upload(CSV)
 
 
 @pytest.mark.parametrize("parts", [("",), ("train/", "test/")])
@@ -251,7 +250,7 @@ def test_a_table_is_read_without_lines_that_hold_no_image() -> None:
     left = read_upload(content, leave_out=True)
     assert [fault.partition(" has ")[2][:12] for fault in left.faults.told] == [
         "3 cells, but",
-        "text where a",
+        "'x95' for pi",
         "an image but",
     ]
     assert held(*flat(left)) == held(X[:20], Y[:20])

@@ -28,7 +28,7 @@ from core.data.dataset import ImageDataset
 from core.data.sources.registry import SOURCES
 from core.data.sources.source import DatasetInfo, Source
 from core.data.task_spec import TaskSpec
-from core.data.uploads import TextColumns, draft_numbers, read_text_table, read_texts
+from core.data.uploads import TextColumns, draft_texts, read_text_table, read_texts
 from core.engine.jobs.run_files import ADAPTER
 from core.errors import DatasetError, SpecError
 from core.lab import Lab, close_lab, open_lab
@@ -225,19 +225,19 @@ def test_a_task_is_split_as_a_whole_and_shots_are_counted_in_all(done: Done) -> 
 @pytest.mark.parametrize(
     ("cell", "sentence"),
     [
-        ("abc", "Line 3 has 'abc' in 'score', which is no number"),
-        ("1,5", "Line 3 has '1,5' in 'score', which is no number"),
-        ("", "Line 3 has a text but no number in 'score'"),
-        ("NaN", "Line 3 has a text but no number in 'score'"),
-        ("-inf", "Line 3 has '-inf' in 'score': numbers are finite"),
-        ("1e39", "Line 3 has '1e39' in 'score': numbers are at most 3.4e+38"),
-        ("9" * 80, "Line 3 has '9999999999999999999999999999999999999999' in 'score', which is no number"),
+        ("abc", "Row 3 has 'abc' in 'score', which is no finite number"),
+        ("1,5", "Row 3 has '1,5' in 'score', which is no finite number"),
+        ("", "Row 3 has a text but no number in 'score'"),
+        ("NaN", "Row 3 has a text but no number in 'score'"),
+        ("-inf", "Row 3 has '-inf' in 'score', which is no finite number"),
+        ("1e39", "Row 3 has '1e39' in 'score': numbers are at most 3.4e+38"),
+        ("9" * 80, "Row 3 has '9999999999999999999999999999999999999999' in 'score', which is no finite number"),
     ],
 )
 def test_what_is_no_finite_number_is_refused_in_one_sentence(cell: str, sentence: str) -> None:
     table = read_text_table(separated([rows(9)[0], ("a cat sat", cell), *rows(9)], COLUMNS).encode())
     with pytest.raises(DatasetError) as caught:
-        draft_numbers(table, TextColumns(*COLUMNS), "regression")
+        draft_texts(table, TextColumns(*COLUMNS), objective="regression", numbers=True)
     assert str(caught.value).startswith(sentence)
 
 
@@ -246,7 +246,7 @@ def test_numbers_that_are_all_alike_are_refused() -> None:
     with pytest.raises(
         DatasetError, match=r"All numbers of the training part in 'score' are 0\.5: there is nothing to"
     ):
-        draft_numbers(table, TextColumns(*COLUMNS), "regression")
+        draft_texts(table, TextColumns(*COLUMNS), objective="regression", numbers=True)
 
 
 def test_numbers_are_kept_bit_for_bit_and_the_column_is_found(done: Done) -> None:

@@ -146,7 +146,7 @@ def test_odd_conversations_are_in_one_list_and_left_out_by_a_button(opened: Lab)
     app = with_texts("a.jsonl", written("messages", "jsonl") + b"\n" + "\n".join(map(json.dumps, odd)).encode())
     (warning,) = app.warning
     assert "3 rows cannot be used" in warning.value
-    assert "Line 22 has a conversation in which the assistant says nothing" in warning.value
+    assert "Row 22 has a conversation in which the assistant says nothing" in warning.value
     assert HOSTILE not in texts(app)
     assert not app.text_input
     press(app, "Leave these out")

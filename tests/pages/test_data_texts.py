@@ -83,7 +83,7 @@ def test_the_columns_are_chosen_on_the_page(opened: Lab) -> None:
     assert not app.text_input
     box(app, "Label").set_value("Sorte").run()
     box(app, "Part").set_value("welcher Teil").run()
-    assert "Line 3 has '' in 'welcher Teil'" in app.error[0].value
+    assert "Row 3 has '' in 'welcher Teil'" in app.error[0].value
     box(app, "Part").set_value(None).run()
     assert not app.error
     assert app.text_input
@@ -116,7 +116,7 @@ def test_rows_without_a_label_are_in_one_list_and_left_out_by_a_button(opened: L
     app = with_texts("fruit.csv", separated(rows, ("text", "label", "other")).encode())
     (warning,) = app.warning
     assert "2 rows cannot be used" in warning.value
-    assert "Line 20 has a text but no label" in warning.value
+    assert "Row 20 has a text but no label" in warning.value
     assert not app.text_input
     press(app, "Leave these out")
     assert "18 texts from" in texts(app)

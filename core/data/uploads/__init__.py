@@ -5,12 +5,11 @@ for language models as a table or a plain text.
 """
 
 from core.data.dataset import TextColumns
-from core.data.uploads.draft import Draft
-from core.data.uploads.faults import Faults
+from core.data.uploads.draft import Draft, Faults
 from core.data.uploads.image_draft import first_images, samples
+from core.data.uploads.image_files import read_upload
 from core.data.uploads.limits import MAX_BYTES
-from core.data.uploads.number_draft import draft_numbers
-from core.data.uploads.passage_draft import draft_passages
+from core.data.uploads.passage_draft import draft_passages, likely_topic, topic_columns
 from core.data.uploads.passage_forms import (
     PassageColumns,
     PassageForm,
@@ -21,12 +20,10 @@ from core.data.uploads.passage_forms import (
     guess_passages,
     is_for_language,
 )
-from core.data.uploads.read import read_upload
 from core.data.uploads.read_texts import read_passages, read_text_table, read_texts
 from core.data.uploads.text_columns import Guess, guess, samples_of
 from core.data.uploads.text_draft import draft_texts, first_texts
 from core.data.uploads.text_table import TextTable, short_name
-from core.data.uploads.topics import likely_topic, topic_columns
 
 __all__ = [
     "MAX_BYTES",
@@ -39,7 +36,6 @@ __all__ = [
     "TextTable",
     "columns_for",
     "columns_of",
-    "draft_numbers",
     "draft_passages",
     "draft_texts",
     "first_images",

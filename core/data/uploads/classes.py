@@ -1,7 +1,8 @@
-"""What classes an uploaded dataset may have, whatever its examples are, and the test part that is drawn of them."""
+"""Classes and parts of an uploaded dataset, whatever its examples are, and the test part that is drawn of them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,82 @@ FEW = 20
 """Warn about classes with fewer training examples: their accuracy is mostly noise."""
 UNEVEN = 5
 """Warn if the largest class has at least this many times as many examples as the smallest."""
+
+PARTS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("test", "testing", "tst"), "test"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "development", "eval"), "validation"),
+}
+"""Parts by the words for them, in lower case."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def part_of(word: str) -> str | None:
+    """The part that a word names, in upper or lower case; None if it names none."""
+    return PARTS.get(word.strip().lower())
+
+
+def train_and_test(parts: Sequence[str]) -> tuple[list[str], str | None]:
+    """Whether each example is trained on or tested on.
+
+    A validation part belongs to training if there is a test part, and is the test part otherwise: LoRA Lab holds out
+    a validation part of its own.
+
+    Args:
+        parts: ``train``, ``test`` or ``validation`` for every example.
+
+    Returns:
+        ``train`` or ``test`` for every example, and a note on a validation part if there is one.
+    """
+    if "validation" not in parts:
+        return list(parts), None
+    instead, use = ("train", "trained on") if "test" in parts else ("test", "used for testing")
+    note = f"The validation part of the file is {use}: LoRA Lab holds out one of its own from the training part."
+    return [instead if part == "validation" else part for part in parts], note
+
+
+def number_of(label: str) -> int | float | None:
+    """The finite number that a cell is written as; None if it is none."""
+    if len(label) > MAX_NAME or not _NUMBER.fullmatch(label):
+        return None
+    value = float(label)
+    if not np.isfinite(value):
+        return None
+    try:
+        return int(label)
+    except ValueError:
+        return int(value) if value == int(value) else value
+
+
+def one_spelling(label: str) -> str:
+    """The spelling of all labels that equal this one: 1 and 1.0 are the same. One that would be too long is left."""
+    number = number_of(label)
+    written = label if number is None else str(number)
+    return written if len(written) <= MAX_NAME else label
+
+
+def named_classes(labels: Sequence[str], where: str) -> tuple[list[str], Labels]:
+    """Names of the classes (numbers sorted by value, words alphabetically) and the label of each example.
+
+    Args:
+        labels: as they are written.
+        where: they are, as the subject of a sentence.
+
+    Raises:
+        DatasetError: they are too many, or mix numbers and words.
+    """
+    spelled = {label: one_spelling(label) for label in dict.fromkeys(labels)}
+    found = set(spelled.values())
+    if len(found) > MAX_CLASSES:
+        raise DatasetError(f"{where} has {len(found):,} different labels: the limit is {MAX_CLASSES:,} classes.")
+    number = {name: number_of(name) for name in found}
+    words = sorted(name for name in found if number[name] is None)
+    if words and len(words) < len(found):
+        raise DatasetError(f"{where} has labels that mix numbers and words such as {words[0][:40]!r}: use one kind.")
+    names = words or sorted(found, key=lambda name: number[name] or 0)
+    label_of = {name: label for label, name in enumerate(names)}
+    return names, np.array([label_of[spelled[label]] for label in labels], np.int64)
 
 
 def check_classes(names: Sequence[str], one: str = "class", several: str = "classes") -> None:
@@ -62,7 +139,7 @@ def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what:
             examples = kind.removesuffix("s") if count == 1 else kind
             raise DatasetError(
                 f"The {one} {name!r} has {count} {examples}: each {one} needs at least {fewest}. Add some, or give "
-                f"what it has to another {one}{_alike(name, names)}."
+                f"what it has to another {one}."
             )
     if test is None:
         return
@@ -72,13 +149,6 @@ def check_counts(names: Sequence[str], train: Labels, test: Labels | None, what:
                 f"The {one} {name!r} has no {what} in the test part: add some, or leave the test part out, and LoRA "
                 "Lab sets one aside."
             )
-
-
-def _alike(name: str, names: Sequence[str]) -> str:
-    """Another class that differs only in capitals or spaces, as the end of a sentence; empty if there is none."""
-    plain = "".join(name.split()).casefold()
-    other = next((each for each in names if each != name and "".join(each.split()).casefold() == plain), None)
-    return "" if other is None else f": {other!r} is the same word"
 
 
 def drawn_for_testing(labels: Labels, classes: int) -> NDArray[np.bool_]:

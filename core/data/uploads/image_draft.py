@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from core.data.dataset import SIDE, ImageDataset, Images, Labels, overlap_sentence
 from core.data.uploads.classes import check_classes, check_counts, class_warnings, drawn_for_testing
-from core.data.uploads.draft import Draft
-from core.data.uploads.faults import Faults
-from core.data.uploads.limits import MAX_CLASSES, MAX_IMAGES
+from core.data.uploads.draft import Draft, Faults
+from core.data.uploads.limits import MAX_IMAGES
 from core.errors import DatasetError
 
 DIM = 64
@@ -78,26 +77,6 @@ def first_images(dataset: ImageDataset, count: int, zoom: int = 1) -> Images:
 def _strip(dataset: ImageDataset, rows: NDArray[np.intp], zoom: int) -> Images:
     strip = dataset.train_images[rows].transpose(1, 0, 2).reshape(SIDE, -1)
     return np.ascontiguousarray(strip.repeat(zoom, 0).repeat(zoom, 1))
-
-
-def numbered(parts: Sequence[NDArray[np.int64]]) -> tuple[list[str], list[Labels]]:
-    """Renumber the labels of a file from 0.
-
-    Args:
-        parts: labels of each part, whole numbers.
-
-    Returns:
-        The original numbers as sorted names, and the labels of each part from 0.
-
-    Raises:
-        DatasetError: a label is out of range.
-    """
-    everything = np.concatenate(parts)
-    found = np.unique(everything)
-    if len(found) and (found[0] < 0 or found[-1] >= MAX_CLASSES):
-        odd = found[0] if found[0] < 0 else found[-1]
-        raise DatasetError(f"The file has the label {odd}: labels are whole numbers from 0 to {MAX_CLASSES - 1}.")
-    return [str(label) for label in found], [np.searchsorted(found, part).astype(np.int64) for part in parts]
 
 
 def _split(everything: Part, classes: int) -> tuple[Part, Part]:

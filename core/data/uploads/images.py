@@ -1,8 +1,9 @@
-"""Convert pictures to grey images of 28×28 pixels."""
+"""Convert pictures, and numbers, to grey images of 28×28 pixels."""
 
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ from core.reader import in_reader
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 MAX_GRAY = 16
 """Largest difference between the red, green and blue of a pixel that counts as gray, as JPEG rounds them."""
+
+WHITE = 255
+
+STEP = 2**20
+"""Pixels converted at once, approximately."""
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp")
 
@@ -57,13 +63,48 @@ def check_size(height: int, width: int, name: str) -> None:
         raise DatasetError(f"{name} has {width} × {height} pixels: images need at least {MIN_SIDE} along each side.")
 
 
-def resized(images: NDArray[np.uint8]) -> Images:
-    """Resize images of shape (n, h, w) to (n, 28, 28)."""
-    if images.shape[1:] == (SIDE, SIDE):
-        return images
-    out = np.empty((len(images), SIDE, SIDE), np.uint8)
-    for place, image in enumerate(images):
-        out[place] = grey_square(Image.fromarray(image))
+def square_side(pixels: int, what: str) -> int:
+    """Side of a square image of so many pixels. Raises: DatasetError: it is not square, too large or too small."""
+    side = math.isqrt(pixels)
+    if pixels < 1 or side * side != pixels:
+        raise DatasetError(f"{what} has {pixels} pixels per image, which is not a square such as 784 = 28 × 28.")
+    check_size(side, side, f"An image of {what}")
+    return side
+
+
+def brightest(values: NDArray[np.generic], what: str) -> float:
+    """The largest of some numbers. Raises: DatasetError: one of them is no pixel, from 0 to 255."""
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise DatasetError(f"{what} has values that are not finite numbers: remove NaN and infinity.")
+    if low < 0 or high > WHITE:
+        odd = low if low < 0 else high
+        raise DatasetError(f"{what} has the value {odd:g}: pixels range from 0 to 255, or from 0 to 1.")
+    return high
+
+
+def to_images(values: NDArray[np.generic], height: int, width: int, is_share: bool) -> Images:
+    """Make gray images of (n, height · width) numbers, or of any other shape of as many.
+
+    Args:
+        values: pixels, each checked.
+        height: of an image.
+        width: of an image.
+        is_share: whether they range from 0 to 1, not to 255.
+
+    Returns:
+        The images, of shape (n, 28, 28).
+    """
+    out = np.empty((len(values), SIDE, SIDE), np.uint8)
+    step = max(1, STEP // (height * width))
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        if part.dtype != np.uint8 or is_share:
+            part = (part.astype(np.float32) * np.float32(WHITE if is_share else 1)).round().astype(np.uint8)
+        pixels = part.reshape(-1, height, width)
+        if (height, width) != (SIDE, SIDE):
+            pixels = np.stack([grey_square(Image.fromarray(image)) for image in pixels])
+        out[start : start + step] = pixels
     return out
 
 

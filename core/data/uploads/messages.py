@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.data.uploads.limits import MAX_TEXT
-from core.data.uploads.text_table import Cell, Cells, without_surrogates
+from core.data.uploads.text_table import Cell
 
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
@@ -28,41 +28,44 @@ NAMES = ("messages", "conversations", "conversation", "chat", "dialog", "dialogu
 MAX_MESSAGES = 1000
 """Messages of one conversation."""
 
-Messages = tuple[tuple[str, str], ...]
-"""Role and content of each message, in their order."""
+
+class Conversation(str):
+    """The cell of a conversation, as opposed to one of a text."""
 
 
-def conversation_cell(value: Sequence[Any]) -> str:
-    """A list of a file as the cell of a conversation. Args: value: the list, as JSON or Parquet has it."""
-    found = _messages(value)
-    return json.dumps(found if isinstance(found, str) else [list(message) for message in found], ensure_ascii=False)
+def conversation_of(value: Sequence[Any]) -> Conversation:
+    """A list of a file, as JSON or Parquet has it, as the cell of a conversation."""
+    return Conversation(json.dumps(_messages(value), ensure_ascii=False))
 
 
-def conversations_in(columns: Mapping[str, Sequence[Cell]], cells: Mapping[str, Sequence[str]]) -> dict[str, Cells]:
-    """Columns with at least one conversation, and those that are called so and have lists.
+def conversations_in(name: str, cells: Sequence[Cell]) -> list[str] | None:
+    """The conversations of a column that has at least one, or is called so and has lists; None for another column.
 
     Args:
-        columns: all columns of the table; one that is named like conversations may hold them as JSON in texts.
-        cells: of the columns with lists; those at the end may be missing.
+        name: of the column; one that is named like conversations may hold them as JSON in texts.
+        cells: of the column.
     """
-    found: dict[str, Cells] = {}
-    for name, values in columns.items():
-        given = [*cells.get(name, ())]
-        given += [""] * (len(values) - len(given))
-        is_named = name.strip().lower() in NAMES
-        if not any(given) and not is_named:
-            continue
-        whole = [cell or _of_text(text) for cell, text in zip(given, values, strict=True)]
-        is_list = is_named and (any(given) or any((text or "").lstrip().startswith("[") for text in values))
-        if is_list or any(cell.startswith("[") for cell in whole):
-            found[name] = Cells.of(whole)
-    return found
+    is_named = name.strip().lower() in NAMES
+    has_lists = any(isinstance(cell, Conversation) or (is_named and _is_list(cell)) for cell in cells)
+    if not has_lists:
+        return None
+    found = [str(cell) if isinstance(cell, Conversation) else _of_text(cell) for cell in cells]
+    return found if is_named or any(cell.startswith("[") for cell in found) else None
 
 
-def messages_of(cell: str) -> Messages | str:
-    """The messages of a cell, or what is wrong with it. Args: cell: see :func:`conversation_cell`; not empty."""
+def messages_of(cell: str) -> tuple[tuple[str, str], ...] | str:
+    """Role and content of each message of a cell that is not empty, or what is wrong with it."""
     found = json.loads(cell)
     return found if isinstance(found, str) else tuple((str(role), str(content)) for role, content in found)
+
+
+def without_surrogates(text: str) -> str:
+    """The same text with halves of characters, which JSON can hold and UTF-8 cannot, joined or replaced by �."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _is_list(text: Cell) -> bool:
+    return text is not None and text.lstrip().startswith("[")
 
 
 def _of_text(text: Cell) -> str:
@@ -74,16 +77,14 @@ def _of_text(text: Cell) -> str:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        if text.lstrip().startswith("["):
+        if _is_list(text):
             return json.dumps("has messages that are not valid JSON: save the rows as JSON lines")
         value = None
-    if not isinstance(value, list):
-        return json.dumps("has a text in the place of a list of messages")
-    return conversation_cell(value)
+    return conversation_of(value) if isinstance(value, list) else json.dumps("has a text in the place of messages")
 
 
-def _messages(value: Sequence[Any]) -> Messages | str:
-    """The messages in a list, or what is wrong with it."""
+def _messages(value: Sequence[Any]) -> list[tuple[str, str]] | str:
+    """Role and content of each message in a list, or what is wrong with it."""
     if not value:
         return "has a conversation without messages"
     if len(value) > MAX_MESSAGES:
@@ -96,7 +97,8 @@ def _messages(value: Sequence[Any]) -> Messages | str:
         written = message[keys[0]]
         role = ROLES.get(written.strip().lower()) if isinstance(written, str) else None
         if role is None:
-            return f"has a message of the role {str(written)[:30]!r}: roles are system, user and assistant"
+            shown = without_surrogates(str(written)[:30])
+            return f"has a message of the role {shown!r}: roles are system, user and assistant"
         content = _content(message.get(keys[1]))
         if content is None:
             return f"has a message that is no text, number {number}: contents are texts"
@@ -105,7 +107,7 @@ def _messages(value: Sequence[Any]) -> Messages | str:
         return "has a conversation in which the assistant says nothing: there is nothing to learn"
     if (length := sum(len(content) for _, content in found)) > MAX_TEXT:
         return f"has a conversation of {length:,} characters: the limit is {MAX_TEXT:,}"
-    return tuple(found)
+    return found
 
 
 def _content(value: Any) -> str | None:

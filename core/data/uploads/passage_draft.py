@@ -1,7 +1,8 @@
-"""An uploaded dataset of passages, for a language model: checked and split."""
+"""An uploaded dataset of passages, for a language model: checked and split, by topics if they have some."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -10,19 +11,24 @@ from numpy.typing import NDArray
 
 from core.data.dataset import Labels, LanguageDataset, overlap_sentence
 from core.data.passage import SCORED_ROLE, Passage
-from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE
-from core.data.uploads.draft import Draft, found_text, lengths_text
-from core.data.uploads.faults import Faults
-from core.data.uploads.limits import MAX_TEXT, MIN_PER_PART
+from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE, check_classes, check_counts
+from core.data.uploads.draft import Draft, Faults, found_text, lengths_text
+from core.data.uploads.limits import MAX_CLASSES, MAX_TEXT, MIN_CLASSES, MIN_PER_PART, MIN_TEST, MIN_TRAIN
 from core.data.uploads.passage_forms import PassageColumns, cells_of, form_of
-from core.data.uploads.text_rows import given_for_testing, parts_of
+from core.data.uploads.text_draft import MISSING, given_for_testing, parts_of
 from core.data.uploads.text_table import TextTable, listed, quoted
-from core.data.uploads.topics import check_topics, drawn_of_each, labelled, topic_in
 from core.errors import DatasetError
 from core.numbers import count_text
 
 GLUED = 0.5
 """Share of prompts that end, and completions that begin, with a letter, from which on they are said to run together."""
+
+
+TOPICS = ("topic", "topics", "category", "subject", "domain", "label", "class")
+"""Usual names of columns of topics, in lower case."""
+
+FEW = 2 * (MIN_TRAIN + MIN_TEST)
+"""Rows of a topic, without a column of parts, below which it is not likely that somebody learns it by itself."""
 
 
 class Row(NamedTuple):
@@ -33,6 +39,29 @@ class Row(NamedTuple):
     """``train`` or ``test``."""
     topic: str
     """Empty without topics."""
+
+
+def topic_columns(table: TextTable, columns: PassageColumns) -> list[str]:
+    """The columns that may name topics: those of texts that passages and parts leave."""
+    used = {*dict(columns.columns).values(), columns.part}
+    return [name for name in table.columns if name not in used and name not in table.messages]
+
+
+def likely_topic(table: TextTable, columns: PassageColumns) -> str | None:
+    """The column with a usual name that gives each row one of a few topics, each with enough rows; None without one."""
+    lower = {name.strip().lower(): name for name in reversed(topic_columns(table, columns))}
+    fewest = MIN_TRAIN + MIN_TEST if columns.part else FEW
+    for name in (lower[usual] for usual in TOPICS if usual in lower):
+        counts = Counter(map(_topic, table.column(name)))
+        if "" not in counts and MIN_CLASSES <= len(counts) <= MAX_CLASSES and min(counts.values()) >= fewest:
+            return name
+    return None
+
+
+def _topic(cell: str | None) -> str:
+    """The topic in a cell; empty where there is none."""
+    topic = (cell or "").strip()
+    return "" if topic in MISSING else topic
 
 
 def draft_passages(
@@ -58,11 +87,11 @@ def draft_passages(
         DatasetError: a column is missing or used twice, a row cannot be used, or there are too few passages.
     """
     form, cells, parts = form_of(columns.form), cells_of(table, columns), parts_of(table, columns.part)
-    topics = [""] * len(table) if columns.topic is None else [topic_in(cell) for cell in table.column(columns.topic)]
+    topics = [""] * len(table) if columns.topic is None else [*map(_topic, table.column(columns.topic))]
     found: list[Row] = []
     empty, faults = table.empty_rows, Faults()
     for number, row in enumerate(zip(*cells.values(), strict=True)):
-        where = f"{table.unit} {table.places[number]}"
+        where = f"Row {table.places[number]}"
         of_field = dict(zip(cells, row, strict=True))
         if lists := next((key for key, cell in of_field.items() if cell is None), None):
             name = quoted(dict(columns.columns)[lists])
@@ -77,7 +106,7 @@ def draft_passages(
         elif (length := max(len(cell) for cell in written.values())) > MAX_TEXT and not passage.messages:
             faults.add(f"{where} has a text of {length:,} characters: the limit is {MAX_TEXT:,}.")
         elif number in parts.faults:
-            faults.add(f"{where} {parts.faults[number]}")
+            faults.add(f"{where} has {parts.faults[number]}.")
         elif columns.topic is not None and not topics[number]:
             faults.add(f"{where} has no topic in {quoted(columns.topic)}: fill it in, or remove the row.")
         else:
@@ -108,13 +137,19 @@ def _draft(
             once[row.passage] = row
     rows = list(once.values()) if drop_duplicates else everything
     passages = [row.passage for row in rows]
-    names, labels = labelled([row.topic for row in rows])
+    names = tuple(sorted({row.topic for row in rows if row.topic}))
+    label_of = {name: label for label, name in enumerate(names)}
+    labels = np.array([label_of.get(row.topic, 0) for row in rows], np.int64)
+    if names:
+        check_classes(names, "topic", "topics")
     if columns.part is None:
-        check_topics(names, labels, None)
-        testing = drawn_of_each(labels, [prompt_of(each) or each for each in passages], _testing)
+        if names:
+            check_counts(names, labels, None, "passages", "topic")
+        testing = _drawn(labels, [prompt_of(each) or each for each in passages])
     else:
         testing = given_for_testing((row.part for row in rows), columns.part)
-    check_topics(names, labels, testing)
+    if names:
+        check_counts(names, labels[~testing], labels[testing], "passages", "topic")
     for part, count in (("training", int((~testing).sum())), ("test", int(testing.sum()))):
         if count < MIN_PER_PART:
             passage = "passage" if count == 1 else "passages"
@@ -192,6 +227,15 @@ def prompt_of(passage: Passage) -> Hashable | None:
 def bytes_of(passage: Passage, scored_only: bool = True) -> int:
     """UTF-8 bytes of what is scored, or of all; of a conversation without what a chat template adds."""
     return sum(len(text.encode()) for text, is_scored in passage.pieces if is_scored or not scored_only)
+
+
+def _drawn(labels: Labels, keys: Sequence[Hashable]) -> NDArray[np.bool_]:
+    """Which passages to test on, (n,): drawn of each topic by itself. Args: keys: see :func:`_testing`."""
+    testing = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        testing[rows] = _testing([keys[row] for row in rows.tolist()])
+    return testing
 
 
 def _testing(keys: Sequence[Hashable]) -> NDArray[np.bool_]:

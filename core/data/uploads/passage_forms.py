@@ -209,7 +209,7 @@ def is_for_language(table: TextTable) -> bool:
     if found.form != "texts":
         return True
     text = dict(found.columns)["text"]
-    cells = [cell for cell in table.column(text).first(100) if cell]
+    cells = [cell for cell in table.column(text)[:100] if cell]
     labelled = guess(table)
     has_words = sum(len(cell.split()) for cell in cells) >= 3 * len(cells)
     return labelled.label is None and not labelled.obstacle and has_words
@@ -235,5 +235,5 @@ def cells_of(table: TextTable, columns: PassageColumns) -> dict[str, list[str | 
         plain = table.column(name)
         if field.is_conversation and name not in table.messages:
             raise DatasetError(f"The column {quoted(name)} has no conversations: choose another one, or another form.")
-        found[field.key] = list(table.messages[name] if field.is_conversation else plain)
+        found[field.key] = [*table.messages[name]] if field.is_conversation else plain
     return found

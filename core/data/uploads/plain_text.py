@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import groupby
 
-import numpy as np
-
-from core.data.uploads.text_table import Cells, TextTable, check_size
+from core.data.uploads.text_table import TextTable, check_size
 from core.errors import DatasetError
-
-COLUMN = "text"
-"""Name of the only column."""
 
 LONGEST = 1000
 """Characters of a passage: what is longer becomes several. Some 250 tokens of a large vocabulary."""
@@ -20,43 +16,41 @@ _SENTENCE_END = re.compile(r"[.!?…。！？]['\"”’)\]]*\s+")
 _VISIBLE = re.compile(r"\S")
 
 
-def read_plain(text: str, notes: tuple[str, ...] = (), unlabelled: str = "") -> TextTable:
-    """Read a text as a table with one row per passage.
+def read_plain(text: str, notes: tuple[str, ...] = ()) -> TextTable:
+    """Read a text as a table with one row per passage, in the only column ``text``.
 
     Args:
         text: the file, with newlines for line breaks.
         notes: of the decoding.
-        unlabelled: why it has no labels.
 
     Raises:
         DatasetError: it is empty, or has too many passages.
     """
-    stripped = text.strip("\n")
-    by_blank_lines = re.search(r"\n[^\S\n]*\n", stripped) is not None
+    has_blank_lines = any(not line.strip() for line in text.strip().split("\n"))
     cells: list[str] = []
     places: list[int] = []
     split = 0
-    for line, passage in _paragraphs(text) if by_blank_lines else _lines(text):
-        pieces = list(pieces_of(passage))
-        split += len(pieces) > 1
-        for piece in pieces:
+    for line, passage in _passages(text, has_blank_lines):
+        before = len(cells)
+        for piece in pieces_of(passage):
             check_size(len(cells) + 1, 1)
             cells.append(piece)
             places.append(line)
+        split += len(cells) > before + 1
     if not cells:
-        raise DatasetError("The file is empty: it must hold a text.")
-    separated = "blank lines separate" if by_blank_lines else "are lines of the file, as it has no blank lines"
+        raise DatasetError("The file is empty: it must hold texts.")
+    separated = "blank lines separate" if has_blank_lines else "are lines of the file, as it has no blank lines"
     note = f"The file was read as plain text, in {len(cells):,} passages that {separated}."
     if split:
         note += f" {split:,} longer than {LONGEST:,} characters {'was' if split == 1 else 'were'} split at line or "
         note += "sentence ends."
     return TextTable(
-        {COLUMN: Cells.of(cells)},
-        np.array(places, np.int64),
-        "Line",
+        {"text": [*cells]},
+        places,
         0,
         (*notes, note),
-        unlabelled=unlabelled or "The file is a plain text: it has no labels.",
+        unlabelled="The file is a plain text without labels: LoRA Lab learns to classify from a table with a column of "
+        "texts and one of labels, and to continue texts without labels with the objective Language.",
         is_plain=True,
     )
 
@@ -79,22 +73,11 @@ def pieces_of(passage: str) -> Iterator[str]:
         yield passage[place:]
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """The number and the text of each line that is not blank."""
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, line.strip()
-
-
-def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
-    """The number of the first line and the text of each group of lines between blank ones."""
-    start, group = 0, list[str]()
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            start = start if group else number
-            group.append(line.rstrip())
-        elif group:
-            yield start, "\n".join(group)
-            group = []
-    if group:
-        yield start, "\n".join(group)
+def _passages(text: str, has_blank_lines: bool) -> Iterator[tuple[int, str]]:
+    """The number of the first line and the text of each group of lines between blank ones, or else of each line."""
+    for is_text, group in groupby(enumerate(text.split("\n"), 1), key=lambda line: bool(line[1].strip())):
+        lines = list(group) if is_text else []
+        if has_blank_lines and lines:
+            yield lines[0][0], "\n".join(line.rstrip() for _, line in lines)
+        else:
+            yield from ((number, line.strip()) for number, line in lines)

@@ -7,18 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.data.dataset import USUAL_OBJECTIVE, LanguageDataset, TextColumns, TextDataset
-from core.data.uploads.delimited import read_delimited
 from core.data.uploads.draft import Draft
-from core.data.uploads.json_lines import is_json, read_json_lines
 from core.data.uploads.limits import MAX_BYTES
-from core.data.uploads.number_draft import draft_numbers
-from core.data.uploads.parquet import MAGIC, read_parquet
 from core.data.uploads.passage_draft import draft_passages
 from core.data.uploads.passage_forms import columns_of
 from core.data.uploads.plain_text import read_plain
+from core.data.uploads.tables import is_json, read_csv, read_json, read_parquet
 from core.data.uploads.text_columns import guess
 from core.data.uploads.text_draft import draft_texts
-from core.data.uploads.text_file import decoded, unpacked
+from core.data.uploads.text_file import PARQUET, decoded, unpacked
 from core.data.uploads.text_table import TextTable, listed
 from core.errors import DatasetError, os_error_as
 from core.reader import GROWTH, Limits, in_reader
@@ -66,9 +63,7 @@ def read_texts(
     if part is None and guessed.part not in chosen.values():
         part = guessed.part
     columns = TextColumns(str(chosen["text"]), str(chosen["label"]), part)
-    if numbers:
-        return draft_numbers(table, columns, objective, drop_duplicates, leave_out)
-    return draft_texts(table, columns, drop_duplicates, objective, leave_out)
+    return draft_texts(table, columns, drop_duplicates, objective, leave_out, numbers)
 
 
 def read_passages(
@@ -120,15 +115,15 @@ def read_text_table(source: bytes | Path, is_plain: bool = False) -> TextTable:
     return _table(content, is_plain)
 
 
-@in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180, growth=GROWTH), imports=("pyarrow.parquet",))
+@in_reader(DatasetError, limits=Limits(memory=2**30, cpu=30, wall=180, growth=GROWTH))
 def _table(content: bytes, is_plain: bool) -> TextTable:
     content = unpacked(content)
-    if content.startswith(MAGIC):
+    if content.startswith(PARQUET):
         return read_parquet(content)
     characters, notes = decoded(content)
     if is_plain:
         return read_plain(characters, notes)
-    read = read_json_lines if is_json(characters) else read_delimited
+    read = read_json if is_json(characters) else read_csv
     return read(characters, notes)
 
 
