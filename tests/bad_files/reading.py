@@ -105,7 +105,7 @@ def sound_files() -> list[tuple[str, bytes]]:
         *(("images", content) for content in GOOD.values()),
         *(("texts", content) for content in GOOD_TEXTS.values()),
         *(("passages", written(rows, "jsonl")) for rows in ROWS),
-        ("passages", written("messages", "parquet")),
+        *(("passages", written("messages", format_)) for format_ in ("parquet", "csv")),
         *(("adapter", SOUND), ("picture", picture(noise(1))), ("base", network_bytes(BASE))),
         *(
             ("folder", network),

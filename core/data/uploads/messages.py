@@ -49,7 +49,7 @@ def conversations_in(name: str, cells: Sequence[Cell]) -> list[str] | None:
     has_lists = any(isinstance(cell, Conversation) or (is_named and _is_list(cell)) for cell in cells)
     if not has_lists:
         return None
-    found = [str(cell) if isinstance(cell, Conversation) else _of_text(cell) for cell in cells]
+    found = [str(cell if isinstance(cell, Conversation) else _of_text(cell)) for cell in cells]
     return found if is_named or any(cell.startswith("[") for cell in found) else None
 
 
