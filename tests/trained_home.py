@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.store.recovery import adopt
+from core.store.run_file import write_run_file
+from core.store.store import Store
 from tests.conftest import BOTH, DIGITS, TURNED, compared, finish, short, wait_until
 from tests.launching import fine_tune
 from tests.text_home import PETS, import_tiny
@@ -78,8 +81,13 @@ class TrainedHome:
 
     def bring(self, lab: Lab, *runs: str) -> list[Run]:
         """Bring runs on images, with the experiments that they are of, into the home folder of a lab; return them."""
-        for id in runs:
-            shutil.copytree(self.home / "runs" / id, lab.settings.runs / id)
+        with closing(Store(self.home / "lab.sqlite3")) as store, store.transaction() as db:
+            for id in runs:
+                if (self.home / "runs" / id).exists():
+                    shutil.copytree(self.home / "runs" / id, lab.settings.runs / id)
+                else:  # it was stopped while it waited
+                    (lab.settings.runs / id).mkdir(parents=True)
+                    write_run_file(db, lab.settings.runs / id)
         adopt(lab.store, lab.settings.home)
         return [lab.store.run(id) for id in runs]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,14 +29,17 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Tag of the experiment, by which MLflow's page shows runs and their metrics, not what it has for language models."""
 
 VARIABLES = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_CONFIGURE_LOGGING": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "120",
+    "MLFLOW_DISABLE_TELEMETRY": True,
+    "MLFLOW_CONFIGURE_LOGGING": False,
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": True,
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": 10,
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 0,
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": 120,
 }
 """Settings of MLflow where somebody has not set them: by default it would try a server that is down for minutes."""
+
+
+_importing = threading.Lock()
 
 
 class MlflowTracker(Tracker):
@@ -83,15 +87,29 @@ class MlflowTracker(Tracker):
         with self._opened() as (client, all):
             client.log_text(_parent(client, all, experiment), report, "report.html")
 
+    def _imported(self) -> Any:
+        """MLflow with its settings. The environment has them only meanwhile: every process that this one starts would
+        have them, too.
+        """
+        with _importing:
+            missing = {name: str(value).lower() for name, value in VARIABLES.items() if name not in os.environ}
+            os.environ.update(missing)
+            try:
+                mlflow, variables = self.package("mlflow"), self.package("mlflow.environment_variables")
+            finally:
+                for name in missing:
+                    del os.environ[name]
+        for name, value in VARIABLES.items():
+            getattr(variables, name).default = value
+        return mlflow
+
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, str]]:
         """A client, and MLflow's id of :data:`EXPERIMENT`, which is made where it is missing.
 
         What MLflow, SQLAlchemy and the network raise meanwhile becomes one sentence.
         """
-        for name, value in VARIABLES.items():
-            os.environ.setdefault(name, value)
-        mlflow, requests = self.package("mlflow"), self.package("requests")
+        mlflow, requests = self._imported(), self.package("requests")
         location = None
         try:
             if self._file is not None:

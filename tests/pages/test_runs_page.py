@@ -421,14 +421,14 @@ def test_the_experiment_of_selected_runs_can_be_trained_longer(opened: Lab, trai
 
 
 def test_what_is_stored_stands_on_the_page_and_advice_where_it_is_much(settings: Settings) -> None:
-    lab = open_lab(Settings(home=settings.home, max_stored_bytes=1_300_000))
+    lab = open_lab(Settings(home=settings.home, max_stored_bytes=2_000_000))
     try:
         finish(lab, lab.launcher.launch(PRETRAIN).id)
         app = draw("runs")
-        assert "of 1.3 MB stored" in app.get("progress")[-1].proto.text
+        assert "of 2.0 MB stored" in app.get("progress")[-1].proto.text
         assert "New runs are refused when the limit is reached" not in texts(app)
         (settings.home / "datasets").mkdir()
-        (settings.home / "datasets" / "mine").write_bytes(b"x" * 800_000)
+        (settings.home / "datasets" / "mine").write_bytes(b"x" * 1_000_000)
         app = draw("runs", run=lab.store.runs()[0].id)
         assert "New runs are refused when the limit is reached" in texts(app)
         press(app, "runs-repeat")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 
 from core.lab import Lab
 from core.store.record import Experiment
-from core.tracking.mlflow_tracker import VARIABLES
+from core.tracking.mlflow_tracker import MlflowTracker
 
 Curves = dict[str, dict[str, list[tuple[int, float]]]]
 """Steps and values by id of the run and name of the series."""
@@ -72,8 +70,7 @@ def in_tensorboard(folder: Path) -> Curves:
 
 def mlflow() -> Any:
     """MLflow with the settings that the tracker gives it, which it reads when it is imported."""
-    os.environ.update(VARIABLES)
-    return importlib.import_module("mlflow")
+    return MlflowTracker("sqlite:////of/no/use")._imported()
 
 
 def mlflow_client(file: Path) -> Any:

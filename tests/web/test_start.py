@@ -37,12 +37,6 @@ def below_a_file(folder: Path) -> dict[str, str]:
     return {"LORA_LAB_HOME": str(folder / "file" / "home")}
 
 
-def no_store(folder: Path) -> dict[str, str]:
-    (folder / "home").mkdir()
-    (folder / "home" / "lab.sqlite3").write_bytes(b"not a database, " * 100)
-    return {}
-
-
 def a_newer_store(folder: Path) -> dict[str, str]:
     Lab(Settings(folder / "home")).store.close()
     with closing(sqlite3.connect(folder / "home" / "lab.sqlite3")) as db:
@@ -67,7 +61,6 @@ Case = tuple[Callable[[Path], dict[str, str]], str]
 BAD_HOMES: dict[str, Case] = {
     "a file": (a_file, "LORA_LAB_HOME"),
     "below a file": (below_a_file, "LORA_LAB_HOME"),
-    "no store": (no_store, "is damaged"),
     "a newer store": (a_newer_store, "newer LoRA Lab"),
     "a newer method": (a_newer_method, "There is no method 'galore'"),
     "nobody's home": (lambda _: {"LORA_LAB_HOME": "~nobody-of-that-name/lab"}, "LORA_LAB_HOME"),
