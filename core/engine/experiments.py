@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain, count
 from typing import Any
 
-from core.engine.launcher import Launcher, Planned, Queued, is_usable, name_of, new_id
+from core.engine.launcher import Launcher, Planned, Queued, is_usable, new_id
 from core.engine.workers import Workers
 from core.engine.writes import Trim
 from core.errors import LabError, QueueFullError, RunStateError
@@ -21,6 +23,7 @@ from core.run_spec import RunSpec, with_head_rate
 from core.store.notes import clean_name
 from core.store.record import Experiment, PlanState, Run
 from core.store.store import Store
+from core.wording.experiments import experiment_name
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +122,7 @@ class Experiments:
             UnknownRunError: there is no experiment with this id.
         """
         own = name_of([run.spec for run in self._members(id)], plan_of(self.store.experiment(id)))
-        new = clean_name(name) or self.launcher.unused(own, id)
+        new = clean_name(name) or self._unused(own, id)
         self.store.rename(id, new)
         return new
 
@@ -150,6 +153,12 @@ class Experiments:
             return self._missing(members, every(arms, seeds, members[0].spec.task), again)
         plan = plan.with_more(arms, seeds)
         return replace(self._missing(members, plan.wanted(members), again), plan=plan)
+
+    def _unused(self, name: str, id: str = "") -> str:
+        """A name with a number behind it, where other experiments than that with this id have it already."""
+        taken = {experiment.name for experiment in self.store.experiments() if experiment.id != id}
+        numbered = (f"{name} ({number})" for number in count(2))
+        return next(each for each in chain([name], numbered) if each not in taken)
 
     def _members(self, id: str) -> list[Run]:
         """Runs of an experiment, in the order in which they were queued. Raises: UnknownRunError."""
@@ -205,16 +214,15 @@ class Experiments:
         """Queue more runs of an experiment. Args: joins: see :meth:`core.store.store.Store.add`."""
         there = {} if before.plan is None else self.store.alike(growth.runs)
         there = {spec: id for spec, id in there.items() if id not in before.runs}
-        members = [(there.get(spec) or new_id("r"), spec) for spec in growth.runs]
-        new = [(id, spec) for id, spec in members if spec not in there]
+        members, new = _with_ids(growth.runs, there)
         known = [run.spec for run in self.store.runs_of(before.runs)]
         name, own = before.name, name_of(known, plan_of(before))
         if is_numbered(name, own):
-            name = self.launcher.unused(name_of([*known, *growth.runs], growth.plan), before.id)
+            name = self._unused(name_of([*known, *growth.runs], growth.plan), before.id)
         plan = before.plan if growth.plan is None else growth.plan.with_queued(growth.runs).to_json()
-        after = replace(before, name=name, runs=(*before.runs, *(id for id, _ in members)), plan=plan)
+        after = replace(before, name=name, runs=(*before.runs, *members), plan=plan)
         self.launcher.queue([*growth.bases, *new], after, before, joins)
-        return tuple(id for id, _ in members)
+        return members
 
     def deleted(self, experiment: Experiment) -> Planned:
         """What an experiment had queued and lacks now, because somebody deleted it. Raises: see :meth:`growth`."""
@@ -233,10 +241,27 @@ class Experiments:
     # Plans
 
     def start(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
-        """Queue a new experiment, see :meth:`core.engine.launcher.Launcher.start`; where other experiments have all
-        that its search begins with, also what follows, so that something trains or the search is over.
+        """Queue a new experiment. A search, such as a study, does not train again what other experiments have: these
+        runs belong to both. Where they have all that it begins with, what follows is queued, too, so that something
+        trains or the search is over. An experiment with given rates trains its own.
+
+        Args:
+            planned: by :meth:`core.engine.launcher.Launcher.plan`, and not queued before.
+            name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
+            trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
+            anew: whether everything is trained again, also what other experiments have.
+
+        Raises:
+            LabError: a dataset is missing, or the queue is full; nothing was queued.
         """
-        before, experiment = None, self.launcher.start(planned, name, trim, anew)
+        there = {} if anew or planned.plan is None else self.store.alike(planned.runs)
+        members, new = _with_ids(planned.runs, there)
+        title = name or self._unused(name_of(planned.runs, planned.plan))
+        base = planned.runs[0].base or ""
+        plan = None if planned.plan is None else planned.plan.with_queued(planned.runs).to_json()
+        experiment = Experiment(new_id("e"), title, time.time(), base, members, trim, plan)
+        self.launcher.queue([*planned.bases, *new], experiment)
+        before = None
         while experiment != before and any(each.id == experiment.id for each in self.store.open_plans()):
             before = experiment
             self.extend_plans()
@@ -300,3 +325,21 @@ class Experiments:
         self.store.end_plan(experiment, state)
         if state == "complete":
             self.workers.writes.put(Trim(experiment.id))
+
+
+def name_of(specs: Iterable[RunSpec], plan: Plan | None) -> str:
+    """What an experiment is called as long as nobody has named it. Args: specs: of its runs; plan: if it has one."""
+    if plan is None:
+        return experiment_name(specs)
+    asked = plan.configuration
+    own = list(specs)
+    if asked.vary is not None:  # called by what was asked for, not by what that is at one of its points
+        known = {arm.method for arm in asked.arms}
+        own = [spec.but(task=asked.task) for spec in own if spec.method in known] or own
+    return experiment_name(own, len(asked.seeds), "" if asked.vary is None else asked.vary.short)
+
+
+def _with_ids(specs: Sequence[RunSpec], there: Mapping[RunSpec, str]) -> tuple[tuple[str, ...], Queued]:
+    """Ids of the runs of an experiment, and ids and specs of those that are new. Args: there: ids of known runs."""
+    members = [(there.get(spec) or new_id("r"), spec) for spec in specs]
+    return tuple(id for id, _ in members), [(id, spec) for id, spec in members if spec not in there]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
 
 from core.artifacts.artifacts import Artifacts
 from core.data.sources.catalog import Catalog
@@ -32,7 +30,6 @@ from core.store.record import Experiment, Run
 from core.store.store import Store
 from core.tasks.tasks import Tasks
 from core.tasks.views.registry import view_of
-from core.wording.experiments import experiment_name
 
 log = logging.getLogger(__name__)
 
@@ -172,29 +169,6 @@ class Launcher:
 
     # Experiments
 
-    def start(self, planned: Planned, name: str = "", trim: bool = False, anew: bool = False) -> Experiment:
-        """Queue a new experiment. A search, such as a study, does not train again what other experiments have: these
-        runs belong to both. An experiment with given rates trains its own.
-
-        Args:
-            planned: by :meth:`plan`, and not queued before.
-            name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
-            trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
-            anew: whether everything is trained again, also what other experiments have.
-
-        Raises:
-            LabError: a dataset is missing, or the queue is full; nothing was queued.
-        """
-        there = {} if anew or planned.plan is None else self.store.alike(planned.runs)
-        members = [(there.get(spec) or new_id("r"), spec) for spec in planned.runs]
-        title = name or self.unused(name_of(planned.runs, planned.plan))
-        base = planned.runs[0].base or ""
-        plan = None if planned.plan is None else planned.plan.with_queued(planned.runs).to_json()
-        experiment = Experiment(new_id("e"), title, time.time(), base, tuple(id for id, _ in members), trim, plan)
-        known = set(there.values())
-        self.queue([*planned.bases, *((id, spec) for id, spec in members if id not in known)], experiment)
-        return experiment
-
     def plan(self, configuration: Configuration, base: Run | None = None) -> Planned:
         """Plan an experiment: every arm with every seed, on one task, and the bases that must be trained first.
 
@@ -238,12 +212,6 @@ class Launcher:
         least, most = specs(plan.at_least()), specs(plan.at_most())
         shared = self.store.alike(most) if configuration.vary is not None else {}
         return Planned(specs(plan.wanted([])), tuple(new), plan, least, most, frozenset(shared))
-
-    def unused(self, name: str, id: str = "") -> str:
-        """A name with a number behind it, where other experiments than that with this id have it already."""
-        taken = {experiment.name for experiment in self.store.experiments() if experiment.id != id}
-        numbered = (f"{name} ({number})" for number in count(2))
-        return next(each for each in chain([name], numbered) if each not in taken)
 
     def bases(self, spec: RunSpec, seeds: Sequence[int]) -> tuple[dict[int, str], Queued]:
         """Ids of a base like ``spec`` for each seed, and ids and specs of the bases that must be queued first."""
@@ -329,18 +297,6 @@ def _can_start(base: Run | None) -> bool:
 def is_usable(base: Run | None) -> bool:
     """Whether a base has a result, or will have one."""
     return base is not None and (base.result is not None or base.state in ("queued", "running", "interrupted"))
-
-
-def name_of(specs: Iterable[RunSpec], plan: Plan | None) -> str:
-    """What an experiment is called as long as nobody has named it. Args: specs: of its runs; plan: if it has one."""
-    if plan is None:
-        return experiment_name(specs)
-    asked = plan.configuration
-    own = list(specs)
-    if asked.vary is not None:  # called by what was asked for, not by what that is at one of its points
-        known = {arm.method for arm in asked.arms}
-        own = [spec.but(task=asked.task) for spec in own if spec.method in known] or own
-    return experiment_name(own, len(asked.seeds), "" if asked.vary is None else asked.vary.short)
 
 
 def new_id(kind: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from core.data.uploads.tables import listed_values
+from core.data.uploads.tables import add_row, listed_values
 from core.data.uploads.text_file import decoded, unpacked
 from core.errors import DatasetError, JudgeError, printable
 from core.reader import GROWTH, Limits, in_reader
@@ -71,11 +71,7 @@ def table_of(rows: Iterable[tuple[int, Mapping[str, str]]], unit: str, notes: It
     columns: dict[str, list[str]] = {}
     places: list[int] = []
     for place, row in rows:
-        for name in row:
-            if name not in columns:
-                columns[name] = [""] * len(places)
-        for name, cells in columns.items():
-            cells.append(row.get(name, ""))
+        add_row(columns, row, "", len(places))
         places.append(place)
         if len(columns) > MAX_COLUMNS:
             raise JudgeError(f"The file has more than {MAX_COLUMNS:,} columns: leave some out.")

@@ -415,14 +415,19 @@ def test_several_processes_that_find_a_lost_store_restore_it_once(settings: Sett
     assert len(list((settings.home / "damaged").glob("*/lab.sqlite3"))) == 1
 
 
-def test_a_restore_that_is_killed_leaves_what_was_there_and_is_done_by_the_next_start(
-    settings: Settings, filled: Path
-) -> None:
+def with_a_flipped_page(settings: Settings, filled: Path) -> tuple[Any, bytes]:
+    """Copy a home and harm its store. Returns: everything that was in it, and the harmed file."""
     shutil.copytree(filled, settings.home)
     with closing(Lab(settings)) as lab:
         before = everything(lab)
     flip(settings)
-    harmed = settings.store.read_bytes()
+    return before, settings.store.read_bytes()
+
+
+def test_a_restore_that_is_killed_leaves_what_was_there_and_is_done_by_the_next_start(
+    settings: Settings, filled: Path
+) -> None:
+    before, harmed = with_a_flipped_page(settings, filled)
     die = "import os, core.store.recovery as r; r.adopt = lambda *_: os.kill(os.getpid(), 9)"
     done = forked.run(["-c", f"{die}\n{RESTORE.replace('sys.stdin.readline()', '')}", str(settings.home)])
     assert done.returncode == -signal.SIGKILL
@@ -435,11 +440,7 @@ def test_a_restore_that_is_killed_leaves_what_was_there_and_is_done_by_the_next_
 def test_a_disk_too_full_for_the_backup_keeps_anything_less_from_taking_its_place(
     settings: Settings, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(filled, settings.home)
-    with closing(Lab(settings)) as lab:
-        before = everything(lab)
-    flip(settings)
-    harmed = settings.store.read_bytes()
+    before, harmed = with_a_flipped_page(settings, filled)
     with monkeypatch.context() as patch:
         patch.setattr("core.store.recovery.write_atomically", refuse)
         with pytest.raises(StoreError, match="No space left"):

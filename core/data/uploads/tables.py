@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,8 @@ ONE_COLUMN = (
 LISTS = "The column {} has lists or objects in it: put one text, or one of several labels, into each row."
 
 Columns = dict[str, list[Cell]]
+
+T = TypeVar("T")
 
 
 def is_json(text: str) -> bool:
@@ -196,13 +198,25 @@ def read_json(text: str, notes: tuple[str, ...] = ()) -> TextTable:
             continue
         row = {without_surrogates(name): _cell(cell) for name, cell in value.items()}
         check_size(len(places) + faults.count + 1, len(columns | row))
-        for name in row:
-            if name not in columns:
-                columns[name] = [""] * len(places)
-        for name, cells in columns.items():
-            cells.append(row.get(name, ""))
+        add_row(columns, row, "", len(places))
         places.append(number)
     return _table(columns, places, faults, notes)
+
+
+def add_row(columns: dict[str, list[T]], row: Mapping[str, T], empty: T, count: int) -> None:
+    """Add a row to columns.
+
+    Args:
+        columns: by name; those that only the row has are added.
+        row: cells by column.
+        empty: what a row lacks.
+        count: number of rows before it.
+    """
+    for name in row:
+        if name not in columns:
+            columns[name] = [empty] * count
+    for name, cells in columns.items():
+        cells.append(row.get(name, empty))
 
 
 def _values(text: str) -> Iterator[tuple[int, Any]]:

@@ -30,7 +30,7 @@ def start_button(
     Args:
         lab: queues the runs.
         planned: what is asked for.
-        trim: as of :meth:`core.engine.launcher.Launcher.start`.
+        trim: as of :meth:`core.engine.experiments.Experiments.start`.
         label: of the button.
         key: of the button.
         wide: whether it is as wide as what is around it.
