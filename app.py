@@ -34,11 +34,11 @@ from core import lab
 from core.errors import AccessError, LabError
 from core.settings import Settings
 from core.study.report.answer import offered_adapter
-from core.web import below_pages, downloads, predict
-from core.web.access import Access
+from core.web import downloads, predict
 from core.web.answers import server_error
-from core.web.bodies import Limits
-from core.web.chain import chain
+from core.web.chain import below_pages, chain
+from core.web.guard import Access
+from core.web.request_checks import Limits
 from core.web.server import limit
 from pages.shared.ui.links import ENTRIES
 
@@ -158,7 +158,7 @@ app = st.App(
     routes=[
         *downloads.routes(at),
         *predict.routes(at, offered_adapter),
-        *below_pages.routes(at, {name: entry.title for name, entry in ENTRIES.items() if entry.section}),
+        *below_pages(at, {name: entry.title for name, entry in ENTRIES.items() if entry.section}),
     ],
     exception_handlers={Exception: server_error},
 )

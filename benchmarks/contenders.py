@@ -19,15 +19,15 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from core import notebook
-from core.data.task import Task
+from core.data.examples import Task
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec
 from core.training.bank.bank import Bank
-from core.training.events import StepLoss
 from core.training.loop import data_order, train
 from core.training.schedule import steps_per_epoch
+from core.training.stepper import StepLoss
 from core.training.threads import Threads
 
 EXAMPLES = 60_000

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import torch
 
-from core.data.examples import ImageExamples
-from core.data.task import Task
+from core.data.examples import ImageExamples, Task
 from core.data.task_spec import TaskSpec
 
 

@@ -20,13 +20,13 @@ import torch
 from benchmarks.contenders import RATE, perceptron
 from benchmarks.data import mnist_folder, unpacked, whole_task
 from benchmarks.machine import machine
-from core.data.task import Task
+from core.data.examples import Task
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec
 from core.training.bank.bank import Bank
 from core.training.bank.shard import no_denormals
-from core.training.events import StepLoss
 from core.training.loop import train
+from core.training.stepper import StepLoss
 from core.training.threads import Threads
 
 BATCH, STEPS = 64, 1500

@@ -30,9 +30,9 @@ from benchmarks import turns
 from benchmarks.machine import machine
 from benchmarks.turns import Clock, Contender, Timed, Turns, batches, timed
 from core.data.dataset import LanguageDataset
+from core.data.examples import Task
 from core.data.passage import Passage
-from core.data.sources.definitions import Definitions
-from core.data.task import Task
+from core.data.sources.built_in import Definitions
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.choice import stepper_of
 from core.lab import Lab

@@ -27,8 +27,7 @@ from benchmarks.labs import mnist_lab, until
 from benchmarks.machine import machine
 from core.engine.cluster.executor import RayExecutor
 from core.engine.executors import EXECUTORS
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.job import Job
+from core.engine.jobs.job import Commands, Job
 from core.engine.jobs.messages import Message
 from core.lab import Lab
 from core.methods.full import FullSpec

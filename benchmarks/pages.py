@@ -23,7 +23,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.configuration import preset_configuration
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from pages.shared.ui.links import ENTRIES

@@ -16,7 +16,7 @@ from statistics import median
 import torch
 
 from benchmarks.machine import machine, peak_memory
-from core.data.task import Task
+from core.data.examples import Task
 from core.engine.jobs.run_memory import step_bytes
 from core.lab import Lab
 from core.methods.lora import LoRASpec

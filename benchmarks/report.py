@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 
 from benchmarks.contenders import RATE, perceptron
-from core.data.task import Task
+from core.data.examples import Task
 from core.methods.lora import LoRASpec
 from core.training.bank.bank import Bank
 

@@ -32,11 +32,11 @@ from torch import Tensor, nn
 from benchmarks.serving_http import measure
 from core.adapter import Card, adapter_bytes, read_adapter
 from core.data.examples import Batch
-from core.methods.heads import head_paths
+from core.methods.adapted import merged_copy
 from core.methods.linear import is_linear
 from core.methods.lora import LoRASpec
-from core.methods.merging import merged_copy
-from core.networks.fingerprint import base_fingerprint
+from core.methods.targets import head_paths
+from core.networks.file import base_fingerprint
 from core.networks.forward import forward
 from core.networks.library.networks import Networks
 from core.networks.perceptron import PerceptronSpec

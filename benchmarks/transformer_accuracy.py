@@ -23,8 +23,7 @@ from transformers.utils import logging as messages
 
 from benchmarks.machine import machine
 from benchmarks.transformers import BATCH, LENGTH, METHODS, Subject, hugging_face, packaged, trained
-from core.data.task import Task
-from core.data.text_examples import TextExamples
+from core.data.examples import Task, TextExamples
 from core.engine.jobs.choice import stepper_of
 from core.methods.method import MethodSpec
 from core.networks.network import SPEC

@@ -32,16 +32,15 @@ from benchmarks import turns
 from benchmarks.machine import machine
 from benchmarks.turns import Clock, Contender, Timed, batches, timed
 from core.data.dataset import TextDataset
-from core.data.sources.definitions import Definitions
-from core.data.task import Task
-from core.data.text_examples import TextExamples
+from core.data.examples import Task, TextExamples
+from core.data.sources.built_in import Definitions
 from core.engine.jobs.choice import stepper_of
 from core.errors import NetworkFileError
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
 from core.networks.hugging_face import architecture
-from core.networks.library.known import known
+from core.networks.library.place import known
 from core.networks.tokenizer import Tokenizer
 from core.networks.transformer import TransformerSpec
 from core.run_spec import default_optim

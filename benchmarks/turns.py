@@ -18,8 +18,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 from transformers.utils import logging as messages
 
-from core.data.task import Task
-from core.data.text_examples import TextExamples
+from core.data.examples import Task, TextExamples
 from core.memory import Growth, freed_memory_kept, give_back
 from core.training.bank.shard import no_denormals
 from core.training.loop import SLOW_SECONDS, data_order, steps_at_once

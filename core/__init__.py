@@ -11,12 +11,12 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from core.methods.adapted import merge, merged_copy, unmerge
     from core.methods.dora import DoRASpec
     from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, LoRALayer
+    from core.methods.linear import freeze_linear_layers
     from core.methods.lora import LoRASpec
     from core.methods.low_rank import add_lora
-    from core.methods.merging import merge, merged_copy, unmerge
-    from core.methods.parameters import freeze_linear_layers
     from core.networks.perceptron import MultilayerPerceptron
     from core.notebook import compute_accuracy, train
 
@@ -34,8 +34,8 @@ _PLACES = {
     "MultilayerPerceptron": "core.networks.perceptron",
     "add_lora": "core.methods.low_rank",
     **dict.fromkeys(("compute_accuracy", "train"), "core.notebook"),
-    "freeze_linear_layers": "core.methods.parameters",
-    **dict.fromkeys(("merge", "merged_copy", "unmerge"), "core.methods.merging"),
+    "freeze_linear_layers": "core.methods.linear",
+    **dict.fromkeys(("merge", "merged_copy", "unmerge"), "core.methods.adapted"),
 }
 
 __all__ = [

@@ -13,20 +13,19 @@ from torch import nn
 from core.adapter import read_adapter
 from core.artifacts.artifacts import Artifacts
 from core.artifacts.exports import Exports
-from core.artifacts.origin import BaseFinder
 from core.artifacts.recipe import Recipe, weights_digest
+from core.artifacts.trial import BaseFinder
 from core.data.dataset import Dataset, Images, Targets
 from core.data.sources.catalog import Catalog, Downloads
 from core.data.task_spec import TaskSpec
 from core.engine.executors import Executors
 from core.engine.experiments import Experiments
-from core.engine.jobs.dependencies import Dependencies
+from core.engine.jobs.job import Dependencies
 from core.engine.jobs.run_files import NETWORK
 from core.engine.launcher import Launcher
-from core.engine.processes import Process, is_living, living
+from core.engine.processes import Process, Watchdog, is_living, living
 from core.engine.progress import Progress
 from core.engine.usage import DiskUsage
-from core.engine.watchdog import Watchdog
 from core.engine.workers import Workers
 from core.engine.writes import Trim
 from core.errors import LabError
@@ -39,12 +38,11 @@ from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
 from core.serving.predictor import Predictor
 from core.settings import Settings
-from core.store.backups import Backups
 from core.store.judged import JudgedResults
 from core.store.looks import Looks
 from core.store.notes import RunNotes
 from core.store.record import Run
-from core.store.recovery import adopt, open_store
+from core.store.recovery import Backups, adopt, open_store
 from core.store.search import Search
 from core.study.arms.choice import unchosen
 from core.tasks.tasks import Tasks

@@ -26,7 +26,7 @@ from streamlit.testing.v1 import local_script_runner
 
 from core import priority
 from core.artifacts.recipe import weights_digest
-from core.data.sources.digits import Digits
+from core.data.sources.built_in import Digits
 from core.data.task_spec import TaskSpec
 from core.forecast import calibration
 from core.forecast.calibration import Calibration

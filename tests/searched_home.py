@@ -12,7 +12,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.configuration import Configuration, preset_configuration
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.choice import chosen_arms

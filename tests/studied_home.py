@@ -9,10 +9,9 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.network import NetworkSpec
-from core.plan.axes import VarySpec
-from core.plan.axis import Axis, Point
+from core.plan.axes import Axis, Point, VarySpec
 from core.plan.configuration import Configuration, preset_configuration
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from tests.conftest import short, training_lab

@@ -23,7 +23,7 @@ from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.networks.file import read_network, write_network
 from core.objectives.registry import CLASSIFICATION
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.settings import Settings
 from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import verdict

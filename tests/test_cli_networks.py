@@ -29,8 +29,7 @@ from core.cli.comparison import answer
 from core.data.examples import Batch
 from core.engine.experiments import Experiments
 from core.errors import LabError
-from core.forecast.cost import plan
-from core.forecast.forecast import Forecast
+from core.forecast.forecast import Forecast, plan
 from core.lab import Lab
 from core.networks.file import read_network
 from core.networks.forward import forward

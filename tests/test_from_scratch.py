@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import core
-from core.data.sources.mnist_16k import Mnist16k
+from core.data.sources.built_in import Mnist16k
 from core.data.task_spec import TaskSpec
 from core.settings import Settings
 from core.tasks.views.image import as_seen

@@ -16,7 +16,7 @@ from core.memory import cgroup_free, free_bytes, is_out_of_memory, training_byte
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.networks.perceptron import PerceptronSpec
-from core.training.bank.script import scripted
+from core.training.bank.tape import scripted
 from tests.forked import REPO
 
 

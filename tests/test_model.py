@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core import compute_accuracy, train
-from core.methods.parameters import count_parameters
-from core.networks.fingerprint import fingerprint
+from core.methods.linear import count_parameters
+from core.networks.file import fingerprint
 from core.networks.perceptron import PerceptronSpec
 
 SMALL = PerceptronSpec(num_features=6, num_hidden_1=5, num_hidden_2=4, num_classes=3)

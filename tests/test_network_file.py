@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from core.errors import NetworkFileError
 from core.files import sha256_of, write_atomically
-from core.networks.file import network_bytes, read_network, write_network
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint, network_bytes, read_network, write_network
 from core.networks.perceptron import PerceptronSpec
 from tests.bad_files.networks import SMALL, STATE
 

@@ -13,7 +13,7 @@ from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.objectives.registry import CLASSIFICATION
-from core.plan.rate_grid import tuned_arms
+from core.plan.search import tuned_arms
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.record import Experiment, Run

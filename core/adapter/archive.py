@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.errors import AdapterError, JsonError, os_error_as
-from core.methods.peft_config import CONFIG_FILE, TENSORS_FILE
+from core.methods.adapter import CONFIG_FILE, TENSORS_FILE
 from core.reader.json_text import json_value
 from core.zip_file import MAY_RUN_CODE, UntrustedZip, ZipLimits, is_beside_weights, write_zip
 

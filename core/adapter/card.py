@@ -18,7 +18,7 @@ from core.data.dataset import SIDE, Dataset, LanguageDataset, TextDataset, overl
 from core.data.examples import shapes_of
 from core.data.task_spec import TaskSpec
 from core.data.uploads.classes import PARTS, SPLIT_SEED, TEST_SHARE
-from core.data.uploads.images import ENDINGS
+from core.data.uploads.image_draft import ENDINGS
 from core.data.uploads.limits import MIN_SIDE, MIN_TEST
 from core.data.uploads.text_draft import MISSING
 from core.methods.adapter import AdapterSpec

@@ -1,20 +1,54 @@
-"""``adapter_config.json``: layers, ranks and alphas of an adapter, interpreted as by PEFT."""
+"""``adapter_config.json``: layers, ranks and alphas of an adapter, interpreted as by PEFT.
+
+Its regular expressions are matched in the reader: some take longer than anybody lives.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from core.adapter.archive import CONFIG, json_bytes, json_object
-from core.errors import AdapterError, printable
+from core.errors import AdapterError, LabError, printable
 from core.methods.adapted import AdaptedLinear
-from core.methods.adapter import AdapterSpec
+from core.methods.adapter import MAX_LENGTH, MAX_NAMES, PLAIN, AdapterSpec, PeftConfig
 from core.methods.linear import is_transposed
-from core.methods.peft_config import MAX_LENGTH, MAX_NAMES, PLAIN, PeftConfig
 from core.methods.registry import peft_types, written_as
 from core.methods.targets import endings
-from core.reader.patterns import first_matches
+from core.reader.opening import in_reader
+from core.reader.process import Limits
+
+
+@in_reader(LabError, limits=Limits(memory=2**28, cpu=2, wall=30))
+def first_matches(
+    groups: tuple[tuple[str, ...], ...], texts: tuple[str, ...], what: str, error: type[LabError]
+) -> tuple[tuple[int, ...], ...]:
+    """For each group and each text, the index of the first expression that matches all of the text; -1 if none does.
+
+    All of them share one limit on time.
+
+    Args:
+        groups: regular expressions.
+        texts: what they are matched with.
+        what: subject of error messages.
+        error: class of the errors.
+
+    Raises:
+        error: an expression is not valid, or they take too long.
+    """
+    found = []
+    for group in groups:
+        compiled = []
+        for expression in group:
+            try:
+                compiled.append(re.compile(expression))
+            except (re.error, OverflowError, RecursionError) as problem:
+                raise error(f"{what} has {expression!r:.80}, which cannot be used: {problem}.") from problem
+        found.append(tuple(next((n for n, one in enumerate(compiled) if one.fullmatch(text)), -1) for text in texts))
+    return tuple(found)
+
 
 PEFT_VERSION = "0.21.0"
 """The version of PEFT whose format is written. PEFT does not require the field in LoRA files."""
@@ -52,7 +86,7 @@ class LayerConfig:
     is_target: bool
     """Whether the layer has an adapter."""
     settings: Any
-    """Those of the method; see :class:`core.methods.peft_config.LayerSettings`."""
+    """Those of the method; see :class:`core.methods.adapter.LayerSettings`."""
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,11 @@ from core.adapter.certificate import Certificate
 from core.adapter.config import CAUSAL, AdapterConfig
 from core.data.dataset import LANGUAGE
 from core.errors import AdapterError, BaseMismatchError, printable
-from core.methods.adapted import AdaptedLinear
-from core.methods.heads import head_paths, is_in_head, mark_head, unfreeze_head
+from core.methods.adapted import AdaptedLinear, adapted_layers
+from core.methods.adapter import check_values
 from core.methods.linear import features, is_linear
-from core.methods.merging import adapted_layers
-from core.methods.peft_config import check_values
-from core.methods.targets import endings
-from core.networks.fingerprint import base_fingerprint
+from core.methods.targets import endings, head_paths, is_in_head, mark_head, unfreeze_head
+from core.networks.file import base_fingerprint
 from core.networks.network import NetworkSpec
 from core.networks.registry import spec_of
 from core.tensor_file import read_tensors

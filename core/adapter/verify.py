@@ -1,10 +1,14 @@
-"""Verify an adapter file against a base."""
+"""Verify an adapter file against a base, and read it as PEFT itself does, which is in ``requirements-peft.txt``."""
 
 from __future__ import annotations
 
+import tempfile
+import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,14 +20,49 @@ from core.adapter.certificate import (
     RELOADED_TOLERANCE,
     Certificate,
     LogitComparison,
+    largest_summed,
     logits_of,
     merged_comparison,
 )
 from core.adapter.read import AdapterFile, apply_adapter, read_adapter
-from core.adapter.rounding import largest_summed
 from core.errors import AdapterError
 from core.networks.file import read_network
 from core.networks.registry import known_spec
+from core.networks.transformers_library import transformers
+from core.optional_packages import optional_module
+
+
+def read_with_peft(path: Path, base: nn.Module) -> tuple[nn.Module, str]:
+    """Have PEFT put an adapter file of this lab on its base.
+
+    Args:
+        path: the zip file.
+        base: PEFT changes it in place.
+
+    Returns:
+        The network in evaluation mode, and the version of PEFT.
+
+    Raises:
+        AdapterError: PEFT is not installed, or cannot read the file.
+    """
+    peft = _peft()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)
+            network: nn.Module = peft.PeftModel.from_pretrained(base, folder, torch_device="cpu")
+        except (zipfile.BadZipFile, ValueError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0][:200]
+            raise AdapterError(f"PEFT {peft.__version__} cannot read this adapter: {reason}") from error
+    return network.eval(), str(peft.__version__)
+
+
+def _peft() -> Any:
+    """The package. Raises: AdapterError: it is not installed."""
+    transformers()  # which PEFT imports, and which only one thread may import at a time
+    return optional_module("peft", "Checking an adapter for PEFT needs", "peft", AdapterError)
+
 
 PROBE_ROWS = 64
 PROBE_SEED = 0

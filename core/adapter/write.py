@@ -24,12 +24,11 @@ from core.adapter.config import AdapterConfig
 from core.adapter.read import FINGERPRINT, PREFIX, put_on, read_adapter, tensor_name
 from core.data.examples import Batch
 from core.errors import AdapterError, BaseMismatchError
-from core.methods.adapted import AdaptedLinear
+from core.methods.adapted import AdaptedLinear, adapted_layers, base_copy, unmerge
 from core.methods.adapter import AdapterSpec
-from core.methods.heads import head_paths, head_state
-from core.methods.merging import adapted_layers, base_copy, unmerge
-from core.networks.fingerprint import base_fingerprint as fingerprint_of
-from core.networks.fingerprint import fingerprint
+from core.methods.targets import head_paths, head_state
+from core.networks.file import base_fingerprint as fingerprint_of
+from core.networks.file import fingerprint
 from core.networks.network import NetworkSpec
 from core.networks.registry import spec_of
 from core.reader import reading_here

@@ -14,23 +14,23 @@ from torch import nn
 from core.adapter import AdapterFile, Verification, apply_adapter, read_adapter
 from core.adapter.archive import CARD, read_entries
 from core.adapter.verify import verification
-from core.engine.jobs.predictions import (
+from core.engine.jobs.run_files import (
+    ADAPTER,
+    NETWORK,
     PREDICTIONS,
     StoredAnswers,
     predictions_bytes,
     read_predictions,
     stored,
 )
-from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError, UnknownRunError
 from core.files import check_sha256, write_atomically
-from core.methods.merging import merged_copy
+from core.methods.adapted import merged_copy
 from core.methods.method import Role
-from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.file import read_network, write_network
 from core.networks.library.networks import Networks
 from core.networks.pretrained import write_pretrained
-from core.networks.tokenizer import Tokenizer
+from core.networks.tokenizer import ByteTokenizer, Tokenizer
 from core.reader import reading_here
 from core.store.record import Run
 from core.store.store import Store

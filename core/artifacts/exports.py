@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from core.adapter.certificate import LogitComparison
-from core.adapter.peft_library import read_with_peft
+from core.adapter.verify import read_with_peft
 from core.artifacts.artifacts import MERGED, PRETRAINED, Artifacts
 from core.data.dataset import LANGUAGE, LanguageDataset, TextDataset
 from core.data.examples import Examples

@@ -9,17 +9,16 @@ from core.cli.training import FOUND
 from core.data.dataset import LANGUAGE
 from core.data.sources.catalog import Catalog
 from core.errors import SpecError
-from core.methods.fields import own_fields
-from core.methods.method import Role
+from core.methods.method import Role, own_fields
 from core.methods.registry import methods
-from core.networks.library.known import KNOWN
+from core.networks.library.place import KNOWN
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, families_for
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, OBJECTIVES, measures_by_name, objective_of
 from core.plan.axes import AXES
 from core.spec import bounds
-from core.wording.examples import noun
+from core.wording.tasks import noun
 
 FIRST = KNOWN[0].name
 """The network that sentences give as an example."""

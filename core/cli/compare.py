@@ -29,7 +29,7 @@ from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
 from core.errors import LabError, SpecError, os_error_as
 from core.files import write_atomically
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.forecast.products import faster_precision
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
@@ -43,7 +43,7 @@ from core.store.record import Experiment
 from core.study.report.expected import expected_sentences
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import PRESETS, presets_for, suggested_preset
-from core.wording.examples import noun
+from core.wording.tasks import noun
 
 TIMING_SECONDS = 30.0
 """Longest time to wait until the time that training will take is known."""

@@ -16,7 +16,7 @@ from typing import Any
 from core.cli.progress import ProgressBar
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError, os_error_as
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role

@@ -12,9 +12,8 @@ from core.cli.options import NOTHING_KEPT, add_home, opened_lab
 from core.cli.progress import ProgressBar
 from core.errors import LabError
 from core.networks.library.card import NetworkCard, checked_name
-from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import MIN_PREFIX, Networks
-from core.networks.library.place import is_place
+from core.networks.library.place import KNOWN, is_place, known
 from core.numbers import bytes_text
 from core.study.arms.tables import plain_table
 

@@ -12,9 +12,7 @@ from core.cli.networks import NAMES, network_named
 from core.cli.options import NOTHING_KEPT, add_home
 from core.cli.progress import ProgressBar
 from core.data.sources.catalog import Catalog
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job
+from core.engine.jobs.job import Commands, Dependencies, Job
 from core.engine.jobs.messages import Began, Ended, Failed, Reported
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
@@ -28,7 +26,7 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.spec import DEVICES, MAX_CHARACTERS
 from core.tasks.tasks import Tasks
-from core.training.events import StepLoss
+from core.training.stepper import StepLoss
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:

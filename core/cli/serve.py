@@ -14,10 +14,10 @@ from core.settings import Settings
 from core.signals import Signalled
 from core.study.report.answer import offered_adapter
 from core.web import downloads, predict
-from core.web.access import Access
 from core.web.answers import server_error
-from core.web.bodies import Limits
 from core.web.chain import chain
+from core.web.guard import Access
+from core.web.request_checks import Limits
 from core.web.server import limit
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")

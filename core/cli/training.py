@@ -8,16 +8,15 @@ from typing import Any
 
 from core.cli.options import add_field
 from core.errors import SpecError
-from core.methods.fields import own_fields, with_values
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.methods.method import MethodSpec, Role
+from core.methods.method import MethodSpec, Role, own_fields, with_values
 from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.axes import AXES, VarySpec
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec, default_search
+from core.plan.search import TuneSpec, default_search
 from core.run_spec import OptimSpec, default_optim, default_rate, optim_for
 from core.spec import bounds
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from core.engine.cluster.executor import RayExecutor
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.executor import Executor
-from core.engine.jobs.job import Job
-from core.engine.jobs.machines import ClusterJob, Node
+from core.engine.jobs.executor import ClusterJob, Executor, Node
+from core.engine.jobs.job import Commands, Dependencies, Job
 from core.engine.jobs.messages import Message
 from core.engine.jobs.run_job import run_job
 from core.errors import SpecError

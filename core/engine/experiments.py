@@ -23,7 +23,7 @@ from core.run_spec import RunSpec, with_head_rate
 from core.store.notes import clean_name
 from core.store.record import Experiment, PlanState, Run
 from core.store.store import Store
-from core.wording.experiments import experiment_name
+from core.wording.tasks import experiment_name
 
 log = logging.getLogger(__name__)
 
@@ -247,7 +247,7 @@ class Experiments:
 
         Args:
             planned: by :meth:`core.engine.launcher.Launcher.plan`, and not queued before.
-            name: title of the experiment; empty for :func:`core.wording.experiments.experiment_name`.
+            name: title of the experiment; empty for :func:`core.wording.tasks.experiment_name`.
             trim: whether only the networks of chosen settings are kept once all runs have ended; adapters always are.
             anew: whether everything is trained again, also what other experiments have.
 

@@ -14,8 +14,8 @@ from core.engine.jobs.run_files import NETWORK
 from core.engine.usage import DiskUsage
 from core.engine.workers import Workers
 from core.errors import LabError
-from core.forecast.cost import plan as plan_of_network
 from core.forecast.estimates import Estimates
+from core.forecast.forecast import plan as plan_of_network
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.networks.library.networks import Networks

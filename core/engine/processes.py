@@ -1,4 +1,4 @@
-"""The processes that use one home folder, and recovery of the runs of those that are gone.
+"""The processes that use one home folder, and the watchdog that finds those, and workers, that died or hang.
 
 A running process holds a file lock, which the operating system releases when the process ends for any reason. A process
 that hangs or is suspended is recognised by its heartbeat file, which it no longer touches.
@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from core.engine.workers import Workers
 from core.store.checkpoints import tidy
 from core.store.store import Store
 
@@ -123,11 +127,67 @@ def is_living(folder: Path, name: str) -> bool:
 
 def living(folder: Path) -> list[str]:
     """Names of the processes that have a home folder open now. Args: folder: holds their lock files."""
-    found = []
-    for path in sorted(folder.glob("*.lock")):
+    return [path.stem for path in sorted(folder.glob("*.lock")) if is_living(folder, path.stem)]
+
+
+TICK_SECONDS = 1.0
+"""Interval between two heartbeats of this process, and between two checks of its workers."""
+
+PAUSE_SHARE = 0.25
+"""Share of the time after which a worker counts as hanging. A tick that is this late means that the whole process was
+paused, as by Ctrl-Z or a container's freezer, so its workers are not to blame."""
+
+
+class Watchdog:
+    """Checks the workers of this process, and recovers the runs of other processes that are gone."""
+
+    def __init__(self, process: Process, workers: Workers, settle_seconds: float, hang_seconds: float) -> None:
+        """Args:
+        process: this process.
+        workers: its worker threads.
+        settle_seconds: interval between two checks for processes that are gone.
+        hang_seconds: time without progress after which a thread or process counts as hanging.
+        """
+        self._process = process
+        self._workers = workers
+        self._settle_seconds = settle_seconds
+        self._late_seconds = PAUSE_SHARE * hang_seconds
+        self._failing: set[str] = set()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ask the thread to end; a check in progress may still complete."""
+        self._closing.set()
+
+    def _watch(self) -> None:
+        interval = min(TICK_SECONDS, self._settle_seconds)
+        settled = last = time.monotonic()
+        while not self._closing.wait(interval):
+            now = time.monotonic()
+            if now - last > interval + self._late_seconds:
+                log.warning("This process was paused for %.0f seconds.", now - last)
+                self._process.allow_for_pause()
+                self._workers.allow_for_pause()
+            last = now
+            # One by one, so that a failure of one does not prevent the others.
+            self._try("update its heartbeat", self._process.beat)
+            self._try("check the worker threads", partial(self._workers.check, now))
+            self._try("retry writes to the store", self._workers.writes.flush)
+            if now - settled >= self._settle_seconds:
+                settled = now
+                self._try("recover runs of processes that are gone", self._process.settle)
+
+    def _try(self, what: str, action: Callable[[], None]) -> None:
         try:
-            with FileLock(path, timeout=0):
-                pass
-        except Timeout:
-            found.append(path.stem)
-    return found
+            action()
+        except Exception:
+            if what not in self._failing and not self._closing.is_set():
+                log.exception("The watchdog could not %s; it keeps trying", what)
+            self._failing.add(what)
+        else:
+            self._failing.discard(what)

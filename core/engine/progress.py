@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 
 from core.engine.experiments import plan_of
 from core.errors import LabError, UnknownRunError
-from core.forecast.cost import plan as plan_of_network
+from core.forecast.forecast import plan as plan_of_network
 from core.plan.plan import Plan
 from core.plan.search import FIRST_POINTS
 from core.run_spec import OptimSpec, RunSpec
-from core.store.record import Run
-from core.store.stages import stages_of
+from core.store.record import Run, stages_of
 from core.store.store import Store
 from core.tasks.tasks import Tasks
 from core.training.schedule import total_steps

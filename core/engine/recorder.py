@@ -12,16 +12,27 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from core.engine.jobs.commands import Commands, Drop, Save, Stop
-from core.engine.jobs.fault import Fault, cause_of
-from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, OutOfMemory, Reported, Saved
+from core.engine.jobs.job import Commands, Drop, Save, Stop
+from core.engine.jobs.messages import (
+    Began,
+    Ended,
+    Failed,
+    Fault,
+    Left,
+    Message,
+    Noted,
+    OutOfMemory,
+    Reported,
+    Saved,
+    cause_of,
+)
 from core.engine.writes import End, Finish, Writes, ended_by
 from core.errors import RunStateError
 from core.files import write_atomically
 from core.store.checkpoints import tidy, write_checkpoint
 from core.store.record import Run
 from core.store.store import Store
-from core.training.events import EpochEnd, StepLoss
+from core.training.stepper import EpochEnd, StepLoss
 
 log = logging.getLogger(__name__)
 

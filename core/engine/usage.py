@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import LabError, StorageFullError
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.settings import Settings

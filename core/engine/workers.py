@@ -14,10 +14,8 @@ from pathlib import Path
 import torch
 
 from core.engine.executors import Executors
-from core.engine.jobs.commands import Commands, Leave, Stop
-from core.engine.jobs.fault import Fault
-from core.engine.jobs.job import Job, Member
-from core.engine.jobs.messages import OutOfMemory
+from core.engine.jobs.job import Commands, Job, Leave, Member, Stop
+from core.engine.jobs.messages import Fault, OutOfMemory
 from core.engine.jobs.run_files import base_file
 from core.engine.recorder import Recorder, Requests
 from core.engine.writes import End, Trim, Writes

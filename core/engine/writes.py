@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.engine.jobs.fault import Fault
+from core.engine.jobs.messages import Fault
 from core.errors import RunStateError
 from core.store.checkpoints import tidy
 from core.store.record import Result, Run, State

@@ -17,8 +17,7 @@ from statistics import median
 
 import torch
 
-from core.data.task import Task
-from core.data.text_examples import TextExamples
+from core.data.examples import Task, TextExamples
 from core.engine.jobs.choice import stepper_of
 from core.errors import LabError
 from core.forecast.pace import Work

@@ -11,7 +11,7 @@ from statistics import fmean
 
 import torch
 
-from core.data.text_examples import TextExamples
+from core.data.examples import TextExamples
 from core.engine.jobs.run_files import PROBED, probe_of
 from core.errors import DeviceError
 from core.forecast.calibration import Calibrator
@@ -28,7 +28,7 @@ from core.settings import Settings, choose_device, device_name
 from core.store.record import Run
 from core.store.store import Store
 from core.tasks.tasks import Tasks
-from core.tasks.views.split import Outline
+from core.tasks.views.view import Outline
 from core.training.loop import data_order
 from core.training.schedule import earliest_end, evaluations, steps_per_epoch, total_steps
 from core.training.threads import STEPS_BEFORE

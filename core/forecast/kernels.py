@@ -16,10 +16,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from core.data.examples import Examples
-from core.data.task import Task
-from core.data.text_examples import TextExamples
-from core.engine.jobs.build import untrained
+from core.data.examples import Examples, Task, TextExamples
+from core.engine.jobs.job import untrained
 from core.methods.linear import features, is_linear
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec

@@ -14,26 +14,24 @@ from typing import cast
 
 import torch
 
-from core.data.task import Task
-from core.data.text_examples import TextExamples
-from core.engine.jobs.build import untrained
-from core.engine.jobs.run_memory import step_bytes
-from core.forecast.cost import plan
+from core.data.examples import Task, TextExamples
+from core.engine.jobs.job import untrained
+from core.engine.jobs.run_memory import Ledger, step_bytes
+from core.forecast.forecast import plan
 from core.forecast.kernels import kernel_bytes, lengths_of
+from core.methods.adapted import adapted_layers
 from core.methods.full import FullSpec
-from core.methods.merging import adapted_layers
+from core.methods.linear import count_parameters
 from core.methods.method import MethodSpec, Role
-from core.methods.parameters import count_parameters
 from core.networks.network import NetworkSpec
 from core.networks.perceptron import MultilayerPerceptron
 from core.run_spec import RunSpec
 from core.tasks.tasks import Tasks
-from core.tasks.views.split import Outline
+from core.tasks.views.view import Outline
 from core.training.bank.footprint import FLOAT, INDEX, bank_bytes, outputs_bytes, passing_bytes, sizes_of
 from core.training.bank.full import linears
 from core.training.evaluation import BATCH, predict
 from core.training.frozen import frozen_blocks, texts_of
-from core.training.ledger import Ledger
 from core.training.sharing import sharing_of
 from core.training.threads import available_cores
 

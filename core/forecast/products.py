@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from core.data.dataset import LANGUAGE
-from core.engine.jobs.build import untrained
+from core.engine.jobs.job import untrained
 from core.errors import DeviceError
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec

@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from core.data.task import Task
+from core.data.examples import Task
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.choice import stepper_of
 from core.errors import RunStateError

@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import nn
 
-from core.methods.heads import head_paths, unfreeze_head
 from core.methods.linear import is_linear
 from core.methods.method import MethodSpec, Role
+from core.methods.targets import head_paths, unfreeze_head
 
 
 class HeadSpec(MethodSpec):

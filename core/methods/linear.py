@@ -1,4 +1,6 @@
-"""What counts as a linear layer: ``nn.Linear``, and Hugging Face's ``Conv1D``, with its weight transposed; products."""
+"""What counts as a linear layer: ``nn.Linear``, and Hugging Face's ``Conv1D``, with its weight transposed; its product,
+and counting and freezing parameters.
+"""
 
 from __future__ import annotations
 
@@ -49,3 +51,16 @@ def fast_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     """
     found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return found
+
+
+def freeze_linear_layers(model: nn.Module) -> None:
+    """Freeze every linear layer in ``model``; adapters stay trainable."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear) or is_linear(module):
+            for parameter in module.parameters():
+                parameter.requires_grad = False
+
+
+def count_parameters(model: nn.Module, trainable: bool = False) -> int:
+    """Number of parameters, with shared ones counted once; optionally only trainable ones."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)

@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from core.methods.method import Role
-from core.networks.byte_tokenizer import BEGIN, END, PADDING, SIZE, ByteTokenizer
+from core.networks.causal import LanguageModelSpec
 from core.networks.hugging_face import build_causal
-from core.networks.language_model import LanguageModelSpec
 from core.networks.network import Quick
+from core.networks.tokenizer import BEGIN, END, PADDING, SIZE, ByteTokenizer
 
 MAX_PARAMETERS = 1_000_000
 """Maximum number of weights: what a processor pretrains in minutes."""

@@ -1,8 +1,11 @@
-"""Networks as safetensors files: the base of an adapter, the result of a run."""
+"""Networks as safetensors files: the base of an adapter, the result of a run; and the fingerprint of a network, which
+tells one base of adapters from another.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +15,26 @@ from torch import Tensor, nn
 
 from core.errors import DamagedFileError, NetworkFileError, SpecError, os_error_as
 from core.files import write_atomically
+from core.methods.targets import without_head
 from core.networks.network import METADATA, NetworkSpec, kind_in
 from core.networks.registry import FAMILIES, spec_of, spec_of_state
 from core.tensor_file import read_tensors, tensors_bytes, tensors_size
+
+
+def base_fingerprint(network: nn.Module) -> str:
+    """The fingerprint of a base of adapters: of all its tensors but those of a head that travels in the adapter."""
+    return fingerprint(without_head(network))
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names, dtypes, shapes and bytes of all tensors; tells one network from another."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        # Quoted, so that no name can imitate a header and the bytes that follow it.
+        digest.update(f"{json.dumps(name)} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()
 
 
 def network_bytes(network: nn.Module) -> bytes:

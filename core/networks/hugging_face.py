@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import SpecError
-from core.methods.heads import CLASSIFIERS
+from core.methods.targets import CLASSIFIERS
 from core.networks.own_generator import GLOBAL_GENERATOR, OwnGenerator
 from core.networks.transformers_library import transformers
 

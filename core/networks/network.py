@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -14,12 +15,41 @@ from torch import Tensor, nn
 from core.data.examples import Batch, Examples, shapes_of
 from core.data.task_spec import MAX_CLASSES
 from core.errors import SpecError
-from core.methods.heads import mark_head
 from core.methods.linear import features, is_linear
 from core.methods.method import Role
-from core.networks.byte_tokenizer import ByteTokenizer
-from core.networks.initialization import initialize
+from core.methods.targets import mark_head
+from core.networks.tokenizer import ByteTokenizer
 from core.spec import MAX_CHARACTERS, KindSpec
+
+DRAWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers whose weights and biases torch draws uniformly with bound 1/√n, n being the number of inputs of a unit."""
+
+FIXED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm)
+"""Layers that start with fixed values."""
+
+
+@torch.no_grad()
+def initialize(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of every layer, in place and in the network's order.
+
+    Args:
+        network: on a device that has memory.
+        generator: random number generator, on the same device.
+
+    Raises:
+        TypeError: a layer with tensors of its own is neither of :data:`DRAWN` nor of :data:`FIXED`.
+    """
+    for layer in network.modules():
+        if isinstance(layer, DRAWN):
+            bound = 1 / math.sqrt(layer.weight[0].numel())
+            for parameter in (layer.weight, layer.bias):
+                if parameter is not None:
+                    parameter.uniform_(-bound, bound, generator=generator)
+        elif isinstance(layer, FIXED):
+            layer.reset_parameters()
+        elif [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]:
+            raise TypeError(f"There are no initial weights for {type(layer).__name__}: the family must draw them.")
+
 
 SPEC = "spec"
 """Attribute of a network that has the spec it was built by."""
@@ -54,7 +84,7 @@ class NetworkSpec(KindSpec):
     reads_tokens: ClassVar[bool] = False
     """Whether its networks read texts as tokens, so that what a step takes depends on the lengths of texts."""
     has_head: ClassVar[bool] = False
-    """Whether its networks have a head that their weights came without; see :mod:`core.methods.heads`."""
+    """Whether its networks have a head that their weights came without; see :mod:`core.methods.targets`."""
     head_rate: ClassVar[float | None] = None
     """Default learning rate of a head, for all methods alike; None for a family whose networks have none."""
     task_type: ClassVar[str | None] = None
@@ -117,7 +147,7 @@ class NetworkSpec(KindSpec):
         return {}
 
     def initialize(self, network: nn.Module, generator: torch.Generator) -> None:
-        """Draw the initial weights of :meth:`module`, in place; see :func:`core.networks.initialization.initialize`."""
+        """Draw the initial weights of :meth:`module`, in place; see :func:`core.networks.network.initialize`."""
         initialize(network, generator)
 
     def build(self, seed: int | None = None) -> nn.Module:
@@ -168,7 +198,7 @@ class NetworkSpec(KindSpec):
 
     @property
     def head_paths(self) -> tuple[str, ...]:
-        """Paths of the modules that every method trains whole; see :mod:`core.methods.heads`."""
+        """Paths of the modules that every method trains whole; see :mod:`core.methods.targets`."""
         return self.output_modules if self.whole_head else ()
 
     @property

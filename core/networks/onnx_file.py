@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from core.data.examples import Batch
 from core.errors import NetworkFileError
-from core.networks.forward import forward
-from core.networks.modes import evaluating
+from core.networks.forward import evaluating, forward
 from core.optional_packages import optional_module
 
 OPSET = 25

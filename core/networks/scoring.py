@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from core.data.examples import Batch
-from core.data.language_examples import SCORED
+from core.data.examples import SCORED, Batch
 from core.methods.linear import fast_product, has_fast_product
 
 SCORES = 2
@@ -47,7 +46,7 @@ def scores(network: nn.Module, batch: Batch) -> Tensor:
 
     Args:
         network: a causal language model of transformers.
-        batch: see :class:`core.data.language_examples.LanguageExamples`.
+        batch: see :class:`core.data.examples.LanguageExamples`.
     """
     ids = batch["input_ids"]
     nats, right, places = _of_tokens(network, batch)

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.data.text_examples import TextExamples
+from core.data.examples import TextExamples
 from core.errors import SpecError
-from core.methods.heads import is_in_head
 from core.methods.method import Role
+from core.methods.targets import is_in_head
 from core.networks.hugging_face import build_classifier, fill_classifier
 from core.networks.imported import RANDOM_LENGTH, ImportedSpec
 from core.networks.network import NetworkSpec

@@ -21,12 +21,9 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES, AnyNetwork
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, AnyObjective, objective_of
-from core.plan.axes import VarySpec
-from core.plan.axis import Point
-from core.plan.experiment import Setting
-from core.plan.new_classes import head_for, pretraining_for
-from core.plan.rate_grid import TuneSpec, default_search, tuned_arms
-from core.plan.search import FIRST_POINTS, MOST
+from core.plan.axes import Point, VarySpec
+from core.plan.experiment import Setting, head_for, pretraining_for
+from core.plan.search import FIRST_POINTS, MOST, TuneSpec, default_search, tuned_arms
 from core.run_spec import Head, OptimSpec, RunSpec, default_length, default_rate, with_head_rate
 from core.spec import Device, Spec
 from core.tasks.presets import PRESETS, direct_task, preset_tasks
@@ -227,7 +224,7 @@ class Configuration(Spec):
 
 
 def with_head(asked: Configuration) -> Configuration:
-    """What is asked anew, with the head trained as :func:`core.plan.new_classes.head_for` has it."""
+    """What is asked anew, with the head trained as :func:`core.plan.experiment.head_for` has it."""
     base = asked.base
     head = None if base is None else head_for(base.network, base.task, asked.task, base.objective)
     found = asked.but(head=head)

@@ -24,7 +24,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import ArmSpec, Configuration, objective_for, outputs, with_head
-from core.plan.new_classes import head_for, pretraining_for
+from core.plan.experiment import head_for, pretraining_for
 from core.reader.json_text import json_value
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, default_training, optim_for
 from core.spec import class_of, shortened, shown_name

@@ -1,6 +1,6 @@
 """What an experiment compares, and on how many examples, where nobody says otherwise: Home, Fine-tune and Sweep begin
 with it. Number of seeds: :data:`core.study.stats.claims.DEFAULT_SEEDS`; how rates are found:
-:func:`core.plan.rate_grid.default_search`.
+:func:`core.plan.search.default_search`.
 """
 
 from __future__ import annotations

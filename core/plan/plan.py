@@ -9,7 +9,7 @@ seeds alone at the number of epochs that was asked for, then at three times as m
 far, as long as the chosen number is at an end of those tried. Then all seeds are trained with the chosen one, and with
 the best rate of both numbers beside it; where all seeds choose one of these, it is treated alike.
 
-The plan of a study is one such plan for each point of its axis (:mod:`core.plan.axis`), with one set of seeds.
+The plan of a study is one such plan for each point of its axis (:mod:`core.plan.axes`), with one set of seeds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from pydantic import Field
 from core.plan.budget import LONGER, Search, can_be_longer, third
 from core.plan.configuration import ArmSpec, Configuration
 from core.plan.experiment import Setting, Wanted
-from core.plan.rate_grid import rates_around
-from core.plan.search import FIRST_POINTS, MOST, Results, search_seeds
+from core.plan.search import FIRST_POINTS, MOST, Results, rates_around, search_seeds
 from core.run_spec import RunSpec
 from core.spec import Spec
 from core.store.record import Run

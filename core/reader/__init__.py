@@ -25,10 +25,10 @@ What goes wrong there, a crash included, is one sentence here.
 - **Chat templates are programs** of a network's authors: ``core/reader/chat_template.py`` runs them, for all
   conversations of a part at once, and gives texts in parts.
 - **Our own files** are read in place, within ``reading_here()``, once their SHA-256 has been compared.
-- The API parses its requests itself (``core/serving/parser.py``), because a fork takes longer than an answer.
+- The API parses its requests itself (``core/serving/request.py``), because a fork takes longer than an answer.
 """
 
-from core.reader.limits import GROWTH, Limits
 from core.reader.opening import WAITS, in_reader, reading_here, reads_here
+from core.reader.process import GROWTH, Limits
 
 __all__ = ["GROWTH", "WAITS", "Limits", "in_reader", "reading_here", "reads_here"]

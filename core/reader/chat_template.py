@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from core.errors import LabError, NetworkFileError, printable
-from core.reader.limits import GROWTH, Limits
 from core.reader.opening import in_reader
+from core.reader.process import GROWTH, Limits
 
 MAX_TEMPLATE = 2**18
 """Characters of a template; those of chat models have some ten thousand."""

@@ -16,7 +16,7 @@ import msgspec
 
 from core.errors import LabError
 from core.reader import process
-from core.reader.limits import Limits
+from core.reader.process import Limits
 from core.reader.values import decode, encode, encode_parts
 
 WAIT_SECONDS = 0.5

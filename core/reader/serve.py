@@ -16,8 +16,7 @@ import sys
 from typing import Any
 
 from core.reader import opening
-from core.reader.limits import Limits
-from core.reader.process import NAMES, SIZE, STATUS
+from core.reader.process import NAMES, SIZE, STATUS, Limits
 from core.reader.values import decode
 
 IDLE_SECONDS = 60.0

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from core.adapter.read import AdapterFile, put_on
 from core.data.examples import Batch
 from core.errors import UnknownRunError
-from core.methods.heads import head_paths
-from core.methods.merging import adapted_layers, merged_copy
-from core.networks.fingerprint import base_fingerprint
+from core.methods.adapted import adapted_layers, merged_copy
+from core.methods.targets import head_paths
+from core.networks.file import base_fingerprint
 from core.networks.forward import forward
 from core.training.side_by_side import pool_of, side_by_side
 from core.training.threads import available_cores

@@ -22,23 +22,24 @@ from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.serving.inputs import READ, Inputs, Passages, TokenizerOf
 from core.serving.mixed import MixedNetwork, Use
-from core.serving.rate import Answered, Rate, rate_of
 from core.serving.request import (
     MAX_LISTED,
     MAX_ROWS,
     AdaptersResponse,
+    Answered,
     NumberPrediction,
     NumbersResponse,
     Prediction,
     PredictRequest,
     PredictResponse,
+    Rate,
     ScoresResponse,
     ServedAdapter,
+    rate_of,
 )
 from core.store.record import Run, State
 from core.store.store import Store
-from core.wording.examples import noun
-from core.wording.tasks import task_text
+from core.wording.tasks import noun, task_text
 
 log = logging.getLogger(__name__)
 

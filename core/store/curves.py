@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.store.record import EPOCH_COLUMNS, Curve
-from core.training.events import EpochEnd, StepLoss
+from core.training.stepper import EpochEnd, StepLoss
 
 
 def write_losses(db: sqlite3.Connection, id: str, event: StepLoss) -> None:

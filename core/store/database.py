@@ -50,7 +50,7 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._identity: tuple[int, int] | None = None
         self.back_up: Callable[[], None] = lambda: None
-        """Called after a transaction that is to be in a backup at once; see :class:`core.store.backups.Backups`."""
+        """Called after a transaction that is to be in a backup at once; see :class:`core.store.recovery.Backups`."""
         self._obstacle: str | None = None
         """Why the store could not be used, the last time that it could not; None once it was written again."""
         try:

@@ -16,7 +16,7 @@ from core.objectives.measure import Values
 from core.store.looks import Look, insert_looks
 from core.store.notes import MAX_NOTE
 from core.store.store import Store
-from core.wording.experiments import MAX_NAME
+from core.wording.tasks import MAX_NAME
 
 PREFIX = "j-"
 """Beginning of the ids of judged results, which tells them from experiments in an address."""

@@ -12,7 +12,7 @@ from core.errors import NoteError, RunInUseError, StoreError, UnknownRunError
 from core.store.deletions import Deletions, leave, remove
 from core.store.store import Store
 from core.store.transitions import REOPEN
-from core.wording.experiments import MAX_NAME
+from core.wording.tasks import MAX_NAME
 
 MAX_NOTE = 2000
 """Maximum number of characters in a note."""

@@ -14,6 +14,7 @@ from core.store.curves import curve_of
 from core.store.record import (
     COLUMNS_OF_RUN,
     EPOCH_COLUMNS,
+    LAUNCH_GAP,
     WAITING,
     Curve,
     Experiment,
@@ -24,7 +25,6 @@ from core.store.record import (
     columns_in,
     run_of,
 )
-from core.store.stages import LAUNCH_GAP
 from core.store.transitions import REOPEN, Transitions
 from core.training.sharing import bank_key
 

@@ -19,8 +19,8 @@ from core.store.checkpoints import PREFIX, KeptCheckpoints, checkpoint_step, dro
 from core.store.record import COLUMNS_OF_RUN, WAITING, Result, Run, State, run_of
 from core.store.run_file import write_run_file
 from core.store.schema import NEXT
-from core.training.events import EpochEnd, StepLoss
 from core.training.sharing import turn_of
+from core.training.stepper import EpochEnd, StepLoss
 
 MAX_CLAIMED = 64
 """Maximum number of runs that a worker takes at once."""

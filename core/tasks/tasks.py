@@ -9,14 +9,13 @@ import torch
 from cachetools import LRUCache
 
 from core.data.dataset import LANGUAGE
+from core.data.examples import Task
 from core.data.sources.catalog import Catalog
 from core.data.sources.source import Revision
-from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.networks.network import NetworkSpec
 from core.tasks.views.registry import view_of
-from core.tasks.views.split import Outline
-from core.tasks.views.view import TextTokenizer
+from core.tasks.views.view import Outline, TextTokenizer
 
 MAX_OUTLINES = 16
 """Outlines to keep in memory; MNIST's takes half a megabyte."""

@@ -18,7 +18,7 @@ cores that is a sixth more than one run on both. What makes their step fast chan
   **The last block** of an encoder that classifies by its first token is computed for that token
   (``core/training/fast_network.py``); whether no other token matters is tried on each network. ``FastNetwork`` swaps
   both in for as long as a thread computes.
-- **Recomputed activations** (``core/training/recompute.py``), where a run asks for them: blocks keep what enters
+- **Recomputed activations** (``core/training/autograd.py``), where a run asks for them: blocks keep what enters
   them alone, and are computed again for gradients, with the same layers and the same random numbers.
 - **Evaluation** computes a batch per core at once, and looks before each whether the run is to stop.
 - **Batches** are of texts of similar length (``TextExamples.batched()``), and all runs of a bank have batches of

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from core.data.examples import Examples
-from core.data.task import EvaluationPart, Task
-from core.networks.forward import forward
-from core.networks.modes import evaluating
+from core.data.examples import EvaluationPart, Examples, Task
+from core.networks.forward import evaluating, forward
 from core.networks.network import spec_on
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION

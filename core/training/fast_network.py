@@ -17,12 +17,10 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from core.data.examples import Batch
-from core.networks.forward import forward
-from core.networks.modes import evaluating
+from core.networks.forward import evaluating, forward
 from core.networks.network import SPEC, NetworkSpec, spec_on
 from core.training.frozen import block_list
-from core.training.products import fast_layers
-from core.training.swapped import Forward, Swapped, own_forward
+from core.training.products import Forward, Swapped, fast_layers, own_forward
 
 TOKENS = 6
 """Tokens of the texts on which it is tried whether other tokens matter."""

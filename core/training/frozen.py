@@ -17,17 +17,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from core.data.examples import Batch, Examples
-from core.data.task import Task
-from core.data.text_examples import TextExamples
+from core.data.examples import Batch, Examples, Task, TextExamples
 from core.methods.linear import is_linear
 from core.methods.method import MethodSpec
-from core.networks.forward import forward
-from core.networks.modes import evaluating
+from core.networks.forward import evaluating, forward
 from core.networks.network import SPEC, NetworkSpec, spec_on
-from core.training.products import fast_layers
+from core.training.products import Forward, Swapped, fast_layers, own_forward
 from core.training.side_by_side import side_by_side
-from core.training.swapped import Forward, Swapped, own_forward
 from core.training.threads import available_cores
 
 STATES = "frozen_states"

@@ -17,9 +17,8 @@ from core.objectives.measure import SOURCE, VALIDATION
 from core.run_spec import OptimSpec
 from core.training.checkpoint import Checkpoint, Position
 from core.training.evaluation import Evaluation
-from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
 from core.training.schedule import is_evaluated
-from core.training.stepper import Stepper
+from core.training.stepper import Diverged, Done, EpochEnd, Event, StepLoss, Stepper, Stopped
 
 FLUSH_SECONDS = 0.1
 """Interval between reports, at which losses are copied from the device and stops are noticed."""

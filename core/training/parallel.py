@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 import torch
 from torch import Tensor
 
-from core.data.task import EvaluationPart
+from core.data.examples import EvaluationPart
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import TrainState
 from core.training.evaluation import Evaluation

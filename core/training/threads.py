@@ -1,4 +1,4 @@
-"""Choose the number of threads that a bank trains on.
+"""The number of threads that a bank trains on: chosen, and reduced to one when threads start to wait for each other.
 
 The shards of a bank are spread over as many threads as there are cores. A single shard can only split its products, and
 then the best count is measured: the gain from a second thread depends on the batch size, and while another process uses
@@ -7,6 +7,7 @@ its core, every product waits for it, up to a hundred times as long.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,44 @@ import torch
 from torch import Tensor
 
 from core.training.stepper import Stepper
+
+CHUNK = 16
+"""Steps per timing: a single step on a busy core may take fifty milliseconds."""
+
+STRIKES = 2
+"""Consecutive slow chunks after which the count is reduced to one; a single one may be chance."""
+
+
+class Cores:
+    """The intra-op thread count of one stepper."""
+
+    def __init__(self) -> None:
+        self.count = 1
+        self._slowest = math.inf
+        self._strikes = 0
+
+    def use(self, count: int, slowest: float = math.inf) -> None:
+        """Use this many threads; go back to one if steps repeatedly take more than ``slowest`` seconds."""
+        self.count, self._slowest, self._strikes = count, slowest, 0
+        self.enter()
+
+    def enter(self) -> None:
+        """Apply the count to the calling thread; torch has one count per thread."""
+        torch.set_num_threads(self.count)
+
+    def chunks(self, rows: Tensor) -> Iterator[Tensor]:
+        """Split rows of shape (orders, steps, batch) into chunks, and time how long the caller trains on each."""
+        if self.count == 1:
+            yield rows
+            return
+        for chunk in torch.split(rows, CHUNK, 1):
+            start = time.perf_counter()
+            yield chunk
+            slow = (time.perf_counter() - start) / chunk.shape[1] > self._slowest
+            self._strikes = self._strikes + 1 if slow else 0
+            if self._strikes == STRIKES:
+                self.use(1)
+
 
 COUNTS = (1, 2, 4, 8, 16, 32)
 """Thread counts to try, up to the number of cores."""

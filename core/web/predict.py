@@ -18,7 +18,6 @@ from core import lab
 from core.errors import LabError, ServingBusyError, ServingError, SpecError, UnknownRunError
 from core.lab import Lab
 from core.objectives.registry import objectives_for
-from core.serving.parser import parse, parse_query
 from core.serving.request import (
     MAX_BYTES,
     AdaptersQuery,
@@ -28,6 +27,8 @@ from core.serving.request import (
     PredictRequest,
     PredictResponse,
     ScoresResponse,
+    parse,
+    parse_query,
 )
 from core.store.record import Run
 

@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from core.web.bodies import WAIT_SECONDS
+from core.web.request_checks import WAIT_SECONDS
 
 if sys.platform != "win32":
     import resource
@@ -64,9 +64,9 @@ class TimedProtocol(H11Protocol):
     """HTTP on one connection, which is closed if the client lets it stall.
 
     Uvicorn closes connections without a further request (``timeout_keep_alive``), and
-    :class:`core.web.bodies.BodyLimit` answers slow bodies. Missing is a limit for the first request, for heads that
-    arrive byte by byte, and for clients that do not read: within ``WAIT_SECONDS`` a request must begin, or some of the
-    response be read.
+    :class:`core.web.request_checks.BodyLimit` answers slow bodies. Missing is a limit for the first request, for heads
+    that arrive byte by byte, and for clients that do not read: within ``WAIT_SECONDS`` a request must begin, or some of
+    the response be read.
     """
 
     _look: asyncio.TimerHandle | None = None

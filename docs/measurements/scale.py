@@ -24,7 +24,7 @@ from core.networks.transformer import TransformerSpec
 from core.numbers import counted
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import Setting
-from core.plan.rate_grid import grid_rate, is_point
+from core.plan.search import grid_rate, is_point
 from core.run_spec import OptimSpec, default_optim
 from core.store.record import Experiment
 from core.study.arms.arm import Arm, all_arms

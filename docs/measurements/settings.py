@@ -19,7 +19,7 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import preset_configuration
 from core.plan.experiment import Setting
-from core.plan.rate_grid import default_search
+from core.plan.search import default_search
 from core.run_spec import default_optim
 from core.study.arms.verdict import Verdict
 from core.study.report.answer import answer_of

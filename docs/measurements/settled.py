@@ -26,7 +26,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.budget import LONGER
 from core.plan.configuration import preset_configuration
-from core.plan.rate_grid import rates_around
+from core.plan.search import rates_around
 from core.run_spec import OptimSpec, default_optim
 from core.store.curves import trends_of
 from core.study.arms.arm import Arm, arms_of

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from core.lab import Lab
-from core.plan.rate_grid import neighbors_of
+from core.plan.search import neighbors_of
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.arm import Arm, all_arms

@@ -8,8 +8,7 @@ import streamlit as st
 
 from core.adapter.archive import MAX_UPLOAD
 from core.adapter.verify import Verification
-from core.artifacts.origin import Origin
-from core.artifacts.trial import Score, evaluate_adapter, merged_with
+from core.artifacts.trial import Origin, Score, evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
 from core.errors import LabError
 from core.lab import Lab

@@ -13,7 +13,7 @@ from core.study.arms.answers_table import RIGHT, differing_table
 from core.study.arms.arm import Arm
 from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed, text_costs
 from core.wording.csv_file import csv_of
-from core.wording.examples import class_name, shortened
+from core.wording.tasks import class_name, shortened
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download

@@ -36,7 +36,7 @@ from core.study.stats.spending import CLAIM_SEEDS
 from core.study.stats.words import p_words
 from core.study.weights.predicted import tested_by
 from core.study.weights.remeasured import parallel
-from core.wording.examples import noun
+from core.wording.tasks import noun
 from pages.compare.comparison import Comparison
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe

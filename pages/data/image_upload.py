@@ -10,7 +10,7 @@ from core.errors import LabError
 from core.numbers import counted
 from core.objectives.registry import objectives_for
 from core.study.figures.class_counts import class_counts
-from core.wording.examples import target_text
+from core.wording.tasks import target_text
 from pages.data.review import is_reviewed
 from pages.data.upload_kind import UploadKind
 from pages.shared.ui.figure_panel import chart

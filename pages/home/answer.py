@@ -10,8 +10,7 @@ import streamlit as st
 
 from core.lab import Lab
 from core.numbers import bytes_text, capitalized, count_text, unbroken
-from core.store.record import Experiment, Run
-from core.store.stages import stages_of
+from core.store.record import Experiment, Run, stages_of
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
 from core.study.arms.choice import chosen_arms, dropped_sentences

@@ -16,8 +16,7 @@ from core.plan.configuration import Configuration, objective_for, preset_configu
 from core.plan.defaults import default_shots, has_own_bases
 from core.plan.experiment import settings_of
 from core.run_spec import RunSpec, default_optim
-from core.store.record import Experiment, Run
-from core.store.stages import stages_of
+from core.store.record import Experiment, Run, stages_of
 from core.tasks.presets import preset_tasks, presets_for
 from pages.home.plans import PLANS, Plan
 from pages.shared.ui.literal import literal

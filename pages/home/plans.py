@@ -8,7 +8,7 @@ from core.networks.network import NetworkSpec
 from core.numbers import counted
 from core.plan.defaults import SIZES, default_settings, is_quick_first
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec, default_search
+from core.plan.search import TuneSpec, default_search
 from core.study.stats.claims import DEFAULT_SEEDS
 from core.study.stats.spending import CLAIM_SEEDS
 

@@ -8,7 +8,7 @@ from core.lab import Lab, current
 from core.numbers import bytes_text
 from core.store.judged import Judged
 from core.store.notes import MAX_NOTE
-from core.wording.experiments import MAX_NAME
+from core.wording.tasks import MAX_NAME
 from pages.judge.upload import upload_results
 from pages.shared.experiment.current import CURRENT, QUERY, asked_for, choose_experiment, judged_text, known
 from pages.shared.experiment.judged_view import judged_view, report_button

@@ -13,9 +13,8 @@ from core.lab import Lab
 from core.networks.library.card import MAX_NAME, checked_name
 from core.networks.library.files import IS_ADAPTER
 from core.networks.library.hub import is_hub_name
-from core.networks.library.known import KNOWN
 from core.networks.library.networks import Offer
-from core.networks.library.place import MAX_UPLOAD, is_place
+from core.networks.library.place import KNOWN, MAX_UPLOAD, is_place
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 

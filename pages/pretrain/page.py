@@ -7,14 +7,14 @@ import streamlit as st
 from core.data.task_spec import TaskSpec
 from core.engine.launcher import Planned
 from core.errors import LabError
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.lab import current
 from core.methods.method import Role
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.numbers import count_text
 from core.plan.configuration import objective_for
-from core.plan.new_classes import pretraining_for
+from core.plan.experiment import pretraining_for
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.wording.tasks import task_text

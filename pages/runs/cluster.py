@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from core.engine.jobs.machines import ClusterJob, Node
+from core.engine.jobs.executor import ClusterJob, Node
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import bytes_text, counted

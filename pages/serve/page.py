@@ -17,7 +17,7 @@ from core.serving.predictor import LATENCIES, Statistics, is_imported
 from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
 from core.study.weights.predicted import asked_text
 from core.web.predict import ADAPTERS, OPENAPI
-from core.wording.examples import noun
+from core.wording.tasks import noun
 from pages.serve.examples import EXAMPLES, TEXT, curl, python
 from pages.shared.experiment.current import offered_here
 from pages.shared.ui.access import token_sentence

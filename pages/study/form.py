@@ -14,29 +14,27 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.engine.launcher import Planned
 from core.errors import LabError
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.lab import Lab
-from core.methods.fields import OwnField, own_fields, with_values
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.methods.method import MethodSpec, Role
+from core.methods.method import MethodSpec, OwnField, Role, own_fields, with_values
 from core.methods.registry import methods
 from core.methods.roles import ALL
 from core.networks.network import NetworkSpec
 from core.numbers import count_text, listed
 from core.objectives.registry import CLASSIFICATION
-from core.plan.axes import AXES, MAX_POINTS, VarySpec
-from core.plan.axis import Axis
+from core.plan.axes import AXES, MAX_POINTS, Axis, VarySpec
 from core.plan.configuration import Configuration, objective_for, with_head
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec, rates_around
+from core.plan.search import TuneSpec, rates_around
 from core.run_spec import OptimSpec, default_rate, default_training, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.study.report.answer import is_study
-from core.wording.defaults import explained
+from core.wording.tasks import explained
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.estimate import SEE_FORM, fit_warning, time_and_memory
 from pages.shared.experiment.keep import keep_networks

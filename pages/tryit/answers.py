@@ -15,8 +15,7 @@ from core.objectives.objective import ObjectiveSpec
 from core.serving.panes import Answers
 from core.serving.request import TextScore
 from core.study.figures.probabilities import Probabilities, probabilities, probabilities_alt
-from core.wording.answers import answers_text
-from core.wording.examples import class_name
+from core.wording.tasks import answers_text, class_name
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import colored, literal
 

@@ -18,7 +18,7 @@ from core.study.arms.answers_table import answers_table, disputed
 from core.study.weights.answering import base_predictions, source_predictions
 from core.study.weights.predicted import predictions, test_texts, true_targets
 from core.wording.csv_file import csv_of
-from core.wording.examples import examples_text
+from core.wording.tasks import examples_text
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download

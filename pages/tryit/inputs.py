@@ -10,16 +10,16 @@ from streamlit.delta_generator import DeltaGenerator
 
 from core.data.dataset import LANGUAGE
 from core.data.drawing import centred
-from core.data.task import Task
-from core.data.uploads.images import ENDINGS, decode
+from core.data.examples import Task
+from core.data.uploads.image_draft import ENDINGS, decode
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import count_text
-from core.serving.given import Given, given_example, own_image, own_passage, own_text
+from core.serving.inputs import Given, given_example, own_image, own_passage, own_text
 from core.store.record import Run
 from core.study.weights.answering import drawn_box
 from core.study.weights.predicted import test_texts
-from core.wording.examples import target_text
+from core.wording.tasks import target_text
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.in_view import ask_to_see, in_view
 from pages.shared.ui.literal import literal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.methods.full import FullSpec
 from core.numbers import count_text
 from core.objectives.classification import ACCURACY

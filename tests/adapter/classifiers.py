@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from core.adapter import Card, adapter_bytes
 from core.data.examples import Batch
 from core.methods.low_rank import LowRankSpec, add_lora
-from core.networks.fingerprint import base_fingerprint
+from core.networks.file import base_fingerprint
 from core.networks.forward import forward
 from core.networks.hugging_face import architecture, fill_classifier, head_of
 from core.networks.transformer import TransformerSpec

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from core.adapter import AdapterConfig, AdapterFile, Card, adapter_bytes, read_adapter
 from core.adapter.archive import CONFIG, TENSORS, zip_bytes
-from core.methods.heads import head_state
+from core.methods.adapted import adapted_layers
 from core.methods.layers import LinearWithLoRA, LowRankLinear, scaling_factor
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers
-from core.networks.fingerprint import fingerprint
+from core.methods.targets import head_state
+from core.networks.file import fingerprint
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from tests.data import uploaded
 from tests.data.uploaded import Entry, entries_of

@@ -15,10 +15,9 @@ from core.adapter import apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CERTIFICATE, json_bytes, zip_bytes
 from core.adapter.certificate import logits_of, merged_logits_of
 from core.errors import AdapterError, BaseMismatchError, NetworkFileError
-from core.methods.merging import adapted_layers
-from core.methods.parameters import count_parameters
-from core.networks.file import write_network
-from core.networks.fingerprint import fingerprint
+from core.methods.adapted import adapted_layers
+from core.methods.linear import count_parameters
+from core.networks.file import fingerprint, write_network
 from tests.adapter.samples import (
     A0,
     B0,

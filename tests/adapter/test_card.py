@@ -15,13 +15,12 @@ from core.adapter import Card
 from core.adapter.archive import CARD, CERTIFICATE, TASK, json_bytes, zip_bytes
 from core.adapter.card import plain, render
 from core.adapter.certificate import Certificate
-from core.artifacts.origin import Origin
+from core.artifacts.trial import Origin
 from core.data.task_spec import TaskSpec
 from core.methods.low_rank import LowRankSpec
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.networks.file import write_network
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint, write_network
 from core.run_spec import OptimSpec, RunSpec
 from tests.adapter.samples import BASE, ENTRIES, LORA, MODEL, SMALL, WHOLE, assert_close, logits, packed, probe
 from tests.data.uploaded import entries_of

@@ -18,12 +18,12 @@ from torch import nn
 
 from core.adapter import AdapterConfig, apply_adapter, read_adapter
 from core.errors import AdapterError, BaseMismatchError
+from core.methods.adapted import adapted_layers, merged_copy
 from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, Scaling, scaling_factor
+from core.methods.linear import count_parameters
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers, merged_copy
-from core.methods.parameters import count_parameters
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint
 from tests.adapter.samples import (
     BASE,
     MODEL,

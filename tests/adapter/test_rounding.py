@@ -11,14 +11,12 @@ from torch import nn
 
 from core.adapter import read_adapter, verify_adapter
 from core.adapter.archive import CERTIFICATE, json_bytes, zip_bytes
-from core.adapter.certificate import MERGED_TOLERANCE, logits_of, merged_comparison, merged_logits_of
-from core.adapter.rounding import largest_summed
+from core.adapter.certificate import MERGED_TOLERANCE, largest_summed, logits_of, merged_comparison, merged_logits_of
 from core.errors import AdapterError, VerificationError
-from core.methods.adapted import AdaptedLinear
+from core.methods.adapted import AdaptedLinear, adapted_layers
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
-from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from tests.adapter.samples import ENTRIES, SMALL, packed, perturb, probe
 from tests.data.uploaded import entries_of

@@ -21,20 +21,19 @@ from transformers import AutoModelForSequenceClassification
 from core.__main__ import main
 from core.adapter import Card, apply_adapter, read_adapter, verify_adapter
 from core.adapter.archive import CARD, CERTIFICATE, zip_bytes
+from core.data.examples import TextExamples
 from core.data.task_spec import TaskSpec
-from core.data.text_examples import TextExamples
-from core.engine.jobs.build import network_of
+from core.engine.jobs.job import network_of
 from core.engine.jobs.run_files import PROBE, PROBE_TOKENS, probe_of
 from core.errors import AdapterError, BaseMismatchError
+from core.methods.adapted import adapted_layers, base_copy, merged_copy
 from core.methods.dora import DoRASpec
-from core.methods.heads import HEAD, head_parameters, head_state, is_in_head
+from core.methods.linear import count_parameters
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
-from core.methods.merging import adapted_layers, base_copy, merged_copy
-from core.methods.parameters import count_parameters
 from core.methods.registry import METHODS
-from core.networks.file import write_network
-from core.networks.fingerprint import base_fingerprint, fingerprint
+from core.methods.targets import HEAD, head_parameters, head_state, is_in_head
+from core.networks.file import base_fingerprint, fingerprint, write_network
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.serving.mixed import MixedNetwork

@@ -17,12 +17,11 @@ from torch import nn
 from core.adapter import apply_adapter, read_adapter
 from core.adapter.archive import CARD, CERTIFICATE, CONFIG, TASK, TENSORS, json_bytes
 from core.errors import AdapterError, BaseMismatchError
-from core.methods.adapted import AdaptedLinear
+from core.methods.adapted import AdaptedLinear, adapted_layers, merge, merged_copy
 from core.methods.layers import MATRICES, SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear, Scaling
+from core.methods.linear import count_parameters
 from core.methods.lora import LoRASpec
-from core.methods.merging import adapted_layers, merge, merged_copy
-from core.methods.parameters import count_parameters
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint
 from core.networks.perceptron import PerceptronSpec
 from tests.adapter.samples import BASE, ENTRIES, GOOD, LORA, MODEL, WHOLE, factor_of, logits, packed, probe, trained
 

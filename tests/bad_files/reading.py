@@ -26,7 +26,7 @@ import pyarrow as pa
 from core.artifacts.trial import evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
 from core.data.uploads import read_passages, read_texts, read_upload
-from core.data.uploads.images import decode
+from core.data.uploads.image_draft import decode
 from core.errors import LabError
 from core.lab import Lab
 from core.memory import Growth

@@ -25,11 +25,10 @@ from core.data.passage import Passage
 from core.data.sources.catalog import Catalog
 from core.data.sources.own_kinds import OwnPassages
 from core.data.uploads import Draft, columns_of, draft_passages, read_passages, read_text_table, read_texts, read_upload
-from core.data.uploads.images import decode
+from core.data.uploads.image_draft import decode
 from core.data.uploads.messages import without_surrogates
 from core.errors import LabError
-from core.networks.file import read_network
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint, read_network
 from core.networks.library.networks import Networks
 from core.reader import reading_here
 from core.settings import Settings

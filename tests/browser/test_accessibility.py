@@ -27,7 +27,7 @@ from core.data.dataset import ImageDataset
 from core.lab import Lab
 from core.settings import Settings
 from core.study.report.judged import keep_results
-from core.wording.experiments import MAX_NAME
+from core.wording.tasks import MAX_NAME
 from pages.shared.experiment.actions import ACTIONS
 from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import (

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from core.adapter import apply_adapter, read_adapter
-from core.data.sources.definitions import Definitions
+from core.data.sources.built_in import Definitions
 from core.networks.forward import forward
 from core.networks.library.networks import Networks
 from core.settings import Settings

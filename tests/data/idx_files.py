@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data.sources.idx import IdxDataset
-from core.data.sources.published import PUBLISHED
+from core.data.sources.published import PUBLISHED, IdxDataset
 
 MNIST = PUBLISHED[0]
 LETTERS = PUBLISHED[3]

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from core.data.dataset import ImageDataset
-from core.data.sources import mnist_16k
+from core.data.sources import built_in
 from core.data.sources.catalog import Catalog
 from core.settings import Settings
 from tests.data.idx_files import Files, idx
@@ -27,7 +27,7 @@ def files_of(mnist: ImageDataset) -> Files:
         idx(mnist.test_images[TEST]),
         idx(mnist.test_labels[TEST]),
     )
-    return dict(zip(mnist_16k.DATASET.stems, contents, strict=True))
+    return dict(zip(built_in.MNIST_16K.stems, contents, strict=True))
 
 
 def full_mnist(home: Path) -> ImageDataset:
@@ -40,4 +40,4 @@ def full_mnist(home: Path) -> ImageDataset:
 if __name__ == "__main__":
     with TemporaryDirectory() as home:
         for name, content in files_of(full_mnist(Path(home))).items():
-            (mnist_16k.FOLDER / f"{name}.gz").write_bytes(gzip.compress(content, 9, mtime=0))
+            (built_in.FOLDER / f"{name}.gz").write_bytes(gzip.compress(content, 9, mtime=0))

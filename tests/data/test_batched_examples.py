@@ -7,8 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.examples import ImageExamples
-from core.data.text_examples import TextExamples
+from core.data.examples import ImageExamples, TextExamples
 from core.errors import DatasetError
 
 IMAGES = ImageExamples(torch.rand(9, 784, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 3)

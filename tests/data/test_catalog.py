@@ -15,9 +15,9 @@ import torchvision
 from torchvision import datasets
 
 from core.data.dataset import TextDataset
-from core.data.sources import mnist_16k
+from core.data.sources import built_in
+from core.data.sources.built_in import FILE
 from core.data.sources.catalog import Catalog
-from core.data.sources.definitions import FILE
 from core.data.sources.published import PUBLISHED
 from core.errors import DatasetError
 from core.settings import Settings
@@ -79,7 +79,7 @@ def test_a_part_of_mnist_is_that_of_the_published_files(catalog: Catalog) -> Non
 
 
 def test_the_files_of_the_part_are_small_and_have_no_date() -> None:
-    files = [mnist_16k.FOLDER / f"{stem}.gz" for stem in mnist_16k.DATASET.stems]
+    files = [built_in.FOLDER / f"{stem}.gz" for stem in built_in.MNIST_16K.stems]
     assert sum(file.stat().st_size for file in files) < 2.7e6
     assert {file.read_bytes()[4:8] for file in files} == {bytes(4)}
 
@@ -96,14 +96,14 @@ def test_licences_lie_beside_what_they_are_of(name: str, words: tuple[str, ...])
     assert [word for word in words if word not in licence] == []
 
 
-@pytest.mark.parametrize("missing", mnist_16k.DATASET.stems)
+@pytest.mark.parametrize("missing", built_in.MNIST_16K.stems)
 def test_a_part_without_one_of_its_files_is_refused_in_one_sentence(
     missing: str, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for stem in mnist_16k.DATASET.stems:
+    for stem in built_in.MNIST_16K.stems:
         if stem != missing:
-            (tmp_path / f"{stem}.gz").symlink_to(mnist_16k.FOLDER / f"{stem}.gz")
-    monkeypatch.setattr(mnist_16k, "FOLDER", tmp_path)
+            (tmp_path / f"{stem}.gz").symlink_to(built_in.FOLDER / f"{stem}.gz")
+    monkeypatch.setattr(built_in, "FOLDER", tmp_path)
     with pytest.raises(DatasetError, match="install LoRA Lab again"):
         catalog.load("mnist-16k")
 
@@ -111,7 +111,7 @@ def test_a_part_without_one_of_its_files_is_refused_in_one_sentence(
 @pytest.mark.full_size
 def test_the_part_is_what_is_said_of_the_published_files(tmp_path: Path) -> None:
     for stem, content in files_of(full_mnist(tmp_path)).items():
-        assert gzip.decompress((mnist_16k.FOLDER / f"{stem}.gz").read_bytes()) == content
+        assert gzip.decompress((built_in.FOLDER / f"{stem}.gz").read_bytes()) == content
 
 
 @pytest.mark.parametrize("folder", ["MNIST/raw", "MNIST", "mnist", "mnist/raw"])

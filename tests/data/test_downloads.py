@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from core.data.sources.catalog import Catalog
-from core.data.sources.idx import IdxDataset
-from core.data.sources.published import Published
+from core.data.sources.published import IdxDataset, Published
 from core.errors import DownloadError
 from core.files import put_in_place
 from core.settings import Settings

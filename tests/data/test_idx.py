@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from core.data.sources.catalog import Catalog
-from core.data.sources.idx import MAX_BYTES, read_idx
+from core.data.sources.published import MAX_BYTES, read_idx
 from core.errors import DatasetError
 from tests.data.idx_files import MNIST, idx, idx_files, put
 

@@ -26,7 +26,7 @@ from core.data.uploads import (
 )
 from core.data.uploads.limits import MAX_TEXT
 from core.data.uploads.passage_draft import bytes_of, prompt_of
-from core.data.uploads.plain_text import LONGEST, pieces_of
+from core.data.uploads.passage_forms import LONGEST, pieces_of
 from core.errors import DatasetError
 from core.tasks.views.language import LanguageView
 from tests.bad_files.sentences import refusal

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from core.data.language_examples import LanguageExamples
+from core.data.examples import LanguageExamples
 from core.data.passage import Passage
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError, NetworkFileError
-from core.networks.byte_tokenizer import BEGIN, END, ByteTokenizer
-from core.networks.tokenizer import Tokenizer
+from core.networks.decoder import BEGIN, END
+from core.networks.tokenizer import ByteTokenizer, Tokenizer
 from core.tasks.views.language import LanguageView, passage_preview, scored_examples
 from tests.data.passage_files import chat, conversation, dataset_of
 from tests.reader.test_chat_template import CHATML, FORGETFUL, LLAMA, MARKED

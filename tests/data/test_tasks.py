@@ -14,11 +14,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import rotate
 
 from core.data.dataset import ImageDataset
+from core.data.examples import Task
+from core.data.sources.built_in import Digits
 from core.data.sources.catalog import Catalog
-from core.data.sources.digits import Digits
-from core.data.sources.idx import IdxDataset
-from core.data.sources.published import PUBLISHED, Published
-from core.data.task import Task
+from core.data.sources.published import PUBLISHED, IdxDataset, Published
 from core.data.task_spec import TaskSpec
 from core.data.uploads import read_upload
 from core.errors import DatasetError, SpecError
@@ -26,7 +25,7 @@ from core.settings import Settings
 from core.tasks.presets import PRESETS, direct_task, preset_tasks, presets_for, suggested_preset
 from core.tasks.tasks import Tasks
 from core.tasks.views.image import ImageView
-from core.tasks.views.split import outline
+from core.tasks.views.view import outline
 from tests.data.idx_files import put
 from tests.data.uploaded import arrays
 

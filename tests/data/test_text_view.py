@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from core.data.dataset import TextDataset
+from core.data.examples import TextExamples
 from core.data.task_spec import TaskSpec
-from core.data.text_examples import TextExamples
 from core.errors import DatasetError
 from core.networks.tokenizer import Tokenizer
 from core.tasks.views.text import TextView, text_preview

@@ -19,10 +19,10 @@ from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
 from core.data.uploads import Draft, TextColumns, draft_texts, guess, read_text_table, read_texts, short_name
 from core.data.uploads.limits import MAX_TEXT
+from core.data.uploads.text_columns import TextTable
 from core.data.uploads.text_file import unpacked
-from core.data.uploads.text_table import TextTable
 from core.errors import DatasetError
-from core.tasks.views.split import outline
+from core.tasks.views.view import outline
 from tests.data.text_files import CSV, GOOD, ROWS, WRITERS, json_lines, lines, parquet, separated
 from tests.data.uploaded import zipped
 

@@ -12,9 +12,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from core.data.task_spec import TaskSpec
 from core.data.uploads import image_files, read_upload
-from core.data.uploads.draft import MAX_TOLD
-from core.data.uploads.image_draft import samples
-from core.data.uploads.images import decode
+from core.data.uploads.classes import MAX_TOLD
+from core.data.uploads.image_draft import decode, samples
 from core.errors import DatasetError
 from core.tasks.views.image import ImageView
 from tests.data.uploaded import CSV, NPZ, X, Y, arrays, flat, folders, held, noise, picture, table, zipped

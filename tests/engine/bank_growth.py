@@ -17,13 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.data.examples import ImageExamples
+from core.data.examples import ImageExamples, Task
 from core.data.sources.catalog import Catalog
-from core.data.task import Task
 from core.data.task_spec import TaskSpec
-from core.engine.jobs.commands import Commands, Save
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job, Member
+from core.engine.jobs.job import Commands, Dependencies, Job, Member, Save
 from core.engine.jobs.messages import Ended, Failed, OutOfMemory, Reported, Saved
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job
@@ -38,8 +35,8 @@ from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.checkpoints import write_checkpoint
 from core.tasks.tasks import Tasks
-from core.tasks.views.split import Outline
-from core.training.events import EpochEnd
+from core.tasks.views.view import Outline
+from core.training.stepper import EpochEnd
 
 PIXELS, CLASSES = 784, 10
 STATUS = Path("/proc/self/status")

@@ -19,12 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
 from core.engine.jobs.executor import Executor
-from core.engine.jobs.job import Job
+from core.engine.jobs.job import Commands, Dependencies, Job, dependencies_in, needs_of, unpack
 from core.engine.jobs.messages import Message
-from core.engine.jobs.needs import dependencies_in, needs_of, unpack
 from core.engine.jobs.run_job import run_job
 from core.errors import ExecutorError
 from tests import forked

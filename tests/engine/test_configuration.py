@@ -27,7 +27,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import MAX_RUNS, Configuration, preset_configuration, with_head
 from core.plan.configuration_file import KNOWN, MAX_FILE, VERSION, read_configuration, write_configuration
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.reader import reading_here
 from core.run_spec import OptimSpec, RunSpec, default_optim
 from core.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.engine.jobs.run_files import NETWORK
-from core.forecast.cost import chosen_for, plan, target_layers
+from core.forecast.forecast import chosen_for, plan, target_layers
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import method_of, methods

@@ -11,8 +11,7 @@ from dataclasses import replace
 import pytest
 
 from core.engine.executors import EXECUTORS, ThreadExecutor
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.job import Job
+from core.engine.jobs.job import Commands, Job
 from core.engine.jobs.messages import Message
 from core.errors import LostError, SpecError
 from core.lab import Lab

@@ -29,7 +29,7 @@ from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import AdapterError, DamagedFileError, ExportError
 from core.files import write_atomically
 from core.lab import Lab
-from core.methods.merging import merged_copy
+from core.methods.adapted import merged_copy
 from core.networks import pretrained
 from core.networks.file import write_network
 from core.settings import Settings

@@ -25,9 +25,8 @@ from core.methods.lora import LoRASpec
 from core.plan.configuration import preset_configuration
 from core.plan.experiment import MAX_NEW_SEEDS, next_seeds, settings_of, with_ranks
 from core.settings import Settings
-from core.store.record import Experiment, Run
-from core.store.stages import stages_of
-from core.wording.experiments import MAX_NAME, experiment_name
+from core.store.record import Experiment, Run, stages_of
+from core.wording.tasks import MAX_NAME, experiment_name
 from tests.conftest import BOTH, DIGITS, HANG, PRETRAIN, TURNED, compared, finish, short, wait_until
 from tests.launching import fine_tune
 from tests.same_numbers.homes import copy_of

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from core.data.task import Task
-from core.engine.jobs.build import network_of
+from core.data.examples import Task
 from core.engine.jobs.choice import stepper_for
+from core.engine.jobs.job import network_of
 from core.forecast.kernels import ENTRIES, ENTRY_BYTES, kernel_bytes
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec

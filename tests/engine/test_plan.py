@@ -16,10 +16,9 @@ from core.errors import LabError
 from core.forecast.forecast import weaker
 from core.lab import Lab
 from core.methods.lora import LoRASpec
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.settings import Settings
-from core.store.record import Experiment, Run
-from core.store.stages import stages_of
+from core.store.record import Experiment, Run, stages_of
 from core.study.arms.choice import unchosen
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import rate_choices

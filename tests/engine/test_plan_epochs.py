@@ -21,7 +21,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.plan.axes import VarySpec
 from core.plan.configuration import Configuration
 from core.plan.plan import Plan
-from core.plan.rate_grid import TuneSpec, grid_rate
+from core.plan.search import TuneSpec, grid_rate
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
 from core.study.arms.choice import chosen_arms

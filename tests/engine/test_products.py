@@ -10,9 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.data.task_spec import TaskSpec
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job
+from core.engine.jobs.job import Commands, Dependencies, Job
 from core.engine.jobs.messages import Ended
 from core.engine.jobs.run_job import run_job
 from core.forecast.calibration import Calibrator

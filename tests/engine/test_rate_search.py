@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.plan.rate_grid import grid_rate, points_around
-from core.plan.search import FIRST_POINTS, MOST, search_seeds, wanted
+from core.plan.search import FIRST_POINTS, MOST, grid_rate, points_around, search_seeds, wanted
 
 SEEDS = tuple(range(5))
 FIRST = search_seeds(SEEDS)

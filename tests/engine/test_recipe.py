@@ -11,8 +11,7 @@ import pytest
 from core.__main__ import main
 from core.artifacts.recipe import Recipe, weights_digest
 from core.data.task_spec import TaskSpec
-from core.engine.jobs.predictions import PREDICTIONS
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK, PREDICTIONS
 from core.errors import SpecError
 from core.lab import Lab
 from core.methods.lora import LoRASpec

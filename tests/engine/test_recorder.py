@@ -16,7 +16,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.settings import Settings
 from core.store.run_file import NAME
-from core.training.events import EpochEnd, StepLoss
+from core.training.stepper import EpochEnd, StepLoss
 from tests.conftest import PRETRAIN, TURNED, finish, short, wait_until
 from tests.launching import fine_tune
 

@@ -8,13 +8,11 @@ import pytest
 import torch
 
 from core.adapter import apply_adapter, read_adapter
-from core.adapter.peft_library import read_with_peft
+from core.adapter.verify import read_with_peft
 from core.data.sources.catalog import Catalog
-from core.engine.jobs.commands import Commands, Leave
-from core.engine.jobs.dependencies import Dependencies
+from core.engine.jobs.job import Commands, Dependencies, Leave
 from core.engine.jobs.messages import Ended, Saved
-from core.engine.jobs.predictions import PREDICTIONS, read_predictions
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK, PREDICTIONS, read_predictions
 from core.engine.jobs.run_job import run_job
 from core.files import sha256_of
 from core.lab import Lab

@@ -15,11 +15,9 @@ import pytest
 import torch
 
 from core.adapter import read_adapter
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.fault import Fault
-from core.engine.jobs.messages import Failed, Saved
-from core.engine.jobs.predictions import PREDICTIONS
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.job import Commands
+from core.engine.jobs.messages import Failed, Fault, Saved
+from core.engine.jobs.run_files import ADAPTER, NETWORK, PREDICTIONS
 from core.engine.recorder import Recorder
 from core.errors import DatasetError, DivergedError, SpecError
 from core.files import sha256_of

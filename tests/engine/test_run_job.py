@@ -17,12 +17,9 @@ from core.adapter import apply_adapter, read_adapter
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.engine.jobs import bank_run
-from core.engine.jobs.commands import Commands, Drop, Leave, Save, Stop
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job, Member
+from core.engine.jobs.job import Commands, Dependencies, Drop, Job, Leave, Member, Save, Stop
 from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Reported, Saved
-from core.engine.jobs.predictions import PREDICTIONS
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK, PREDICTIONS
 from core.engine.jobs.run_job import run_job
 from core.files import sha256_of
 from core.methods.lora import LoRASpec
@@ -32,8 +29,8 @@ from core.run_spec import RunSpec
 from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.evaluation import evaluate_both
-from core.training.events import StepLoss
 from core.training.sharing import bank_key
+from core.training.stepper import StepLoss
 from tests.conftest import DIGITS, TURNED, short
 
 PRETRAIN = RunSpec.of(method="pretrain", task=DIGITS, optim=short(epochs=2, rate=0.001))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from core.data.task import Task
-from core.engine.jobs.run_memory import run_memory
+from core.data.examples import Task
+from core.engine.jobs.run_memory import Ledger, run_memory
 from core.lab import Lab
 from core.memory import training_bytes
 from core.methods.full import FullSpec
@@ -25,7 +25,6 @@ from core.settings import Settings
 from core.training.bank import algebra
 from core.training.bank.bank import Bank
 from core.training.bank.footprint import bank_bytes
-from core.training.ledger import Ledger
 from tests.training.tiny_texts import spec_of
 
 SMALL = PerceptronSpec.of(num_hidden_1=64, num_hidden_2=32)

@@ -13,12 +13,12 @@ import torch
 from core.data.sources.catalog import Catalog
 from core.errors import LoRAError, RunStateError
 from core.forecast import step_time
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.forecast.step_time import FULL, StepTimeSpec, Subject, network, rounds, time_steps
 from core.lab import Lab
+from core.methods.linear import count_parameters
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
-from core.methods.parameters import count_parameters
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.settings import Settings

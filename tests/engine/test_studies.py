@@ -19,11 +19,10 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
-from core.plan.axes import AXES, VarySpec, axis_of
+from core.plan.axes import AXES, VarySpec, axis_of, matched
 from core.plan.configuration_file import read_configuration, write_configuration
 from core.plan.experiment import Setting
-from core.plan.places import matched
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment

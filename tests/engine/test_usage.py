@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import SpecError, StorageFullError
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec

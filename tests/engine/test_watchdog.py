@@ -21,11 +21,8 @@ import pytest
 
 from core.data.sources.catalog import Catalog
 from core.engine.cluster.executor import RayExecutor
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job
-from core.engine.jobs.predictions import PREDICTIONS
-from core.engine.jobs.run_files import NETWORK
+from core.engine.jobs.job import Commands, Dependencies, Job
+from core.engine.jobs.run_files import NETWORK, PREDICTIONS
 from core.engine.processes import living
 from core.lab import Lab
 from core.run_spec import RunSpec

@@ -10,19 +10,16 @@ import torch
 from torch import Tensor
 
 from core.adapter import apply_adapter, read_adapter
-from core.adapter.peft_library import read_with_peft
+from core.adapter.verify import read_with_peft
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
-from core.engine.jobs.build import network_of
 from core.engine.jobs.choice import stepper_for
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job, Member
+from core.engine.jobs.job import Commands, Dependencies, Job, Member, network_of
 from core.engine.jobs.messages import Ended
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.engine.jobs.run_job import run_job
 from core.errors import LoRAError, SpecError
-from core.forecast.cost import plan
+from core.forecast.forecast import plan
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
@@ -31,9 +28,9 @@ from core.methods.method import MethodSpec, Role
 from core.methods.registry import METHODS
 from core.networks.file import read_network
 from core.networks.perceptron import PerceptronSpec
+from core.plan.axes import matched
 from core.plan.configuration import Configuration, preset_configuration
-from core.plan.new_classes import head_for
-from core.plan.places import matched
+from core.plan.experiment import head_for
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.study.arms.growth import extended

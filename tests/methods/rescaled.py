@@ -16,8 +16,16 @@ from torch import Tensor, nn
 
 from core.errors import AdapterError
 from core.methods.adapted import AdaptedLinear, Terms, frozen_weight, sum_dtype
-from core.methods.adapter import AdapterSpec, Targets, targets_field
-from core.methods.peft_config import CONFIG_FILE, TENSORS_FILE, LayerSettings, PeftConfig, check_values
+from core.methods.adapter import (
+    CONFIG_FILE,
+    TENSORS_FILE,
+    AdapterSpec,
+    LayerSettings,
+    PeftConfig,
+    Targets,
+    check_values,
+    targets_field,
+)
 
 VECTOR = "ia3_l"
 """PEFT's name of the factors."""

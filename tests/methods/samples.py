@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from core.methods.adapted import adapted_layers
 from core.methods.dora import LinearWithDoRA
 from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear, Scaling
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint
 from core.networks.perceptron import PerceptronSpec
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from core.errors import LoRAError
+from core.methods.adapted import adapted_layers, base_copy, merge, merged_copy
 from core.methods.layers import LowRankLinear, scaling_factor
+from core.methods.linear import count_parameters, freeze_linear_layers
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
-from core.methods.parameters import count_parameters, freeze_linear_layers
 from core.methods.targets import find_targets
 from core.networks.perceptron import PerceptronSpec
 from tests.methods.samples import SMALL, each_form, each_scaling, inputs, network, perturbed, weights

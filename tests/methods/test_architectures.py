@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from core.adapter import apply_adapter, read_adapter
 from core.errors import LoRAError
+from core.methods.adapted import adapted_layers, base_copy, merge, merged_copy, unmerge
 from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged, LowRankLinear
+from core.methods.linear import freeze_linear_layers
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, unmerge
-from core.methods.parameters import freeze_linear_layers
 from core.methods.targets import find_targets
 from tests.conftest import some_of
 from tests.methods.samples import each_form, peft_of, perturbed, saved_by_peft, weights

@@ -17,15 +17,14 @@ from core.artifacts.artifacts import MERGED
 from core.engine.jobs.run_files import ADAPTER
 from core.errors import AdapterError
 from core.lab import Lab
+from core.methods.adapted import adapted_layers, base_copy, merge, merged_copy, unmerge
 from core.methods.dora import DoRASpec, LinearWithDoRA
 from core.methods.full import FullSpec
 from core.methods.layers import SCALINGS, Scaling
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, unmerge
 from core.methods.method import Role
-from core.networks.file import read_network
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint, read_network
 from core.study.arms.arm import arms_of
 from core.study.arms.verdict import verdict
 from core.study.figures.palette import colours_of

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from core.errors import LoRAError
+from core.methods.adapted import merge
 from core.methods.layers import (
     SCALINGS,
     STARTS,
@@ -21,10 +22,9 @@ from core.methods.layers import (
     alpha_for,
     scaling_factor,
 )
+from core.methods.linear import count_parameters
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import merge
-from core.methods.parameters import count_parameters
 from tests.methods.samples import (
     FORMS,
     SMALL,

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from core.errors import LoRAError, MergedError
+from core.methods.adapted import adapted_layers, base_copy, merge, merged_copy, unmerge
 from core.methods.layers import LinearWithLoRA, LowRankLinear
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers, base_copy, merge, merged_copy, unmerge
 from tests.methods.samples import (
     SMALL,
     close,

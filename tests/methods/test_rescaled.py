@@ -20,7 +20,7 @@ from core.artifacts.artifacts import MERGED
 from core.artifacts.exports import FORMATS
 from core.engine.jobs.run_files import ADAPTER
 from core.errors import AdapterError, BaseMismatchError, SpecError
-from core.methods.merging import adapted_layers, merge, merged_copy, unmerge
+from core.methods.adapted import adapted_layers, merge, merged_copy, unmerge
 from core.methods.registry import METHODS
 from core.networks.file import read_network
 from core.run_spec import RunSpec

@@ -14,7 +14,7 @@ from core.adapter import AdapterFile, Card, adapter_bytes, apply_adapter, read_a
 from core.methods.adapter import AdapterSpec
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
-from core.networks.fingerprint import base_fingerprint
+from core.networks.file import base_fingerprint
 from core.serving.mixed import MixedNetwork
 from tests.adapter.classifiers import Sample, logits, sample
 from tests.adapter.samples import assert_close, perturb, unzip

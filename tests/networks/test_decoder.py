@@ -11,13 +11,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from core.errors import NetworkFileError, SpecError
-from core.methods.parameters import count_parameters
-from core.networks.byte_tokenizer import ByteTokenizer
+from core.methods.linear import count_parameters
 from core.networks.decoder import MAX_PARAMETERS, DecoderSpec
 from core.networks.file import read_network, write_network
 from core.networks.library.networks import Networks
 from core.networks.pretrained import pretrained_files
 from core.networks.scoring import last_logits
+from core.networks.tokenizer import ByteTokenizer
 from core.reader import reading_here
 from core.settings import Settings
 from core.tasks.views.language import scored_examples

@@ -17,7 +17,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.networks.registry import FAMILIES
 from core.networks.transformer import TransformerSpec
 from core.run_spec import OptimSpec, rate_reason
-from core.wording.defaults import explained
+from core.wording.tasks import explained
 
 
 def without_reason(family: type[NetworkSpec]) -> set[str]:

@@ -15,14 +15,12 @@ from torch import Tensor, nn
 from core.adapter.card import Card, render
 from core.adapter.certificate import Certificate
 from core.errors import NetworkFileError, SpecError
+from core.methods.adapted import base_copy, merged_copy
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import base_copy, merged_copy
-from core.networks.file import network_bytes, read_network, write_network
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint, network_bytes, read_network, write_network
 from core.networks.forward import forward
-from core.networks.initialization import initialize
-from core.networks.network import METADATA
+from core.networks.network import METADATA, initialize
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.networks.registry import FAMILIES, known_spec, spec_of
 from core.training.evaluation import batch_of

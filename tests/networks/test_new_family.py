@@ -25,8 +25,7 @@ from core.adapter import apply_adapter, verify_adapter
 from core.adapter.archive import CARD
 from core.artifacts.artifacts import MERGED
 from core.artifacts.trial import evaluate_adapter
-from core.engine.jobs.predictions import PREDICTIONS
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK, PREDICTIONS
 from core.errors import BaseMismatchError, SpecError
 from core.forecast.forecast import Forecast
 from core.forecast.packing import packed

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from core.errors import NetworkFileError
+from core.methods.adapted import merged_copy
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
-from core.methods.merging import merged_copy
 from core.networks.forward import forward
 from core.networks.onnx_file import OPSET, OnnxNetwork, onnx_bytes
 from core.networks.perceptron import PerceptronSpec

@@ -15,11 +15,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from core.errors import NetworkFileError
 from core.files import sha256_of
+from core.methods.adapted import merged_copy
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
-from core.methods.merging import merged_copy
-from core.networks.file import read_network
-from core.networks.fingerprint import fingerprint
+from core.networks.file import fingerprint, read_network
 from core.networks.perceptron import PerceptronSpec
 from core.networks.pretrained import pretrained_files, write_pretrained
 from core.networks.tokenizer import Tokenizer

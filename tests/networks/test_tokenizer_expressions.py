@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from core.errors import NetworkFileError
-from core.networks.tokenizer_expressions import EXPRESSIONS, LINEAR, is_known
-from core.networks.tokenizer_form import check_form, make_linear
+from core.networks.tokenizer_form import EXPRESSIONS, LINEAR, check_form, is_known, make_linear
 from tests.bad_files.tokenizers import form, replacing, split
 
 RUNS = ("a", "A", "ª", "一", "\u0301", "1", " ", "\n", "\u00a0", ".", "'", "▁")

@@ -13,8 +13,7 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from core.errors import NetworkFileError
 from core.networks.library.networks import Networks
 from core.networks.tokenizer import Tokenizer as Own
-from core.networks.tokenizer_expressions import LINEAR
-from core.networks.tokenizer_form import check_form
+from core.networks.tokenizer_form import LINEAR, check_form
 from core.settings import Settings
 from tests.bad_files.tokenizers import replacing, sequence
 from tests.networks.tiny import OTHERS, SIZES, save_tiny

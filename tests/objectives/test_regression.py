@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from core.data.sources.registry import SOURCES
 from peft import PeftModel
 from streamlit.testing.v1 import AppTest
 from torch import Tensor, nn
@@ -25,7 +26,6 @@ from core.adapter.archive import CARD
 from core.artifacts.exports import FORMATS
 from core.artifacts.trial import evaluate_adapter
 from core.data.dataset import ImageDataset
-from core.data.sources.registry import SOURCES
 from core.data.sources.source import DatasetInfo, Source
 from core.data.task_spec import TaskSpec
 from core.data.uploads import TextColumns, draft_texts, read_text_table, read_texts
@@ -43,7 +43,7 @@ from core.serving.request import NumberPrediction, PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.tasks.presets import presets_for
-from core.tasks.views.split import outline
+from core.tasks.views.view import outline
 from core.web.predict import description
 from tests.adapter.samples import unzip
 from tests.conftest import compared, finish, short

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.study.arms.verdict import verdict
 from pages.adapters import listed
 from pages.shared.ui.links import script

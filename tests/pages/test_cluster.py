@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from core.engine.executors import EXECUTORS, ThreadExecutor
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.machines import ClusterJob, Machines, Node
+from core.engine.jobs.executor import ClusterJob, Machines, Node
+from core.engine.jobs.job import Dependencies
 from core.errors import ExecutorError
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec

@@ -18,7 +18,7 @@ from core.artifacts.trial import evaluate_adapter, merged_with
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
-from core.networks.fingerprint import base_fingerprint
+from core.networks.file import base_fingerprint
 from core.run_spec import RunSpec
 from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal

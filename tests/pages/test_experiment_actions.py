@@ -9,8 +9,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.experiment import Setting, settings_of
-from core.plan.rate_grid import default_search, tuned_arms
-from core.plan.search import FIRST_POINTS
+from core.plan.search import FIRST_POINTS, default_search, tuned_arms
 from core.run_spec import default_rate
 from core.store.record import Run
 from core.study.arms.choice import chosen_arms

@@ -21,7 +21,7 @@ from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, with_head
 from core.plan.configuration_file import write_configuration
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
 from core.store.record import Run
 from core.study.stats.claims import DEFAULT_SEEDS

@@ -9,8 +9,7 @@ import pytest
 
 from core.__main__ import main
 from core.lab import Lab, close_lab, open_lab
-from core.plan.axes import AXES, VarySpec
-from core.plan.axis import Axis
+from core.plan.axes import AXES, Axis, VarySpec
 from core.plan.configuration_file import read_configuration, write_configuration
 from core.settings import Settings
 from core.store.record import Run

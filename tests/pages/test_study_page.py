@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
-from core.forecast.cost import plan, target_layers
+from core.forecast.forecast import plan, target_layers
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.numbers import count_text

@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
-from core.forecast.cost import target_layers
 from core.forecast.estimates import Estimates
+from core.forecast.forecast import target_layers
 from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.methods.method import Role

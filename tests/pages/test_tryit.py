@@ -13,13 +13,13 @@ from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab
 from core.networks.forward import forward
-from core.serving.given import own_image
+from core.serving.inputs import own_image
 from core.study.arms.answers_table import disputed
 from core.study.report.answer import answer_of
 from core.study.weights.answering import base_predictions
 from core.study.weights.predicted import predictions, true_targets
 from core.web import downloads
-from core.wording.answers import answers_text
+from core.wording.tasks import answers_text
 from tests.data.uploaded import picture
 from tests.pages.test_pages import draw, texts
 from tests.trained_home import TrainedHome

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from core.data.uploads.read_texts import read_text_table
+from core.data.uploads.text_file import read_text_table
 from core.errors import DatasetError
 from core.reader import GROWTH, WAITS, Limits, opening
-from core.reader.limits import LEAST
 from core.reader.opening import Budget
+from core.reader.process import LEAST
 from tests.bad_files.sentences import faults_of
 from tests.conftest import HANG, wait_until
 from tests.data.text_files import CSV

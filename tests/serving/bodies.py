@@ -10,8 +10,7 @@ from typing import Any
 from core.data.uploads.limits import MAX_TEXT
 from core.errors import ServingError
 from core.memory import Growth
-from core.serving.parser import SHAPE, parse
-from core.serving.request import MAX_BYTES, MAX_INPUTS, MAX_ROWS
+from core.serving.request import MAX_BYTES, MAX_INPUTS, MAX_ROWS, SHAPE, parse
 
 TIMES = 3
 """How often the time is measured if it is too long: another process may have slowed this one down."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from core.serving.rate import WINDOW, Answered, Rate, rate_of
 
 from core.adapter.read import AdapterFile
 from core.cli.serve import LOCAL_NAMES, application
@@ -17,10 +18,9 @@ from core.errors import ServingBusyError, ServingError
 from core.lab import Lab
 from core.serving import predictor
 from core.serving.inputs import READ
-from core.serving.rate import WINDOW, Answered, Rate, rate_of
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
-from core.web.access import Access
+from core.web.guard import Access
 from core.web.predict import PREDICT
 from tests.conftest import HANG, wait_until
 from tests.trained_home import TrainedHome

@@ -11,9 +11,9 @@ from torch import nn
 
 from core.adapter import AdapterFile, apply_adapter
 from core.errors import BaseMismatchError, UnknownRunError
+from core.methods.adapted import merged_copy
 from core.methods.dora import DoRASpec
 from core.methods.layers import alpha_for, scaling_factor
-from core.methods.merging import merged_copy
 from core.serving.panes import BASE, Panes
 from core.training.threads import available_cores
 from tests.adapter.samples import SMALL, probe

@@ -16,8 +16,17 @@ from core.data.uploads.limits import MAX_TEXT
 from core.errors import ServingError
 from core.networks.perceptron import PerceptronSpec
 from core.serving.inputs import READ, Images
-from core.serving.parser import INVALID, SHAPE, parse, parse_query
-from core.serving.request import MAX_INPUTS, MAX_LISTED, MAX_ROWS, AdaptersQuery, PredictRequest
+from core.serving.request import (
+    INVALID,
+    MAX_INPUTS,
+    MAX_LISTED,
+    MAX_ROWS,
+    SHAPE,
+    AdaptersQuery,
+    PredictRequest,
+    parse,
+    parse_query,
+)
 from core.web.predict import ADAPTERS, description
 from tests import forked
 from tests.serving.bodies import ATTACKS, MEMORY, SECONDS, UNKNOWN

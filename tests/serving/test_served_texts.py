@@ -23,11 +23,11 @@ from core.lab import Lab
 from core.methods.dora import DoRASpec
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
-from core.networks.fingerprint import base_fingerprint
+from core.networks.file import base_fingerprint
 from core.networks.forward import forward
 from core.networks.hugging_face import architecture
 from core.networks.transformer import TransformerSpec
-from core.serving import mixed, positions
+from core.serving import mixed
 from core.serving.mixed import MixedNetwork
 from core.serving.panes import BASE, Panes
 from core.serving.request import PredictRequest, Row
@@ -219,7 +219,7 @@ def test_heads_come_and_go_with_their_adapters_and_count() -> None:
 def test_an_architecture_whose_layers_read_other_things_than_rows_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(positions, "SCORES", ())  # as if DeBERTa were not known
+    monkeypatch.setattr(mixed, "SCORES", ())  # as if DeBERTa were not known
     base, files = adapters("deberta-v2")
     network = MixedNetwork(base, files.__getitem__, 2**24)
     batch = texts(3).batch(slice(None))

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
+from core.data.uploads.image_draft import decode
 from core.data.uploads.image_files import _read
-from core.data.uploads.images import decode
-from core.data.uploads.read_texts import _table
+from core.data.uploads.text_file import _table
 from core.errors import AdapterError
 from core.networks.tokenizer import opened_tokenizer
 from core.reader import json_text, process

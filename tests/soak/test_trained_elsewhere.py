@@ -15,7 +15,7 @@ from scipy.stats import t
 
 from benchmarks.transformers import packaged
 from core.__main__ import main
-from core.data.sources.definitions import Definitions
+from core.data.sources.built_in import Definitions
 from core.settings import Settings
 from tests.forked import REPO
 from tests.soak.sizes import keep

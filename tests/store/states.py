@@ -9,7 +9,7 @@ import numpy as np
 from core.run_spec import RunSpec
 from core.store.record import Run, State
 from core.store.store import Store
-from core.training.events import StepLoss
+from core.training.stepper import StepLoss
 from tests.conftest import DIGITS
 from tests.study.samples import RESULT
 

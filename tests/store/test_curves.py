@@ -8,7 +8,7 @@ import pytest
 from core.lab import Lab
 from core.store.curves import trends_of
 from core.store.store import Store
-from core.training.events import EpochEnd, StepLoss
+from core.training.stepper import EpochEnd, StepLoss
 from tests.conftest import BOTH, DIGITS, compared, finish, short
 from tests.store.states import begun, claimed_again, keep, put, train
 

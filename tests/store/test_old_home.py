@@ -17,8 +17,7 @@ import pytest
 from core.__main__ import main
 from core.adapter import verify_adapter
 from core.artifacts.artifacts import MERGED
-from core.engine.jobs.predictions import PREDICTIONS
-from core.engine.jobs.run_files import ADAPTER, NETWORK
+from core.engine.jobs.run_files import ADAPTER, NETWORK, PREDICTIONS
 from core.files import sha256_of
 from core.lab import Lab
 from core.networks.file import read_network

@@ -25,12 +25,11 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
-from core.store import backups
-from core.store.backups import KEPT_LATEST, Backups, backups_in
+from core.store import recovery
 from core.store.looks import Look
-from core.store.recovery import open_store
+from core.store.record import stages_of
+from core.store.recovery import KEPT_LATEST, Backups, backups_in, open_store
 from core.store.run_file import NAME, put, read_run_file, write_run_file
-from core.store.stages import stages_of
 from core.store.store import Store
 from core.web.downloads import routes
 from tests import forked
@@ -471,7 +470,7 @@ def test_backups_keep_the_latest_and_one_of_each_of_the_last_days(tmp_path: Path
         store.add([(f"r-{number}", SPEC)], "me", 10)
         made.append(Backups(store, folder).make())
     assert Backups(store, folder).make() is None  # nothing has changed since
-    past = [folder / f"lab-{now - timedelta(days):%Y%m%d}-020000.sqlite3" for days in range(1, backups.KEPT_DAYS + 1)]
+    past = [folder / f"lab-{now - timedelta(days):%Y%m%d}-020000.sqlite3" for days in range(1, recovery.KEPT_DAYS + 1)]
     assert backups_in(folder) == [*reversed(made[-KEPT_LATEST:]), *past]
     with closing(sqlite3.connect(made[-1])) as db:
         assert len(db.execute("SELECT id FROM runs").fetchall()) == 5
@@ -491,8 +490,8 @@ def test_the_latest_backup_has_the_last_name_also_where_the_clock_was_put_back(t
 def test_a_note_is_in_a_backup_after_a_while(
     opened: Opener, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backups, "EVERY_SECONDS", 0.05)
-    monkeypatch.setattr(backups, "SHARE", 1.0)
+    monkeypatch.setattr(recovery, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(recovery, "SHARE", 1.0)
     lab = opened()
     (id,) = trained(lab, 0)
     lab.notes.set_note(id, "kept")

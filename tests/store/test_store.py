@@ -17,11 +17,11 @@ from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
-from core.store import backups
-from core.store.backups import Backups
+from core.store import recovery
 from core.store.database import store_error
 from core.store.notes import RunNotes
 from core.store.record import Experiment
+from core.store.recovery import Backups
 from core.store.store import Store
 from tests.conftest import DIGITS, TURNED, wait_until
 from tests.store.states import SPEC, claim, keep, put, train
@@ -181,8 +181,8 @@ def runs_in_copy(path: Path, folder: Path) -> list[str] | None:
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backups, "EVERY_SECONDS", 0.05)
-    monkeypatch.setattr(backups, "SHARE", 1.0)
+    monkeypatch.setattr(recovery, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(recovery, "SHARE", 1.0)
 
 
 @pytest.mark.usefixtures("often")

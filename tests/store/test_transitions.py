@@ -14,7 +14,7 @@ from core.run_spec import RunSpec
 from core.store.record import State
 from core.store.schema import NEXT
 from core.store.store import Store
-from core.training.events import StepLoss
+from core.training.stepper import StepLoss
 from tests.conftest import DIGITS, finish, short
 from tests.store.states import SPEC, begun, claim, claimed_again, keep, put
 from tests.study.samples import RESULT

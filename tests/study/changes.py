@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from core.data.examples import ImageExamples
+from core.methods.adapted import adapted_layers
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.study.weights.change import WeightChange
 from core.study.weights.scores import Evaluator, Part

@@ -9,7 +9,7 @@ import pytest
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.plan.rate_grid import tuned_arms
+from core.plan.search import tuned_arms
 from core.settings import Settings
 from core.store.record import Experiment
 from tests.conftest import compared, short, wait_until

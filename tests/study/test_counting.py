@@ -15,9 +15,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from core.errors import LoRAError, SpecError
 from core.methods.layers import LoRALayer
+from core.methods.linear import count_parameters
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.parameters import count_parameters
 from core.methods.roles import ALL, ROLES
 from core.methods.targets import find_targets
 from core.networks.hugging_face import build_language_model

@@ -14,14 +14,14 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import preset_configuration
 from core.plan.defaults import SHOTS, default_settings
-from core.plan.rate_grid import default_search
+from core.plan.search import default_search
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.study.arms.verdict import About, Verdict
 from core.study.report.example import FILE, example, example_verdict, write_example
 from core.study.stats.claims import DEFAULT_SEEDS, Level
 from core.tasks.presets import preset_tasks
-from core.wording.experiments import experiment_name
+from core.wording.tasks import experiment_name
 from tests.conftest import finish
 from tests.launching import fine_tune
 

@@ -16,7 +16,7 @@ from core.study.figures.examples import (
     highest_confusion,
 )
 from core.study.figures.palette import FULL, LORA, rank_colour
-from core.wording.examples import class_name
+from core.wording.tasks import class_name
 from tests.study.shown import contrast, parts_of, themed
 
 NAMES = ("zero", "<b>one</b>", "a name that is far too long for an axis")

@@ -10,7 +10,7 @@ from core.errors import DivergedError, SpecError, VerificationError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
-from core.plan.rate_grid import tuned_arms
+from core.plan.search import tuned_arms
 from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.study.arms.arm import labels_of

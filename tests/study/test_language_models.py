@@ -12,12 +12,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from core.errors import LoRAError
-from core.forecast.cost import target_layers
+from core.forecast.forecast import target_layers
 from core.methods.dora import DoRASpec
+from core.methods.linear import count_parameters
 from core.methods.lora import LoRASpec
-from core.methods.parameters import count_parameters
 from core.networks.causal import CausalSpec
-from core.networks.library.known import KNOWN
+from core.networks.library.place import KNOWN
 from core.study.learn.architectures import CONFIGS, adapted, alt_text, known_architectures
 from core.study.learn.counting import kinds_table
 from pages.learn.adapters import network_drawing

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.engine.jobs.predictions import PREDICTIONS, StoredAnswers, compact, predictions_bytes, read_predictions
-from core.engine.jobs.run_files import NETWORK
+from core.engine.jobs.run_files import NETWORK, PREDICTIONS, StoredAnswers, compact, predictions_bytes, read_predictions
 from core.errors import DamagedFileError, LabError, PredictionsError, RunStateError
 from core.files import sha256_of, write_atomically
 from core.run_spec import RunSpec

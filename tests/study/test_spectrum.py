@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from core.errors import BaseMismatchError, LoRAError
-from core.methods.merging import adapted_layers, base_copy, merge, merged_copy
+from core.methods.adapted import adapted_layers, base_copy, merge, merged_copy
 from core.study.weights.change import WeightChange
 from core.study.weights.spectrum import (
     Spectrum,

@@ -11,7 +11,7 @@ import torch
 
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError
-from core.forecast.cost import frozen_sentence
+from core.forecast.forecast import frozen_sentence
 from core.lab import Lab
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
@@ -33,7 +33,7 @@ from core.study.weights.cuts import cuts_of
 from core.study.weights.predicted import differing_texts, results_by_class, test_texts
 from core.study.weights.spectrum import cut_networks
 from core.wording.csv_file import csv_of
-from core.wording.examples import examples_text, noun
+from core.wording.tasks import examples_text, noun
 from tests.study.samples import make_arm_runs, make_run
 from tests.text_home import HEAVY, HOSTILE, NAMES, NETWORK
 from tests.trained_home import TrainedHome

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from core.methods.dora import DoRASpec
-from core.methods.heads import head_paths, is_in_head
 from core.methods.linear import is_linear, is_transposed
 from core.methods.lora import LoRASpec
-from core.networks.forward import forward
-from core.networks.modes import evaluating
+from core.methods.targets import head_paths, is_in_head
+from core.networks.forward import evaluating, forward
 from core.study.weights.change import REST, layer_shapes
 from core.study.weights.decomposition import singular_values
 from core.study.weights.directions import count_new

@@ -14,7 +14,7 @@ from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.registry import METHODS
-from core.plan.rate_grid import TuneSpec, grid_rate, rates_around, tuned_arms
+from core.plan.search import TuneSpec, grid_rate, rates_around, tuned_arms
 from core.run_spec import OptimSpec, default_rate
 from core.study.arms.tuning import (
     choice_sentence,

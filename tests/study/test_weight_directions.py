@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.engine.jobs.build import network_of
-from core.methods.merging import adapted_layers
+from core.engine.jobs.job import network_of
+from core.methods.adapted import adapted_layers
 from core.run_spec import RunSpec
 from core.study.weights.change import WeightChange
 from core.study.weights.directions import (

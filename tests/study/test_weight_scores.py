@@ -13,7 +13,7 @@ from torch import nn
 from core.data.examples import ImageExamples
 from core.errors import LoRAError
 from core.lab import Lab
-from core.methods.merging import adapted_layers, base_copy
+from core.methods.adapted import adapted_layers, base_copy
 from core.objectives.classification import ClassificationSpec
 from core.study.weights.change import WeightChange, read_change
 from core.study.weights.scores import Evaluator, Part, Scores, evaluator_for, judged, logits_at

@@ -8,10 +8,10 @@ from functools import cache
 import torch
 from torch import nn
 
-from core.data.text_examples import TextExamples
-from core.methods.heads import head_parameters
+from core.data.examples import TextExamples
+from core.methods.adapted import adapted_layers
 from core.methods.low_rank import LowRankSpec
-from core.methods.merging import adapted_layers
+from core.methods.targets import head_parameters
 from core.networks.hugging_face import architecture, build_classifier, head_of
 from core.networks.transformer import TransformerSpec
 from core.study.weights.change import WeightChange

@@ -10,15 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.data.examples import ImageExamples
+from core.data.examples import ImageExamples, Task
 from core.data.sources.catalog import Catalog
-from core.data.task import Task
 from core.settings import Settings
 from core.tasks.tasks import Tasks
 from core.training.checkpoint import Checkpoint, Position, TrainState, checkpoint_of
-from core.training.events import StepLoss
 from core.training.loop import data_order
-from core.training.stepper import Stepper
+from core.training.stepper import StepLoss, Stepper
 from tests.conftest import DIGITS
 
 

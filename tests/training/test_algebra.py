@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.data.task import Task
+from core.data.examples import Task
 from core.networks.perceptron import PerceptronSpec
 from core.training.bank import algebra
 from core.training.bank.algebra import (
@@ -23,8 +23,7 @@ from core.training.bank.algebra import (
     product_into,
 )
 from core.training.bank.bank import Bank
-from core.training.bank.script import scripted
-from core.training.bank.tape import Tape
+from core.training.bank.tape import Tape, scripted
 from core.training.loop import data_order
 
 BATCH, INPUTS, OUTPUTS = 64, 784, 128

@@ -13,15 +13,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from core.data.examples import ImageExamples
-from core.data.task import EvaluationPart, Task
+from core.data.examples import EvaluationPart, ImageExamples, Task
 from core.data.task_spec import TaskSpec
 from core.errors import SpecError
+from core.methods.adapted import adapted_layers
 from core.methods.biases import BiasesSpec
 from core.methods.layers import SCALINGS
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.run_spec import OptimSpec
 from core.tasks.tasks import Tasks
@@ -29,11 +28,10 @@ from core.training.autograd import AutogradStepper
 from core.training.bank import bank as bank_module
 from core.training.bank import shard as shard_module
 from core.training.bank.bank import Bank
-from core.training.bank.script import call_by_call, scripted
+from core.training.bank.tape import call_by_call, scripted
 from core.training.evaluation import evaluate
-from core.training.events import Diverged, Done, EpochEnd, Stopped
 from core.training.loop import train
-from core.training.stepper import Stepper
+from core.training.stepper import Diverged, Done, EpochEnd, Stepper, Stopped
 from tests.pairs import pairwise
 from tests.training.conftest import equal, reported, rows_of
 

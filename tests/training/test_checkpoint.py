@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from core.data.task import Task
+from core.data.examples import Task
 from core.errors import CheckpointError
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
@@ -26,10 +26,9 @@ from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.checkpoint import Checkpoint, checkpoint_of
-from core.training.events import Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import train
 from core.training.schedule import steps_per_epoch
-from core.training.stepper import Stepper
+from core.training.stepper import Done, EpochEnd, StepLoss, Stepper, Stopped
 from tests.pairs import pairwise
 from tests.training.conftest import equal, tensors_of
 from tests.training.test_modes import network

@@ -18,14 +18,12 @@ from core.methods.linear import is_linear
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
-from core.networks.forward import forward
-from core.networks.modes import evaluating
+from core.networks.forward import evaluating, forward
 from core.networks.network import SPEC
 from core.networks.perceptron import PerceptronSpec
 from core.training.fast_network import FastNetwork, fast, first_token_only, is_exact
 from core.training.frozen import block_list
-from core.training.products import fast_layers
-from core.training.swapped import Swapped
+from core.training.products import Swapped, fast_layers
 from tests.training.tiny_texts import ARCHITECTURES, network_of, spec_of, texts
 
 METHODS: dict[str, MethodSpec] = {

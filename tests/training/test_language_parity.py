@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from core.data.examples import Task
 from core.data.passage import Passage
-from core.data.task import Task
 from core.engine.jobs.choice import stepper_of
+from core.methods.adapted import merged_copy
 from core.methods.lora import LoRASpec
-from core.methods.merging import merged_copy
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
 from core.networks import scoring

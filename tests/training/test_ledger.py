@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.training.ledger import Ledger
+from core.engine.jobs.run_memory import Ledger
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.data.task import Task
+from core.data.examples import Task
 from core.data.task_spec import TaskSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
@@ -21,10 +21,9 @@ from core.tasks.tasks import Tasks
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
 from core.training.evaluation import evaluate
-from core.training.events import Diverged, Done, EpochEnd, Event, StepLoss, Stopped
 from core.training.loop import FIRST_STEPS, FLUSH_SECONDS, FLUSH_STEPS, SLOW_SECONDS, steps_at_once, train
 from core.training.schedule import evaluations, examples_seen, steps_per_epoch
-from core.training.stepper import Stepper
+from core.training.stepper import Diverged, Done, EpochEnd, Event, StepLoss, Stepper, Stopped
 from tests.training.conftest import equal, reported
 from tests.training.plain import batches_of, plainly
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from core.adapter.certificate import logits_of
-from core.data.task import Task
+from core.data.examples import Task
+from core.methods.adapted import base_copy
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
-from core.methods.merging import base_copy
-from core.networks.modes import evaluating, start_training
+from core.networks.forward import evaluating, start_training
 from core.run_spec import OptimSpec
 from core.study.weights.scores import Evaluator, Part
 from core.training.autograd import AutogradStepper

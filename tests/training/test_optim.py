@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.task import Task
+from core.data.examples import Task
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.choice import stepper_for
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
-from core.methods.heads import is_in_head
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
+from core.methods.targets import is_in_head
 from core.networks.causal import CausalSpec
 from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.engine.jobs.choice import stepper_of
+from core.methods.adapted import adapted_layers
 from core.methods.dora import DoRASpec
-from core.methods.heads import head_paths, is_in_head
 from core.methods.linear import is_linear
 from core.methods.lora import LoRASpec
 from core.methods.low_rank import LowRankSpec
-from core.methods.merging import adapted_layers
 from core.methods.method import MethodSpec
 from core.methods.registry import method_of
+from core.methods.targets import head_paths, is_in_head
 from core.networks.forward import forward
 from core.run_spec import OptimSpec
 from tests.conftest import some_of

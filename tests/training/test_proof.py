@@ -10,13 +10,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.data.examples import ImageExamples
-from core.data.task import Task
+from core.data.examples import ImageExamples, Task
 from core.engine.jobs import choice
 from core.engine.jobs.choice import proven
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.job import Job, Member
+from core.engine.jobs.job import Commands, Dependencies, Job, Member
 from core.engine.jobs.messages import Ended, Noted
 from core.engine.jobs.run_files import NETWORK
 from core.engine.jobs.run_job import run_job

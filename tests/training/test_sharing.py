@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import core.training.sharing
-from core.data.task import Task
+from core.data.examples import Task
 from core.data.task_spec import TaskSpec
-from core.engine.jobs.build import network_of
 from core.engine.jobs.choice import stepper_for
+from core.engine.jobs.job import network_of
 from core.errors import SpecError
 from core.forecast.packing import bank_size
 from core.methods.lora import LinearWithLoRA, LoRASpec

@@ -20,10 +20,9 @@ from core.run_spec import OptimSpec
 from core.training.autograd import AutogradStepper
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import batch_of, predict
-from core.training.events import Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import data_order, train
 from core.training.parallel import ParallelSteppers
-from core.training.stepper import Stepper
+from core.training.stepper import Done, EpochEnd, StepLoss, Stepper, Stopped
 from core.training.threads import Threads
 from tests.training.conftest import equal
 from tests.training.tiny_texts import network_of, spec_of, task_of, texts

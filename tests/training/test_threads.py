@@ -8,14 +8,13 @@ from itertools import cycle
 import pytest
 import torch
 
-from core.data.task import Task
+from core.data.examples import Task
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import OptimSpec
 from core.training import threads as threads_module
 from core.training.autograd import AutogradStepper
 from core.training.bank.bank import Bank
-from core.training.cores import CHUNK
-from core.training.threads import COUNTS, WORTH_A_TRIAL, Threads, available_cores, fastest
+from core.training.threads import CHUNK, COUNTS, WORTH_A_TRIAL, Threads, available_cores, fastest
 from tests.training.conftest import equal
 
 

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from core.data.dataset import LanguageDataset
+from core.data.examples import Task
 from core.data.passage import Passage
-from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.networks.causal import CausalSpec
 from core.networks.tokenizer import Tokenizer

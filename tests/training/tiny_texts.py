@@ -9,9 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from core.data.task import Task
+from core.data.examples import Task, TextExamples
 from core.data.task_spec import TaskSpec
-from core.data.text_examples import TextExamples
 from core.methods.linear import is_linear
 from core.networks.hugging_face import architecture
 from core.networks.transformer import TransformerSpec

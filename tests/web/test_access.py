@@ -8,7 +8,7 @@ import string
 import pytest
 
 from core.errors import AccessError
-from core.web.access import Access
+from core.web.guard import Access
 from tests.web.asking import TOKEN
 
 LOCAL = ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "::ffff:127.0.0.1"]

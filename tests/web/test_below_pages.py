@@ -11,11 +11,11 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from streamlit import App
 
-from core.web import below_pages
+from core.web.chain import below_pages
 from tests.browser.conftest import REPO
 from tests.web.asking import ask
 
-APP = Starlette(routes=below_pages.routes(lambda path: f"/lab{path}", {"runs": "Runs", "tryit": "Try it"}))
+APP = Starlette(routes=below_pages(lambda path: f"/lab{path}", {"runs": "Runs", "tryit": "Try it"}))
 BROWSER = {"Accept": "text/html,*/*"}
 
 
@@ -45,13 +45,13 @@ def test_what_is_below_no_page_has_a_sentence_and_a_link_to_home() -> None:
 
 
 def test_streamlit_answers_for_its_own_folders() -> None:
-    app = App(REPO / "pages" / "shell.py", routes=below_pages.routes(str, {}))
+    app = App(REPO / "pages" / "shell.py", routes=below_pages(str, {}))
     own = {route.path for route in app._build_starlette_app().routes if isinstance(route, Route)}
     folders = {path.split("/")[1] for path in own if path.count("/") > 1} - {"{name}"}
     assert folders >= {"_stcore", "media"}
     files = Path(streamlit.__file__).parent / "static"
     for folder in (*folders, *(path.name for path in files.iterdir() if path.is_dir())):
-        assert ask(Starlette(routes=below_pages.routes(str, {})), f"/{folder}/x", **BROWSER)[1] == "Not Found", folder
+        assert ask(Starlette(routes=below_pages(str, {})), f"/{folder}/x", **BROWSER)[1] == "Not Found", folder
 
 
 def test_what_streamlit_looks_for_below_a_page_is_not_there_and_a_slash_at_the_end_is_no_other_page() -> None:

@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from core.web import bodies
-from core.web.bodies import FRAME_BYTES, FULL_OF_REQUESTS, MAX_FORM_BYTES, MIN_RATE, BodyLimit, Limits
+from core.web import request_checks
+from core.web.request_checks import FRAME_BYTES, FULL_OF_REQUESTS, MAX_FORM_BYTES, MIN_RATE, BodyLimit, Limits
 from tests.web.asking import ask, inside
 
 
@@ -30,7 +30,7 @@ def test_a_body_is_bounded_with_and_without_a_length(path: str, limit: int) -> N
 def test_a_body_that_stops_is_refused_and_one_that_comes_fast_enough_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bodies, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(request_checks, "WAIT_SECONDS", 0.1)
     status, body, headers = ask(BodyLimit(inside, Limits("/up/", 1)), "/up/f", "PUT", chunks=[b"0" * 10], ends=False)
     assert (status, "took too long" in body, headers["connection"]) == (408, True, "close")
 
@@ -45,7 +45,7 @@ def test_a_body_that_stops_is_refused_and_one_that_comes_fast_enough_is_waited_f
 
 
 def test_all_uploads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MAX_HELD", 1500)
+    monkeypatch.setattr(request_checks, "MAX_HELD", 1500)
     held = 0
     door = BodyLimit(inside, Limits("/up/", 1000, lambda: held))
     assert ask(door, "/up/s/f", "PUT", Content_Length="900")[0] == 200
@@ -59,7 +59,7 @@ def test_all_uploads_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_program_is_told_to_send_its_request_again_and_not_to_close_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MAX_HELD", 1500)
+    monkeypatch.setattr(request_checks, "MAX_HELD", 1500)
     held = 1400
     door = BodyLimit(inside, Limits("/up/", 1000, lambda: held, {"/api": 500}))
     status, body, headers = ask(door, "/api", "POST", Content_Length="200")
@@ -73,7 +73,7 @@ def test_a_program_is_told_to_send_its_request_again_and_not_to_close_pages(monk
 def test_what_is_declared_counts_as_held_before_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty uploads of 48 MiB that begin at once: as many are taken as fit."""
     size = 48 * 2**20
-    monkeypatch.setattr(bodies, "MAX_HELD", 512 * 2**20)
+    monkeypatch.setattr(request_checks, "MAX_HELD", 512 * 2**20)
     seen: list[int] = []
 
     async def nested(scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +90,7 @@ def test_what_is_declared_counts_as_held_before_it_has_come(monkeypatch: pytest.
 
 
 def test_a_body_in_chunks_reserves_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "MAX_HELD", 1000 + FRAME_BYTES + 100)
+    monkeypatch.setattr(request_checks, "MAX_HELD", 1000 + FRAME_BYTES + 100)
     seen: list[int] = []
 
     async def nested(scope: Scope, receive: Receive, send: Send) -> None:

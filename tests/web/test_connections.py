@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from core.web import bodies, server
-from core.web.bodies import BodyLimit, Limits
+from core.web import request_checks, server
+from core.web.request_checks import BodyLimit, Limits
 from core.web.server import TimedProtocol, limit
 from tests.browser.conftest import free_port
 from tests.conftest import HANG, wait_until
@@ -178,7 +178,7 @@ def test_a_request_that_does_not_come_is_given_up(kind: str) -> None:
 
 
 def test_half_a_body_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(request_checks, "WAIT_SECONDS", 0.1)
     with serving(BodyLimit(application, Limits("/up/", 0))) as running:
         client = running.open(OPENINGS["half a body"])
         assert client.recv(12) == b"HTTP/1.1 408"

@@ -15,9 +15,9 @@ from streamlit.web.server.server_util import AUTH_COOKIE_NAME, get_cookie_secret
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
 from app import is_signed_in
-from core.web.access import Access
-from core.web.bodies import Limits
 from core.web.chain import chain
+from core.web.guard import Access
+from core.web.request_checks import Limits
 from pages.shared.ui.primary import on_primary
 from tests.browser.conftest import REPO
 from tests.conftest import HANG

@@ -16,10 +16,10 @@ from core.files import write_atomically
 from core.lab import Lab
 from core.run_spec import RunSpec
 from core.web import downloads
-from core.web.access import Access
-from core.web.bodies import Limits
 from core.web.chain import chain
-from core.web.offers import CLOSED, MAX_OFFERS, Offer, Offers
+from core.web.downloads import CLOSED, MAX_OFFERS, Offer, Offers
+from core.web.guard import Access
+from core.web.request_checks import Limits
 from tests.conftest import DIGITS, finish, short
 from tests.web.asking import TOKEN, ask
 

@@ -32,8 +32,8 @@ from core.methods.lora import LoRASpec
 from core.networks.file import read_network
 from core.serving.request import MAX_BYTES, MAX_ROWS
 from core.settings import Settings
-from core.web.bodies import FULL_OF_REQUESTS, MAX_HELD
 from core.web.predict import PREDICT, description, routes
+from core.web.request_checks import FULL_OF_REQUESTS, MAX_HELD
 from pages.serve.examples import curl, python
 from tests import forked
 from tests.browser.conftest import free_port

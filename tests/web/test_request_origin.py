@@ -19,10 +19,10 @@ from starlette.types import Receive, Scope, Send
 
 from core.cli.serve import LOCAL_NAMES, application
 from core.errors import AccessError
-from core.web.access import Access, trusted_proxies
 from core.web.answers import SECURITY_HEADERS, SecurityHeaders, server_error
+from core.web.guard import Access, trusted_proxies
 from core.web.predict import OPENAPI
-from core.web.request_origin import Hosts, LocalOnly, Origins, host_name, is_allowed
+from core.web.request_checks import Hosts, LocalOnly, Origins, host_name, is_allowed
 from core.web.server import ANSWER_SECONDS, limit
 from tests.browser.conftest import free_port
 from tests.conftest import wait_until

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.wording.answers import MAX_ANSWERS, MAX_NAMED, answers_text
+from core.wording.tasks import MAX_ANSWERS, MAX_NAMED, answers_text
 
 SEVEN = {f"LoRA r={rank}": "3" for rank in (2, 4, 8, 16, 32, 64)} | {"Full": "3"}
 

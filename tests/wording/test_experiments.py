@@ -11,7 +11,7 @@ from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
 from core.plan.experiment import Setting, arm_specs, every
 from core.run_spec import OptimSpec, RunSpec
-from core.wording.experiments import MAX_NAME, experiment_name
+from core.wording.tasks import MAX_NAME, experiment_name
 from tests.conftest import DIGITS, TURNED
 
 FULL: Setting = (OptimSpec.of(), FullSpec())

@@ -10,11 +10,28 @@ from cachetools import LRUCache
 
 from core.background import Background
 from core.data.dataset import Dataset, overlap_sentence
+from core.data.sources.built_in import Definitions, Digits, Mnist16k
 from core.data.sources.own import OwnDatasets
-from core.data.sources.registry import SOURCES, SourceFactory
+from core.data.sources.own_kinds import OwnImages, OwnPassages, OwnTexts
+from core.data.sources.published import Published
 from core.data.sources.source import DatasetInfo, Revision, Source
 from core.errors import DatasetError
 from core.settings import Settings
+
+SourceFactory = Callable[[Settings], Source]
+"""Makes a source; usually its class."""
+
+SOURCES: list[SourceFactory] = [
+    Digits,
+    Mnist16k,
+    Published,
+    Definitions,
+    OwnImages,
+    OwnTexts,
+    OwnPassages,
+]
+"""One line per source. A catalog asks those that are listed when it is made."""
+
 
 MAX_OVERLAPS = 1000
 """Sentences on what is in both parts of a dataset to keep in memory."""
@@ -26,7 +43,7 @@ class Catalog:
     def __init__(self, settings: Settings, sources: Iterable[SourceFactory] | None = None, keep: int = 3) -> None:
         """Args:
         settings: the folders to read from and to download to.
-        sources: where datasets come from; default: those of :data:`core.data.sources.registry.SOURCES`.
+        sources: where datasets come from; default: those of :data:`core.data.sources.catalog.SOURCES`.
         keep: number of datasets to keep in memory.
         """
         made = [make(settings) for make in (SOURCES if sources is None else sources)]

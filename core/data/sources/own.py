@@ -13,7 +13,8 @@ import json
 import os
 import re
 from abc import abstractmethod
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -239,13 +240,8 @@ class OwnDatasets(Source):
             digests.append(hashlib.sha256(plain).hexdigest())
         if len(content) > MAX_FILE:
             raise DatasetError(f"{name} takes more than {MAX_FILE // 2**20} MiB: leave some of its {self.what} out.")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
-                self._write(name, content, digests)
-        except (OSError, Timeout) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or "the folder is busy"
-            raise DatasetError(f"{name} could not be saved: {reason}. Free some space, then try again.") from error
+        with self._locked(f"{name} could not be saved", " Free some space, then try again."):
+            self._write(name, content, digests)
 
     def remove(self, name: str) -> None:
         """Delete a dataset; does nothing if it no longer exists.
@@ -255,13 +251,19 @@ class OwnDatasets(Source):
         """
         if not _is_name(name):
             raise DatasetError(f"{name[:64]!r} is not an uploaded dataset: only those can be deleted.")
+        with self._locked(f"{name} could not be deleted"):
+            self._path(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, failed: str, advice: str = "") -> Iterator[None]:
+        """Change the folder, for all kinds. Raises: DatasetError: it cannot be written; begins with ``failed``."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self._folder / ".lock", timeout=LOCK_SECONDS):
-                self._path(name).unlink(missing_ok=True)
+                yield
         except (OSError, Timeout) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or "the folder is busy"
-            raise DatasetError(f"{name} could not be deleted: {reason}.") from error
+            raise DatasetError(f"{failed}: {reason}.{advice}") from error
 
     def _write(self, name: str, content: bytes, digests: list[str]) -> None:
         """Check the name and the limits, then write; to be called with the lock held."""

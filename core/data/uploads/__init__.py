@@ -5,7 +5,7 @@ for language models as a table or a plain text.
 """
 
 from core.data.dataset import TextColumns
-from core.data.uploads.draft import Draft, Faults
+from core.data.uploads.classes import Draft, Faults
 from core.data.uploads.image_draft import first_images, samples
 from core.data.uploads.image_files import read_upload
 from core.data.uploads.limits import MAX_BYTES
@@ -20,10 +20,9 @@ from core.data.uploads.passage_forms import (
     guess_passages,
     is_for_language,
 )
-from core.data.uploads.read_texts import read_passages, read_text_table, read_texts
-from core.data.uploads.text_columns import Guess, guess, samples_of
+from core.data.uploads.text_columns import Guess, TextTable, guess, samples_of, short_name
 from core.data.uploads.text_draft import draft_texts, first_texts
-from core.data.uploads.text_table import TextTable, short_name
+from core.data.uploads.text_file import read_passages, read_text_table, read_texts
 
 __all__ = [
     "MAX_BYTES",

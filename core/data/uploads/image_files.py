@@ -13,10 +13,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.data.dataset import SIDE, ImageDataset
-from core.data.uploads.classes import named_classes, number_of, part_of, train_and_test
-from core.data.uploads.draft import Draft, Faults
-from core.data.uploads.image_draft import Part, make_draft
-from core.data.uploads.images import ENDINGS, brightest, check_size, decode, square_side, to_images
+from core.data.uploads.classes import Draft, Faults, named_classes, number_of, part_of, train_and_test
+from core.data.uploads.image_draft import (
+    ENDINGS,
+    Part,
+    brightest,
+    check_size,
+    decode,
+    make_draft,
+    square_side,
+    to_images,
+)
 from core.data.uploads.limits import MAX_BYTES, MAX_ENTRIES, MAX_IMAGES, MAX_UNPACKED, MIN_SIDE
 from core.data.uploads.tables import csv_columns, first_cells
 from core.data.uploads.text_file import GZIP, PARQUET, STRANGERS, ZIP, check_holds_data, check_kind, decoded

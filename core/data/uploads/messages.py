@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.data.uploads.limits import MAX_TEXT
-from core.data.uploads.text_table import Cell
+from core.data.uploads.text_columns import Cell
 
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),

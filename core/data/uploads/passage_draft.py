@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 
 from core.data.dataset import Labels, LanguageDataset, overlap_sentence
 from core.data.passage import SCORED_ROLE, Passage
-from core.data.uploads.classes import SPLIT_SEED, TEST_SHARE, check_classes, check_counts
-from core.data.uploads.draft import Draft, Faults, found_text, lengths_text
+from core.data.uploads.classes import (
+    SPLIT_SEED,
+    TEST_SHARE,
+    Draft,
+    Faults,
+    check_classes,
+    check_counts,
+    found_text,
+    lengths_text,
+)
 from core.data.uploads.limits import MAX_CLASSES, MAX_TEXT, MIN_CLASSES, MIN_PER_PART, MIN_TEST, MIN_TRAIN
 from core.data.uploads.passage_forms import PassageColumns, cells_of, form_of
+from core.data.uploads.text_columns import TextTable, listed, quoted
 from core.data.uploads.text_draft import MISSING, given_for_testing, parts_of
-from core.data.uploads.text_table import TextTable, listed, quoted
 from core.errors import DatasetError
 from core.numbers import count_text
 

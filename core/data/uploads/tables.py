@@ -18,12 +18,11 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
-from core.data.uploads.draft import Faults
+from core.data.uploads.classes import Faults
 from core.data.uploads.limits import MAX_COLUMNS, MAX_TABLE_BYTES, MAX_TEXTS
 from core.data.uploads.messages import KEYS, Conversation, conversation_of, conversations_in, without_surrogates
-from core.data.uploads.plain_text import read_plain
-from core.data.uploads.text_columns import HEADINGS
-from core.data.uploads.text_table import Cell, TextTable, check_size, listed, quoted
+from core.data.uploads.passage_forms import read_plain
+from core.data.uploads.text_columns import HEADINGS, Cell, TextTable, check_size, listed, quoted
 from core.errors import DatasetError
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}

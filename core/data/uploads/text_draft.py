@@ -14,20 +14,22 @@ from core.data.dataset import USUAL_OBJECTIVE, Labels, Targets, TextColumns, Tex
 from core.data.uploads.classes import (
     SPLIT_SEED,
     TEST_SHARE,
+    Draft,
+    Faults,
     check_classes,
     check_counts,
     class_warnings,
     drawn_for_testing,
+    found_text,
+    lengths_text,
     named_classes,
     number_of,
     one_spelling,
     part_of,
     train_and_test,
 )
-from core.data.uploads.draft import Draft, Faults, found_text, lengths_text
 from core.data.uploads.limits import MAX_TEXT, MIN_PER_PART, MIN_TEST, MIN_TRAIN
-from core.data.uploads.text_columns import SCALE
-from core.data.uploads.text_table import TextTable, quoted
+from core.data.uploads.text_columns import SCALE, TextTable, quoted
 from core.errors import DatasetError
 
 MISSING = ("", "nan", "NaN", "null", "NULL")

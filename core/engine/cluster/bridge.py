@@ -1,4 +1,4 @@
-"""The process between a lab and a Ray cluster, started by :mod:`core.engine.cluster.connection`.
+"""The process between a lab and a Ray cluster, started by :mod:`core.engine.cluster.executor`.
 
 Ray ends the process that has called ``ray.init()`` once its cluster has been gone for a minute. That must not be the
 dashboard. This process imports nothing of LoRA Lab; jobs, commands and messages pass through it as bytes.

@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from core.engine.jobs.commands import Command, Commands
-from core.engine.jobs.job import Job
+from core.engine.jobs.job import Command, Commands, Job, dependencies_in, unpack
 from core.engine.jobs.messages import Message
-from core.engine.jobs.needs import dependencies_in, unpack
 from core.engine.jobs.run_job import run_job
 
 MATCHING = ("torch", "transformers")

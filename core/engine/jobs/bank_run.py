@@ -10,28 +10,20 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from core.data.examples import shapes_of
-from core.data.task import EvaluationPart, Task
-from core.data.text_examples import TextExamples
+from core.data.examples import EvaluationPart, Task, TextExamples, shapes_of
 from core.engine.jobs.base_evaluations import Pair
-from core.engine.jobs.build import network_of
 from core.engine.jobs.choice import notes, proven, stepper_for
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.fault import Fault
-from core.engine.jobs.job import Job, Member
-from core.engine.jobs.messages import Began, Ended, Failed, Left, Message, Noted, OfMember, Reported, Saved
-from core.engine.jobs.predictions import PREDICTIONS, predictions_bytes, stored
-from core.engine.jobs.run_files import file_of, probe_of
+from core.engine.jobs.job import Commands, Dependencies, Job, Member, network_of
+from core.engine.jobs.messages import Began, Ended, Failed, Fault, Left, Message, Noted, OfMember, Reported, Saved
+from core.engine.jobs.run_files import PREDICTIONS, file_of, predictions_bytes, probe_of, stored
 from core.engine.jobs.run_memory import run_memory
 from core.errors import DivergedError, LabError, LeftError, SpecError
 from core.memory import Growth, give_back, is_out_of_memory
-from core.methods.heads import head_state
+from core.methods.linear import count_parameters
 from core.methods.method import Role
-from core.methods.parameters import count_parameters
 from core.methods.pretrain import PretrainSpec
-from core.networks.file import read_network
-from core.networks.fingerprint import base_fingerprint
+from core.methods.targets import head_state
+from core.networks.file import base_fingerprint, read_network
 from core.networks.new_rows import NewRows
 from core.objectives.measure import BEFORE, SOURCE, VALIDATION
 from core.run_spec import RunSpec
@@ -39,9 +31,9 @@ from core.settings import choose_device, device_name
 from core.store.record import Result
 from core.training.checkpoint import Checkpoint
 from core.training.evaluation import Evaluation, evaluate_both
-from core.training.events import Diverged, Done, EpochEnd, StepLoss, Stopped
 from core.training.loop import train
 from core.training.schedule import examples_seen, steps_per_epoch, total_steps
+from core.training.stepper import Diverged, Done, EpochEnd, StepLoss, Stopped
 from core.training.threads import Threads
 
 

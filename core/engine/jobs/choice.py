@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
-from core.data.task import Task
-from core.data.text_examples import TextExamples
+from core.data.examples import Task, TextExamples
 from core.errors import SpecError
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 from core.objectives.objective import ObjectiveSpec

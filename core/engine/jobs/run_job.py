@@ -6,11 +6,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 
 from core.engine.jobs.bank_run import BankRun
-from core.engine.jobs.commands import Commands
-from core.engine.jobs.dependencies import Dependencies
-from core.engine.jobs.fault import Fault
-from core.engine.jobs.job import Job
-from core.engine.jobs.messages import Ended, Failed, Left, Message, OutOfMemory
+from core.engine.jobs.job import Commands, Dependencies, Job
+from core.engine.jobs.messages import Ended, Failed, Fault, Left, Message, OutOfMemory
 from core.errors import CheckpointError, LeftError, SpecError
 from core.memory import freed_memory_kept, is_out_of_memory
 from core.training.bank.shard import no_denormals

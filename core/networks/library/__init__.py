@@ -13,7 +13,7 @@ shapes, parameters and layers are known wherever the spec is, without the files.
 base's file, or from ``start()`` where it ``is_direct``; ``network_of()`` does the rest for both.
 
 The **head** is what a checkpoint came without (``head_of()`` in ``core/networks/hugging_face.py``): the classifier,
-and for some architectures a pooler. ``core/methods/heads.py`` says which parameters these are. Every method trains
+and for some architectures a pooler. ``core/methods/targets.py`` says which parameters these are. Every method trains
 them, no adapter replaces them, adapter files carry them as PEFT's saved modules, and ``base_fingerprint()`` leaves
 them out.
 

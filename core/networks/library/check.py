@@ -17,14 +17,13 @@ from torch import Tensor, nn
 
 from core.errors import LabError, NetworkFileError, SpecError, os_error_as, printable
 from core.memory import free_bytes, is_out_of_memory
-from core.methods.heads import CLASSIFIERS, is_in_head
 from core.methods.linear import is_linear
 from core.methods.roles import role_of
+from core.methods.targets import CLASSIFIERS, is_in_head
 from core.networks.forward import forward
 from core.networks.hugging_face import architecture, fill_classifier, head_of
 from core.networks.library.card import Inspection
-from core.networks.library.config import check_fields, check_kind, check_numbers
-from core.networks.library.files import CONFIG, INDEX, NetworkFiles, read_index
+from core.networks.library.files import CONFIG, INDEX, NetworkFiles, check_fields, check_kind, check_numbers, read_index
 from core.networks.tokenizer import OpenedTokenizer, Tokenizer, opened_tokenizer
 from core.networks.transformer import TransformerSpec
 from core.tensor_file import FLOATS, TensorEntry, header_entries

@@ -38,14 +38,13 @@ from huggingface_hub.utils.sha import git_hash
 
 from core.errors import NetworkFileError, printable
 from core.files import sha256_of
-from core.networks.library.known import packages_text
-from core.networks.library.place import BrokenOffError, Place, Told
+from core.networks.library.place import BrokenOffError, Place, Told, packages_text
 
 CHUNK = 2**20
 """Bytes that are received at once: after a kill they are received again, and a stop waits for them."""
 
-MAX_LISTING = 2**24
-"""Maximum bytes of a repository's description."""
+MAX_LISTING = 2**21
+"""Maximum bytes of the description of a repository: some 8,000 files; parsed it takes thirty times as much."""
 
 TIMEOUT = 20.0
 """Seconds to wait for a server that is to describe a repository."""

@@ -20,17 +20,18 @@ from core.files import flush, put_in_place, sha256_of
 from core.memory import free_bytes
 from core.networks.library.card import MAX_NAME, NetworkCard, read_card, write_card
 from core.networks.library.check import inspect
-from core.networks.library.config import check_kind, name_in
 from core.networks.library.files import (
     CONFIG,
     INDEX,
     README,
     NetworkFiles,
+    check_kind,
     check_tokenizer,
     choose,
     digest_of,
     licence_in,
     max_bytes_of,
+    name_in,
     with_shards,
 )
 from core.networks.library.place import BrokenOffError, Place

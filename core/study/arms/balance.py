@@ -10,7 +10,7 @@ from core.store.record import Result, Run
 from core.study.arms.arm import Arm
 from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.measures import value_text
-from core.wording.examples import noun
+from core.wording.tasks import noun
 
 HALF = 50.0
 """Percent of the test part: where the largest class has no more, naming it is wrong as often as it is right."""

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from core.methods.method import Role
 from core.numbers import capitalized
-from core.plan.new_classes import head_for
+from core.plan.experiment import head_for
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.arm import Arm, grouped, judged_by

@@ -23,7 +23,7 @@ from core.study.stats.crossed import crossed
 from core.study.stats.intervals import MIN_SEEDS, Interval
 from core.study.stats.measures import digits_of, ends_text, value_text
 from core.study.stats.words import off_text
-from core.wording.examples import examples_text
+from core.wording.tasks import examples_text
 
 CURES = {
     NextStep.SETTINGS: "Try other learning rates before adding seeds.",

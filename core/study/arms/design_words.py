@@ -8,7 +8,7 @@ from core.numbers import count_text, percent
 from core.objectives.measure import Measure
 from core.study.stats.power import GUESSED, Design
 from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look
-from core.wording.examples import noun
+from core.wording.tasks import noun
 
 TOO_FEW = f"Fewer than {CLAIM_SEEDS} seeds can show nothing."
 """Of a number of seeds with which no claim is possible, whatever the results are."""

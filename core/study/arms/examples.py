@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.engine.jobs.predictions import Predictions
+from core.engine.jobs.run_files import Predictions
 from core.objectives.classification import ACCURACY
 from core.study.stats.images import ImageFacts, image_facts
 from core.study.stats.intervals import Interval, t_interval
@@ -30,7 +30,7 @@ class ArmPredictions:
     truth: NDArray[Any]
     """(N,) true labels or numbers."""
     kind: str = "image"
-    """What the task consists of; see :func:`core.wording.examples.noun`."""
+    """What the task consists of; see :func:`core.wording.tasks.noun`."""
 
     @property
     def right(self) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.objectives.measure import Values
-from core.plan.rate_grid import are_neighbors
+from core.plan.search import are_neighbors
 from core.store.looks import Member
 from core.store.record import Run
 from core.study.arms.arm import Arm
@@ -97,7 +97,7 @@ def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Test
 
 def neighbors(arm: Arm, arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
     """The same setting at the lower and at the higher neighbor of its learning rate, by
-    :func:`core.plan.rate_grid.are_neighbors`; None where that was not tried.
+    :func:`core.plan.search.are_neighbors`; None where that was not tried.
     """
     rate = arm.learning_rate
     alike = [

@@ -10,7 +10,7 @@ from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.budget import LONGER
 from core.plan.experiment import Setting, with_ranks
-from core.plan.rate_grid import are_neighbors, grid_rate, neighbors_of, tuned_arms
+from core.plan.search import are_neighbors, grid_rate, neighbors_of, tuned_arms
 from core.run_spec import default_rate, optim_for
 from core.store.record import Run
 from core.study.arms.choice import comparisons_of, winners

@@ -14,8 +14,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from core.methods.method import MethodSpec, Role
-from core.plan.axes import VarySpec
-from core.plan.axis import Axis, Point
+from core.plan.axes import Axis, Point, VarySpec
 from core.plan.plan import Plan
 from core.store.looks import Look, Member
 from core.store.record import Run

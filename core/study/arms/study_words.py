@@ -9,8 +9,7 @@ import pandas as pd
 from core.methods.method import Role
 from core.numbers import bytes_text, count_text, listed
 from core.objectives.measure import Measure
-from core.plan.axes import EpochsAxis
-from core.plan.axis import Point
+from core.plan.axes import EpochsAxis, Point
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate
 from core.study.arms.compared import frozen_head_sentence
@@ -24,7 +23,7 @@ from core.study.stats.claims import Difference, Level
 from core.study.stats.measures import digits_of, spread_text, value_text
 from core.study.stats.spending import CLAIM_SEEDS
 from core.study.stats.words import off_text, p_text
-from core.wording.examples import examples_text
+from core.wording.tasks import examples_text
 
 ALIKE = 0.8
 """Share of the largest number of updates above which numbers of updates are called equal."""

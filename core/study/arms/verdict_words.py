@@ -17,7 +17,7 @@ from core.study.stats.claims import Level
 from core.study.stats.intervals import ERROR_RATE
 from core.study.stats.spending import CLAIM_SEEDS, level_of
 from core.study.stats.words import off_text
-from core.wording.examples import examples_text, noun
+from core.wording.tasks import examples_text, noun
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 """Small numbers, as sentences write them."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import layout_of
-from core.wording.examples import shortened
+from core.wording.tasks import shortened
 
 COLOURS = ("rgb(0, 114, 178)", "rgba(0, 114, 178, 0.45)")
 """Colours of training and test examples: two shades of one colour of the palette."""

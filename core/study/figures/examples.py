@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from core.numbers import number_text, percent
 from core.study.arms.examples import ClassResults
 from core.study.figures.style import layout_of, scatter
-from core.wording.examples import class_name, noun, shortened
+from core.wording.tasks import class_name, noun, shortened
 
 MAX_WRITTEN = 12
 """Maximum number of classes whose numbers are written into a confusion matrix; with more, they are in tooltips."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.numbers import percent
-from core.wording.examples import class_name, shortened
+from core.wording.tasks import class_name, shortened
 
 MAX_CLASSES = 16
 """Maximum number of classes shown: those that any network gives the highest probabilities."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from core.data.dataset import LANGUAGE
-from core.forecast.cost import plan, target_layers
+from core.forecast.forecast import plan, target_layers
 from core.methods.head import HeadSpec
 from core.methods.method import MethodSpec
 from core.networks.hugging_face import build_classifier, head_of
-from core.networks.library.known import KNOWN
+from core.networks.library.place import KNOWN
 from core.networks.network import NetworkSpec
 from core.networks.transformer import TransformerSpec
 from core.study.learn.counting import KindOfLayer, kinds_of

@@ -9,8 +9,7 @@ import pandas as pd
 from torch import nn
 
 from core.errors import LoRAError
-from core.methods.linear import features
-from core.methods.parameters import count_parameters
+from core.methods.linear import count_parameters, features
 from core.methods.roles import ALL, Kind, Layers, is_named
 from core.methods.targets import find_targets, names
 from core.networks.perceptron import PerceptronSpec

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core.methods.adapted import merge, unmerge
 from core.methods.layers import SCALINGS, LinearWithLoRA, LinearWithLoRAMerged, scaling_factor
-from core.methods.merging import merge, unmerge
-from core.methods.parameters import count_parameters, freeze_linear_layers
+from core.methods.linear import count_parameters, freeze_linear_layers
 from core.networks.perceptron import MultilayerPerceptron, PerceptronSpec
 
 Array = NDArray[np.float32]

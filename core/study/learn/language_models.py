@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from core.errors import NetworkFileError
-from core.methods.parameters import count_parameters
+from core.methods.linear import count_parameters
 from core.methods.roles import ALL, ROLES
 from core.networks.hugging_face import build_language_model
-from core.networks.library.config import check_kind, check_numbers
+from core.networks.library.files import check_kind, check_numbers
 from core.networks.scoring import output_layer
 from core.reader import Limits, in_reader
 from core.study.learn.counting import ADAM_STATE, BFLOAT16, KindOfLayer, Network, kinds_of, kinds_table

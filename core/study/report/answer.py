@@ -18,8 +18,7 @@ from core.errors import LabError
 from core.lab import Lab
 from core.numbers import counted
 from core.store.looks import Look
-from core.store.record import Experiment, Run
-from core.store.stages import stages_of
+from core.store.record import Experiment, Run, stages_of
 from core.study.arms.arm import tuning_group
 from core.study.arms.candidate import Rule
 from core.study.arms.frontier import equal_to_full

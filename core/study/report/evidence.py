@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import LabError
-from core.forecast.cost import frozen_sentence
-from core.forecast.forecast import Forecast
+from core.forecast.forecast import Forecast, frozen_sentence
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.plan.configuration_file import write_configuration
@@ -48,7 +47,7 @@ class Evidence:
     """What the chosen runs were expected to take when they were queued, by run id; not of earlier versions."""
     frozen: Mapping[str, str]
     """What was computed once since no run of an arm trains it, as a sentence by the arm's key; see
-    :func:`core.forecast.cost.frozen_sentence`."""
+    :func:`core.forecast.forecast.frozen_sentence`."""
     versions: dict[str, str]
     """Versions of Python and the libraries, as installed now."""
     network: str

@@ -14,8 +14,7 @@ from core.run_spec import OptimSpec
 from core.study.arms.balance import share_sentence
 from core.study.arms.tuning import one_per_group
 from core.study.report.evidence import Evidence
-from core.wording.examples import examples_text
-from core.wording.tasks import task_text
+from core.wording.tasks import examples_text, task_text
 
 
 def scope_of(evidence: Evidence) -> str:

@@ -36,7 +36,7 @@ from core.study.report.evidence import named
 from core.study.stats.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
 from core.study.stats.power import Design
 from core.study.stats.spending import CLAIM_SEEDS
-from core.wording.examples import noun
+from core.wording.tasks import noun
 
 REPORTED = "Reported by others, not measured here."
 """What every page, report and command says of such results."""

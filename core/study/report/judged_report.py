@@ -29,7 +29,7 @@ from core.study.stats.claims import Level
 from core.study.stats.measures import IN_BRACKETS, bare_text, spread_text
 from core.study.stats.networks import NetworkDifference
 from core.study.stats.words import p_text
-from core.wording.examples import noun
+from core.wording.tasks import noun
 
 TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leaning, seen, open", "Beats it")
 """Terms of the report that reported results need."""

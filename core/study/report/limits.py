@@ -19,7 +19,7 @@ from core.study.report.evidence import Evidence
 from core.study.stats.claims import Level
 from core.study.stats.words import off_text
 from core.tasks.views.registry import view_of
-from core.wording.examples import noun
+from core.wording.tasks import noun
 
 
 def limits_of(evidence: Evidence) -> list[str]:

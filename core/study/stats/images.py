@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.numbers import count_text, number_text, percent
-from core.wording.examples import examples_text, noun
+from core.wording.tasks import examples_text, noun
 
 MIN_IMAGES = 1000
 """Number of test images below which a page warns that other images may give other differences."""
@@ -27,7 +27,7 @@ class ImageFacts:
     worth: float
     """Points of accuracy that one image is worth; infinite without images."""
     kind: str = "image"
-    """What the data consist of; see :func:`core.wording.examples.noun`."""
+    """What the data consist of; see :func:`core.wording.tasks.noun`."""
 
     @property
     def sentence(self) -> str:

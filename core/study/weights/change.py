@@ -15,11 +15,10 @@ from torch import nn
 
 from core.errors import LoRAError
 from core.lab import Lab
-from core.methods.adapted import AdaptedLinear
-from core.methods.heads import head_paths, mark_head, without_head
+from core.methods.adapted import AdaptedLinear, merged_copy
 from core.methods.linear import features
-from core.methods.merging import merged_copy
 from core.methods.method import Role
+from core.methods.targets import head_paths, mark_head, without_head
 from core.networks.network import NetworkSpec
 from core.numbers import listed
 from core.store.record import Run

@@ -9,9 +9,7 @@ from math import prod
 import torch
 from torch import nn
 
-from core.data.examples import Examples
-from core.data.task import EvaluationPart, Task
-from core.data.text_examples import TextExamples
+from core.data.examples import EvaluationPart, Examples, Task, TextExamples
 from core.engine.jobs.run_files import NETWORK
 from core.errors import ShortOfMemoryError
 from core.lab import Lab

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.engine.jobs.build import network_of
-from core.methods.adapted import AdaptedLinear
-from core.methods.merging import adapted_layers
+from core.engine.jobs.job import network_of
+from core.methods.adapted import AdaptedLinear, adapted_layers
 from core.methods.method import Role
 from core.run_spec import RunSpec
 from core.study.weights.change import WeightChange

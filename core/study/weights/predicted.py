@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.data.dataset import LanguageDataset, TextDataset
 from core.data.passage import SCORED_ROLE
 from core.data.task_spec import TaskSpec
-from core.engine.jobs.predictions import StoredAnswers, stored
+from core.engine.jobs.run_files import StoredAnswers, stored
 from core.errors import DatasetError, LabError, PredictionsError
 from core.lab import Lab
 from core.objectives.language import BYTES
@@ -35,7 +35,7 @@ from core.study.arms.family import Tested
 from core.tasks.views.image import images_of
 from core.tasks.views.language import in_parts
 from core.training.evaluation import Evaluation, evaluate
-from core.wording.examples import noun
+from core.wording.tasks import noun
 
 MAX_SHIFT = 0.5
 """Points by which the accuracy of predictions may differ from that of the run; a network that is read back and merged

@@ -14,7 +14,7 @@ from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
 from core.study.weights.scores import Evaluator, Scores
 from core.study.weights.spectrum import cut_networks
-from core.wording.examples import examples_text, noun
+from core.wording.tasks import examples_text, noun
 
 
 @dataclass(frozen=True)

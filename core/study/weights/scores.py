@@ -15,13 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.examples import Batch, Examples
-from core.data.task import Task
+from core.data.examples import Batch, Examples, Task
 from core.errors import LoRAError
 from core.lab import Lab
-from core.methods.heads import head_paths, is_in_head
-from core.networks.forward import forward
-from core.networks.modes import evaluating
+from core.methods.targets import head_paths, is_in_head
+from core.networks.forward import evaluating, forward
 from core.networks.perceptron import MultilayerPerceptron
 from core.objectives.measure import Measure
 from core.objectives.objective import ObjectiveSpec

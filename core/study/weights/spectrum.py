@@ -19,8 +19,8 @@ from torch import nn
 
 from core.errors import BaseMismatchError, LoRAError
 from core.methods.adapted import AdaptedLinear, Factors, frozen_weight, plain_linear
-from core.methods.heads import head_paths, is_in_head
 from core.methods.linear import features, is_linear, is_transposed
+from core.methods.targets import head_paths, is_in_head
 from core.study.weights.decomposition import (
     Array,
     is_large,
@@ -104,8 +104,8 @@ def with_weights(network: nn.Module, weights: Mapping[str, Array]) -> nn.Module:
     base it is the adapter at strength t, and without a layer's ΔW that layer's adapter is off.
 
     Args:
-        network: of plain linear layers; see :func:`core.methods.merging.base_copy` and
-            :func:`core.methods.merging.merged_copy`.
+        network: of plain linear layers; see :func:`core.methods.adapted.base_copy` and
+            :func:`core.methods.adapted.merged_copy`.
         weights: (out, in) each, by the path of the layer.
 
     Raises:

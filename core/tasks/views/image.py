@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.data.dataset import SIDE, Dataset, ImageDataset, Images, Targets
-from core.data.examples import Examples, ImageExamples
-from core.data.task import Task
+from core.data.examples import Examples, ImageExamples, Task
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError
-from core.tasks.views.split import Outline, outline
-from core.tasks.views.view import FormField, TextTokenizer, shots_field
+from core.tasks.views.view import FormField, Outline, TextTokenizer, outline, shots_field
 
 CHUNK = 4096
 """Images transformed at once: small enough for the processor's cache."""
@@ -40,7 +38,7 @@ class ImageView:
     )
 
     def outline(self, spec: TaskSpec, dataset: Dataset) -> Outline:
-        """Choose a task's images. Raises: DatasetError: see :func:`core.tasks.views.split.outline`."""
+        """Choose a task's images. Raises: DatasetError: see :func:`core.tasks.views.view.outline`."""
         return outline(spec, dataset)
 
     def task(self, spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer | None = None) -> Task:

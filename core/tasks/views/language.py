@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.dataset import LANGUAGE, Dataset, LanguageDataset, TextDataset
-from core.data.language_examples import LanguageExamples
+from core.data.examples import LanguageExamples, Task
 from core.data.passage import Passage
-from core.data.task import Task
 from core.data.task_spec import TaskSpec
 from core.errors import DatasetError
 from core.reader.chat_template import rendered
-from core.tasks.views.split import TOPICS, Outline
 from core.tasks.views.text import outline_of_texts
-from core.tasks.views.view import FormField, Preview, TextTokenizer, shots_field
+from core.tasks.views.view import TOPICS, FormField, Outline, Preview, TextTokenizer, shots_field
 
 MAX_LENGTH = 8192
 """Tokens up to which a passage is looked at before it is cut."""

@@ -9,12 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from core.data.dataset import Dataset, Targets, TextDataset
-from core.data.task import Task
+from core.data.examples import Task, TextExamples
 from core.data.task_spec import TaskSpec
-from core.data.text_examples import TextExamples
 from core.errors import DatasetError
-from core.tasks.views.split import CLASSES, Kind, Outline, outline
-from core.tasks.views.view import FormField, Preview, TextTokenizer, shots_field
+from core.tasks.views.view import CLASSES, FormField, Kind, Outline, Preview, TextTokenizer, outline, shots_field
 
 OF_IMAGES = ("rotation", "invert", "permutation")
 """Fields of a task that only images have."""
@@ -78,7 +76,7 @@ def outline_of_texts(spec: TaskSpec, dataset: Dataset, kind: Kind = CLASSES) -> 
         kind: what its classes are called.
 
     Raises:
-        DatasetError: it is to be rotated, inverted or shuffled; or see :func:`core.tasks.views.split.outline`.
+        DatasetError: it is to be rotated, inverted or shuffled; or see :func:`core.tasks.views.view.outline`.
     """
     changed = [name for name in OF_IMAGES if getattr(spec, name) != TaskSpec.model_fields[name].default]
     if changed:

@@ -16,12 +16,10 @@ from itertools import chain, islice
 import torch
 from torch import Tensor, nn
 
-from core.data.examples import Examples
-from core.data.task import EvaluationPart, Task
+from core.data.examples import EvaluationPart, Examples, Task
 from core.errors import CheckpointError, SpecError
-from core.methods.adapted import plain_linear
+from core.methods.adapted import adapted_layers, plain_linear
 from core.methods.layers import LinearWithLoRA, LinearWithLoRAMerged
-from core.methods.merging import adapted_layers
 from core.networks.perceptron import MultilayerPerceptron
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
@@ -31,10 +29,10 @@ from core.training.bank.full import FullShard, linears, trains_head
 from core.training.bank.low_rank import LowRankShard, first_adapted
 from core.training.bank.shard import Part, Program, Shard, no_denormals
 from core.training.checkpoint import TrainState, copy_into
-from core.training.cores import Cores
 from core.training.evaluation import Evaluation, judge_part
 from core.training.sharing import Step
 from core.training.side_by_side import Found, Item, pool_of, side_by_side
+from core.training.threads import Cores
 
 MIN_MEMBERS, MAX_MEMBERS = 4, 8
 """LoRA members per shard on a CPU: larger shards share more work per product, smaller ones fit the cache and keep more

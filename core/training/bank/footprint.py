@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from core.methods.adapted import plain_linear
-from core.methods.merging import adapted_layers
+from core.methods.adapted import adapted_layers, plain_linear
 from core.networks.perceptron import MultilayerPerceptron
 from core.training.bank.adam import padded
 from core.training.bank.algebra import suits_onednn

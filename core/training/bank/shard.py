@@ -16,9 +16,7 @@ from torch import Tensor, nn
 
 from core.training.bank.adam import FlatAdam
 from core.training.bank.algebra import Algebra
-from core.training.bank.graph import captured
-from core.training.bank.script import Steps, call_by_call, scripted
-from core.training.bank.tape import Tape
+from core.training.bank.tape import Steps, Tape, call_by_call, captured, scripted
 
 BLOCK = 1024
 """Images per forward pass in evaluation: few enough for a core's cache."""

@@ -20,7 +20,7 @@ from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import rank_sentences
 from core.study.arms.withheld import NextStep
 from core.study.report.answer import is_study
-from core.wording.experiments import MAX_NAME
+from core.wording.tasks import MAX_NAME
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.growing import (
     OPEN,

@@ -8,7 +8,7 @@ from core.methods.registry import method_of
 from core.numbers import seeds_text
 from core.plan.configuration import Configuration
 from core.plan.experiment import Setting
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds
 from core.wording.tasks import judged_text, task_text

@@ -14,7 +14,7 @@ from core.methods.method import Role
 from core.methods.registry import method_order
 from core.plan.axes import VarySpec
 from core.plan.configuration import Configuration, preset_of, with_head
-from core.plan.rate_grid import TuneSpec
+from core.plan.search import TuneSpec
 from core.run_spec import RunSpec
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms import widgets

@@ -8,8 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.engine.launcher import Planned
-from core.forecast.cost import frozen_sentence, plan
-from core.forecast.forecast import Forecast
+from core.forecast.forecast import Forecast, frozen_sentence, plan
 from core.forecast.products import faster_precision
 from core.lab import Lab
 from core.numbers import bytes_text, count_text, counted, listed, unbroken

@@ -7,13 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from core.methods.fields import OwnField, own_fields, with_values
-from core.methods.method import MethodSpec
+from core.methods.method import MethodSpec, OwnField, own_fields, with_values
 from core.networks.network import NetworkSpec
 from core.numbers import capitalized, listed
 from core.plan.defaults import SIZES, is_quick_first
 from core.run_spec import RunSpec
-from core.wording.defaults import explained
+from core.wording.tasks import explained
 from pages.shared.forms import widgets
 from pages.shared.forms.layers import layer_form, layer_values
 
@@ -63,7 +62,7 @@ def adapter_form(key: str, network: NetworkSpec, methods: Sequence[type[MethodSp
 
 
 def draw_all(key: str, fields: Sequence[OwnField]) -> dict[str, Any]:
-    """Draw fields one below the other; return their values by :attr:`core.methods.fields.OwnField.key`."""
+    """Draw fields one below the other; return their values by :attr:`core.methods.method.OwnField.key`."""
     return {field.key: widgets.field(field.methods[0], field.name, f"{key}-{field.key}") for field in fields}
 
 

@@ -9,7 +9,7 @@ from core.data.sources.source import DatasetInfo
 from core.lab import Lab
 from core.numbers import bytes_text
 from core.objectives.registry import objective_of
-from core.wording.examples import noun
+from core.wording.tasks import noun
 from pages.shared.forms import widgets
 from pages.shared.ui.literal import literal
 

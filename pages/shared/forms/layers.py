@@ -7,11 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from core.forecast.cost import chosen_for, target_layers
+from core.forecast.forecast import chosen_for, target_layers
 from core.methods.lora import LoRASpec
 from core.networks.network import NetworkSpec
 from core.spec import bounds
-from core.wording.defaults import explained
+from core.wording.tasks import explained
 
 
 def layer_form(key: str, network: NetworkSpec) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, preset_task
 from core.plan.defaults import default_shots
-from core.plan.new_classes import head_for
+from core.plan.experiment import head_for
 from core.spec import bounds
 from core.store.record import Run
 from core.tasks.presets import HALVES, presets_for, suggested_preset

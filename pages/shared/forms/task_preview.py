@@ -15,7 +15,7 @@ from core.numbers import capitalized, count_text, counted, percent
 from core.study.figures.class_counts import length_histogram
 from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
-from core.wording.examples import target_text
+from core.wording.tasks import target_text
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import colored, errors_shown, literal

@@ -16,7 +16,7 @@ from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, Spec, bounds
 from core.study.arms.design_words import seeds_line
 from core.study.stats.claims import DEFAULT_SEEDS, MAX_FORM_SEEDS
-from core.wording.defaults import explained
+from core.wording.tasks import explained
 from pages.shared.ui.literal import literal
 
 LEARNING_RATE_CHOICES = [round(digit * 10.0**power, 7) for power in (-6, -5, -4, -3, -2, -1) for digit in (1, 2, 5)]
@@ -61,7 +61,7 @@ def whole(
         key: of the widget.
         maximum: lowers the spec's own limit to a range that suits a slider.
         value: chosen at first; None for the spec's default.
-        reason: why that value; see :func:`core.wording.defaults.explained`.
+        reason: why that value; see :func:`core.wording.tasks.explained`.
     """
     about = bounds(spec, field)
     low, high = int(about.low or 0), int(about.high or 0)
@@ -95,7 +95,7 @@ def one_of(
         key: of the widget.
         value: chosen at first; None for the spec's default.
         title: of the widget; empty for the spec's.
-        reason: why that value; see :func:`core.wording.defaults.explained`.
+        reason: why that value; see :func:`core.wording.tasks.explained`.
     """
     about = bounds(spec, field)
     start = about.default if value is None else value
@@ -141,7 +141,7 @@ def word(spec: type[Spec], field: str, key: str, value: str | None = None, reaso
         field: its name.
         key: of the widget.
         value: chosen at first; None for the spec's default.
-        reason: why that value; see :func:`core.wording.defaults.explained`.
+        reason: why that value; see :func:`core.wording.tasks.explained`.
     """
     about = bounds(spec, field)
     start = about.default if value is None else value

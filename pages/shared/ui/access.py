@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
 from core.errors import AccessError
-from core.web.access import Access
+from core.web.guard import Access
 
 
 def is_local() -> bool:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import streamlit as st
 
-from core.web.offers import Offer, Offers
+from core.web.downloads import Offer, Offers
 from pages.shared.ui.links import address
 
 OFFERS = "offers"

@@ -24,8 +24,8 @@ from core.networks.library.arrivals import Arrivals
 from core.networks.library.card import ABOUT
 from core.networks.library.hub import CHUNK, is_hub_name
 from core.networks.library.importing import KEPT
-from core.networks.library.known import packages_text
 from core.networks.library.networks import Networks
+from core.networks.library.place import packages_text
 from core.settings import Settings
 from tests import forked
 from tests.bad_files.sentences import refusal

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from core.data.text_examples import TextExamples
+from core.data.examples import TextExamples
 from core.errors import NetworkFileError, NetworkInUseError, StorageFullError
 from core.networks.forward import forward
 from core.networks.library.card import ABOUT

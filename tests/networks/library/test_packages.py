@@ -15,9 +15,8 @@ import torch
 
 from core.errors import NetworkFileError
 from core.networks.library.card import write_card
-from core.networks.library.known import KNOWN, known
 from core.networks.library.networks import Networks
-from core.networks.library.package import FOR_GGUF, packaged_path
+from core.networks.library.place import FOR_GGUF, KNOWN, known, packaged_path
 from core.settings import Settings
 from tests import forked
 
@@ -71,8 +70,8 @@ def test_a_package_is_not_imported(tmp_path: Path) -> None:
     (package / "__init__.py").write_text("raise SystemExit('imported')")
     (package / "model").mkdir()
     code = (
-        "from core.networks.library.known import KNOWN\n"
-        "from core.networks.library.package import packaged_path\n"
+        "from core.networks.library.place import KNOWN\n"
+        "from core.networks.library.place import packaged_path\n"
         "print(packaged_path(KNOWN[0]))"
     )
     found = forked.run(["-c", code], env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}."})
