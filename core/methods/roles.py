@@ -118,9 +118,6 @@ LABELS: Mapping[LayerRole, Mapping[str, Collection[str]]] = {
 }
 """What layers compute in a block, in a word, with the ends of their paths, by their role."""
 
-OUTSIDE = "–"
-"""Name of the row of layers outside of blocks."""
-
 _NUMBERED = re.compile(r"(?P<stack>.+?)\.(?P<block>\d+)\.(?P<name>.+)")
 
 Key = TypeVar("Key")
@@ -295,29 +292,6 @@ class Layers:
     def _is_exact(self, name: str) -> bool:
         """Whether a name stands for its own layers and no others when it is used as a target."""
         return name in ROLES or {path for path in self.paths if is_named(path, name)} == set(self.groups[name])
-
-    @cached_property
-    def rows(self) -> tuple[str, ...]:
-        """Name of each block, from the input to the output, and at last one for layers outside of blocks, if any."""
-        several = len({stack for stack, _ in self._blocks}) > 1
-        names = [f"{stack}.{block}" if several else str(block) for stack, block in self._blocks]
-        return (*names, *((OUTSIDE,) if any(each.block is None for each in self.positions) else ()))
-
-    @cached_property
-    def places(self) -> Mapping[str, tuple[int, int]]:
-        """Row, and number of the kind in :attr:`by_kind`, of each layer by its path; empty without two blocks."""
-        blocks, kinds = self._blocks, list(self.by_kind)
-        rows = {block: row for row, block in enumerate(blocks)}
-        found = {
-            each.path: (rows.get((each.stack, each.block), len(blocks)), kinds.index(each.kind))
-            for each in self.positions
-        }
-        return found if len(blocks) > 1 else {}
-
-    @cached_property
-    def _blocks(self) -> list[tuple[str, int | None]]:
-        """Stack and number of each block."""
-        return list(dict.fromkeys((each.stack, each.block) for each in self.positions if each.block is not None))
 
 
 def _grouped(found: Iterable[tuple[Key, str]]) -> dict[Key, tuple[str, ...]]:

@@ -59,10 +59,10 @@ class ByteTokenizer:
     def files(self, length: int | None = None) -> dict[str, bytes]:
         """Files that ``AutoTokenizer`` reads, by name; it makes the same tokens. Args: length: after which it cuts."""
         limit = {} if length is None else {"model_max_length": length}
-        return {"tokenizer.json": _form(), "tokenizer_config.json": json.dumps(SETTINGS | limit, indent=2).encode()}
+        return {"tokenizer.json": _form(), "tokenizer_config.json": json.dumps(BYTES_READ | limit, indent=2).encode()}
 
 
-SETTINGS = {
+BYTES_READ = {
     "tokenizer_class": "PreTrainedTokenizerFast",
     "bos_token": NAMES[BEGIN],
     "eos_token": NAMES[END],

@@ -42,9 +42,9 @@ class Focus:
     """Whether the primary measure can be masked, and the target or the source lacks some of the network's classes."""
 
     @property
-    def has_map(self) -> bool:
-        """Whether the network has blocks."""
-        return bool(self.layers.places)
+    def is_deep(self) -> bool:
+        """Whether the network has blocks of layers, of which one is shown at a time."""
+        return bool(self.layers.blocks)
 
     @property
     def measure(self) -> Measure:

@@ -12,21 +12,16 @@ from core.lab import Lab
 from core.store.record import Run
 from core.study.weights.change import Changes, WeightChange
 from core.study.weights.decomposition import Array, singular_values
-from core.study.weights.directions import (
-    MAX_DIRECTIONS,
-    Newness,
-    ScalingCheck,
-    drawn_alike,
-    newness,
-    rank_of,
-    scaling_check,
-)
-from core.study.weights.layer_map import MAP_MEASURES
 from core.study.weights.rank import CutCurve, cut_curves
 from core.study.weights.scores import PartName, Scores, evaluator_for
 from core.study.weights.spectrum import Spectrum
-from core.study.weights.strength import StrengthCurve, Switches, layer_alone, strength_curve, switches
-from core.study.weights.subspace import Amplification, Side, amplification, directions
+from core.study.weights.strength import StrengthCurve, strength_curve
+from core.study.weights.subspace import (
+    MAX_DIRECTIONS,
+    Side,
+    directions,
+    drawn_alike,
+)
 
 BAR_SECONDS = 0.2
 """Seconds before a bar is drawn, and between two of its updates: a browser draws each one."""
@@ -71,13 +66,6 @@ def each(items: Sequence[Item], compute: Callable[[Item], T], doing: str) -> lis
 def spectrum_of(_lab: Lab, run: Run, layer: str) -> Spectrum:
     """The spectrum of a layer's ΔW."""
     return change_of(_lab, run).spectrum(layer)
-
-
-@st.cache_data(max_entries=16_384, show_spinner=False, hash_funcs=_RUNS)
-def map_value(_lab: Lab, run: Run, layer: str, measure: str) -> float | None:
-    """A number of the map; None where training did not change the layer."""
-    found = spectrum_of(_lab, run, layer)
-    return MAP_MEASURES[measure].of(*change_of(_lab, run).layer(layer), found) if found.rank else None
 
 
 def spectra_of(lab: Lab, runs: Sequence[Run], layers: Sequence[str]) -> Mapping[str, Mapping[str, Spectrum]]:
@@ -129,18 +117,6 @@ def strengths_of(_lab: Lab, run: Run, part: PartName, limit: int | None, step: f
     return strength_curve(change_of(_lab, run), evaluator_for(_lab, run, part, limit), step)
 
 
-@st.cache_data(max_entries=256, show_spinner="Evaluating every combination of layers", hash_funcs=_RUNS)
-def switches_of(_lab: Lab, run: Run, limit: int | None) -> Switches:
-    """Scores of a run with layers on and off, on the test part."""
-    return switches(change_of(_lab, run), evaluator_for(_lab, run, "test", limit))
-
-
-@st.cache_data(max_entries=1024, show_spinner="Evaluating the layer", hash_funcs=_RUNS)
-def alone_of(_lab: Lab, run: Run, layer: str, limit: int | None) -> Scores:
-    """Scores of a run as trained, without a layer's change, with only that change, and of the base."""
-    return layer_alone(change_of(_lab, run), evaluator_for(_lab, run, "test", limit), layer)
-
-
 @st.cache_data(max_entries=64, show_spinner="Reading the weights", hash_funcs=_RUNS)
 def directions_of(_lab: Lab, run: Run, layer: str, side: Side) -> Array:
     """The strongest directions of a layer's ΔW, (d, k)."""
@@ -151,28 +127,3 @@ def directions_of(_lab: Lab, run: Run, layer: str, side: Side) -> Array:
 def began_alike(_lab: Lab, first: Run, second: Run, layer: str) -> bool:
     """Whether two runs of an experiment drew A of a layer from the same random numbers."""
     return drawn_alike(change_of(_lab, first).base, first.spec, second.spec, layer)
-
-
-@st.cache_data(max_entries=512, show_spinner="Reading the weights", hash_funcs=_RUNS)
-def amplification_of(_lab: Lab, run: Run, layer: str, rank: int) -> Amplification:
-    """The amplification factor of a layer."""
-    weight, delta = change_of(_lab, run).layer(layer)
-    return amplification(delta, weight, rank)
-
-
-@st.cache_data(max_entries=512, show_spinner="Reading the weights", hash_funcs=_RUNS)
-def rank_on(_lab: Lab, run: Run, layer: str, otherwise: int) -> int:
-    """Rank of a run's adapter on a layer; ``otherwise`` where it has none."""
-    return rank_of(change_of(_lab, run), layer, otherwise)
-
-
-@st.cache_data(max_entries=256, show_spinner="Comparing with random changes", hash_funcs=_RUNS)
-def newness_of(_lab: Lab, run: Run, layer: str) -> Newness:
-    """How well W knew the strongest directions of W + ΔW, beside random ΔW."""
-    return newness(*change_of(_lab, run).layer(layer))
-
-
-@st.cache_data(max_entries=256, show_spinner="Scaling the intruders", hash_funcs=_RUNS)
-def check_of(_lab: Lab, run: Run, layer: str, indices: tuple[int, ...], limit: int | None) -> ScalingCheck:
-    """Scores with intruders scaled, on the validation part."""
-    return scaling_check(change_of(_lab, run), evaluator_for(_lab, run, "validation", limit), layer, indices)

@@ -7,89 +7,26 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role
-from core.numbers import counted
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict
 from core.study.report.answer import answer_of
 from core.study.weights.change import run_of_seed
 from core.study.weights.found import found_sentences
-from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from core.study.weights.spectrum import Spectrum
-from core.wording.csv_file import csv_of
 from core.wording.tasks import task_text
 from pages.shared.experiment.current import experiment_picker
-from pages.shared.ui.download import download
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import start_text
-from pages.shared.ui.tabs import draw_tabs, open_tab
-from pages.shared.ui.tile_map import tile_map
+from pages.shared.ui.tabs import draw_tabs
+from pages.weights.alpha import alpha_part
 from pages.weights.effort import is_quick
 from pages.weights.focus import Focus, choose_focus
-from pages.weights.instruments import instruments_part
-from pages.weights.new import new_directions_part
-from pages.weights.numbers import each, map_value, spectrum_of
+from pages.weights.numbers import each, spectrum_of
 from pages.weights.rank import rank_part
 from pages.weights.spectrum import spectrum_part
 from pages.weights.subspaces import subspaces_part
-
-MAP = "Map"
-"""Title of the tab."""
-
-OPENED = "Spectrum"
-"""Title of the tab that a press on a tile opens."""
-
-
-def map_part(focus: Focus) -> None:
-    """Draw the map of the chosen run; a press on a tile chooses that layer."""
-    st.markdown(
-        "One tile per linear layer: rows are blocks, from the input at the top to the output, columns are what a layer "
-        "does in its block. **Press a tile to open its layer.**"
-    )
-    name = st.segmented_control(
-        "Measure",
-        list(MAP_MEASURES),
-        default=next(iter(MAP_MEASURES)),
-        format_func=lambda name: MAP_MEASURES[name].title,
-        key="measure",
-        required=True,
-        bind="query-params",
-    )
-    measure = MAP_MEASURES[name]
-    values = _values(focus, name)
-    key = f"weights-map-{focus.run.id}"
-
-    def open_layer(tile: str) -> None:
-        if tile in focus.shapes:
-            st.query_params["layer"] = tile
-            open_tab(OPENED)
-
-    tile_map(
-        layer_map(focus.layers, focus.shapes, measure, values, focus.layer, focus.colour),
-        key,
-        f"{measure.title} of each layer of {focus.name}, by block and role",
-        open_layer,
-    )
-    st.caption(literal(f"{focus.name}. {measure.reading} {map_sentence(measure, values)}"))
-    head = " The new head is not shown: it has no base to differ from." if focus.has_new_head else ""
-    empty = len(focus.shapes) - len(values)
-    which = f" {counted(empty, 'empty tile')}: training changed nothing there." if empty else ""
-    st.caption(f"Framed: the chosen layer.{which}{head}")
-    download(
-        "Download CSV",
-        lambda: csv_of(map_numbers(focus.layers, {MAP_MEASURES[name].title: values})),
-        f"{focus.run.id}-map.csv",
-        "text/csv",
-        "map-csv",
-        help="One row per layer, with the measure that is shown.",
-    )
-
-
-def _values(focus: Focus, name: str) -> dict[str, float]:
-    doing = "Comparing directions" if MAP_MEASURES[name].slow else "Reading the weights"
-    found = each(list(focus.shapes), lambda path: map_value(focus.lab, focus.run, path, name), doing)
-    return {path: value for path, value in zip(focus.shapes, found, strict=True) if value is not None}
 
 
 def what_was_found(focus: Focus, found: Verdict) -> str:
@@ -120,11 +57,10 @@ def _spectra(focus: Focus, arm: Arm) -> dict[str, Spectrum]:
 
 
 PARTS = {
-    OPENED: spectrum_part,
+    "Spectrum": spectrum_part,
     "Rank": rank_part,
-    "Alpha and layers": instruments_part,
+    "Alpha": alpha_part,
     "Subspaces": subspaces_part,
-    "New directions": new_directions_part,
 }
 
 lab = current()
@@ -169,4 +105,4 @@ with errors_shown():
             st.markdown(literal(sentence))
             st.caption("ΔW is what training added to a weight, and its energy the sum of its squared singular values.")
             link("learn", "How LoRA limits the rank of ΔW")
-    draw_tabs({MAP: map_part, **PARTS} if focus.has_map else PARTS, focus)
+    draw_tabs(PARTS, focus)

@@ -19,8 +19,7 @@ from pages.weights.numbers import spectra_of, values_before
 
 def spectrum_part(focus: Focus) -> None:
     """Draw singular values and energy of one layer, and the table of all layers and arms."""
-    # Of a network with many layers only one is shown, and the map shows the others.
-    layers = [focus.layer] if focus.has_map else list(focus.shapes)
+    layers = [focus.layer] if focus.is_deep else list(focus.shapes)
     spectra = spectra_of(focus.lab, [run for arm in focus.arms for run in arm.runs], layers)
     chosen = {run.id for _, run in same_seed(focus)}
     changed = {run for run, layers in spectra.items() if layers[focus.layer].rank}
@@ -70,10 +69,10 @@ def spectrum_part(focus: Focus) -> None:
     download(
         "Download CSV",
         lambda: csv_of(spectrum_numbers(arms, spectra, share)),
-        f"{focus.experiment.id}-{f'{focus.layer}-' if focus.has_map else ''}spectra.csv",
+        f"{focus.experiment.id}-{f'{focus.layer}-' if focus.is_deep else ''}spectra.csv",
         "text/csv",
         "spectra-csv",
-        help=f"One row per {'run' if focus.has_map else 'layer and run'}, with every singular value.",
+        help=f"One row per {'run' if focus.is_deep else 'layer and run'}, with every singular value.",
     )
     st.caption("Means over the seeds ± half the width of the 95 % interval.")
     formulas(

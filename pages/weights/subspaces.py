@@ -12,9 +12,8 @@ from core.numbers import percent
 from core.store.record import Run
 from core.study.arms.arm import Arm
 from core.study.weights.change import run_of_seed
-from core.study.weights.directions import MAX_DIRECTIONS, Overlap, overlap
 from core.study.weights.figures import similarity_map
-from core.study.weights.subspace import Side
+from core.study.weights.subspace import MAX_DIRECTIONS, Overlap, Side, overlap
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
 from pages.weights.focus import Focus, make_more
@@ -27,7 +26,7 @@ SAME_START = (
     "Both drew A from the same random numbers, as adapters of one rank and seed do. So this does not show that "
     "training led them to the same directions."
 )
-"""Where the overlap of random directions is no yardstick; see :func:`core.study.weights.directions.drawn_alike`."""
+"""Where the overlap of random directions is no yardstick; see :func:`core.study.weights.subspace.drawn_alike`."""
 
 
 def subspaces_part(focus: Focus) -> None:

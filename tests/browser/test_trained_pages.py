@@ -247,15 +247,14 @@ def nothing_runs_off(page: Page) -> None:
     wait_until(lambda: page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0)
 
 
-def test_the_slider_and_the_switches_of_weights_answer_and_nothing_runs_off(
+def test_the_slider_of_weights_answers_and_nothing_runs_off(
     page: Page, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
 ) -> None:
     run = next(run for run in members(trained_home, trained_home.split) if run.spec.label == "LoRA r=4")
     result = run.result
     assert result is not None
-    page.goto(f"{trained_site}/weights?experiment={trained_home.split.id}&run={run.id}&view=Alpha+and+layers")
+    page.goto(f"{trained_site}/weights?experiment={trained_home.split.id}&run={run.id}&view=Alpha")
     metric(page, "Target", 0, percent(result.measures["accuracy"]))
-    metric(page, "Target", 2, percent(result.measures["accuracy"]))
 
     thumb = page.get_by_role("slider", name="Strength of ΔW")
     chart = page.locator(".live-chart .plotly")
@@ -267,13 +266,8 @@ def test_the_slider_and_the_switches_of_weights_answer_and_nothing_runs_off(
     expect(page).to_have_url(re.compile(r"[?&]strength=0(\.0)?(&|$)"))
     expect(chart).to_be_visible()
 
-    for layer in ("layers.0", "layers.2", "layers.4"):
-        page.get_by_test_id("stCheckbox").filter(has_text=layer).locator("label").click()
-        expect(page.get_by_role("switch", name=layer)).not_to_be_checked()
-    metric(page, "Target", 2, percent(result.measures["accuracy_before"]))
-
     widths = [390, 1440]  # the last one stays, so that every other view is drawn in a narrow window first
-    for view in full_or_short(("Spectrum", "Rank", "Subspaces", "New directions", "Alpha and layers"), ("Rank",)):
+    for view in full_or_short(("Spectrum", "Rank", "Subspaces", "Alpha"), ("Rank",)):
         page.get_by_role("tab", name=view).click()
         panel = page.get_by_role("tabpanel").filter(visible=True)
         expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible()
@@ -284,28 +278,4 @@ def test_the_slider_and_the_switches_of_weights_answer_and_nothing_runs_off(
         widths.reverse()
     query = parse_qs(urlparse(page.url).query)
     assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], [view])
-    assert console_errors == []
-
-
-def test_a_tile_of_the_map_of_a_transformer_opens_its_layer_by_keyboard_and_by_finger(
-    page: Page, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
-) -> None:
-    page.set_viewport_size({"width": 390, "height": 900})
-    page.goto(f"{trained_site}/weights?experiment={trained_home.direct.id}")
-    tiles = page.locator(".tile-map button")
-    expect(tiles).to_have_count(13)
-    nothing_runs_off(page)
-    page.locator(".tile-map button[aria-label^='block 1, feed-forward in']").focus()
-    page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile(r"layer=bert\.encoder\.layer\.1\.intermediate\.dense"))
-    expect(page).to_have_url(re.compile(r"view=Spectrum"))
-    expect(page.get_by_role("tab", name="Spectrum")).to_have_attribute("aria-selected", "true")
-    numbers = page.get_by_test_id("stTabPanel").get_by_test_id("stDataFrame")
-    expect(numbers.first).to_be_visible()
-    page.get_by_role("tab", name="Map").click()
-    expect(numbers).to_have_count(0)  # a tile that is left of an earlier drawing changes no tab
-    page.locator(".tile-map button[aria-label^='block 0, attention value']").click()
-    expect(page).to_have_url(re.compile(r"layer=bert\.encoder\.layer\.0\.attention\.self\.value"))
-    expect(page.get_by_role("tabpanel").filter(visible=True).get_by_test_id("stDataFrame")).to_be_visible()
-    nothing_runs_off(page)
     assert console_errors == []

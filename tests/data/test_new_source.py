@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from core.data.sources.registry import SOURCES
 
 from core.artifacts.trial import evaluate_adapter
 from core.data.dataset import ImageDataset, Images, Labels, TextDataset
-from core.data.sources.catalog import Catalog
+from core.data.sources.catalog import SOURCES, Catalog
 from core.data.sources.source import DatasetInfo, Source
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER

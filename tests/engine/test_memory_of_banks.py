@@ -10,7 +10,7 @@ import pytest
 from core.data.sources.catalog import Catalog
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_memory import step_bytes
-from core.forecast import forecast, memory
+from core.forecast import memory, packing
 from core.forecast.memory import OVERHEAD, Sizes, memory_for, memory_of
 from core.forecast.packing import FREE_SHARE
 from core.methods.adapted import adapted_layers
@@ -41,7 +41,7 @@ def runs(count: int, rank: int | None, hidden: tuple[int, int] = (128, 256), bat
 
 
 def bank_size(settings: Settings, specs: Sequence[RunSpec]) -> int:
-    return forecast.bank_size(specs, Tasks(Catalog(settings)), settings)
+    return packing.bank_size(specs, Tasks(Catalog(settings)), settings)
 
 
 def test_usual_runs_are_trained_in_full_banks(settings: Settings) -> None:
@@ -64,12 +64,12 @@ def test_a_bank_is_cut_to_what_fits(settings: Settings, rank: int | None, batch:
 def test_a_bank_is_cut_to_the_memory_that_is_free(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     specs, tasks = runs(40, 4, (512, 512), 1024), Tasks(Catalog(settings))
     free = 600 * 2**20
-    monkeypatch.setattr(forecast, "free_bytes", lambda device: free)
+    monkeypatch.setattr(packing, "free_bytes", lambda device: free)
     count = bank_size(settings, specs)
     assert 1 < count < LORA_BANK
     assert memory_of(specs[:count], tasks) <= FREE_SHARE * free
     assert 1 <= bank_size(replace(settings, workers=2), specs) < count
-    monkeypatch.setattr(forecast, "free_bytes", lambda device: 0)
+    monkeypatch.setattr(packing, "free_bytes", lambda device: 0)
     assert bank_size(settings, specs) == 1
 
 

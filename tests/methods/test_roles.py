@@ -12,7 +12,7 @@ from torch import nn
 
 from core.errors import LoRAError
 from core.methods.linear import is_linear
-from core.methods.roles import OUTSIDE, Layers, Position, role_of
+from core.methods.roles import Layers, Position, role_of
 from core.methods.targets import find_targets
 from core.networks.hugging_face import architecture, build_classifier
 from core.networks.perceptron import PerceptronSpec
@@ -174,29 +174,18 @@ def paths_of(kind: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", list(WORDS))
-def test_every_layer_has_its_place_and_no_other_one_has_it(kind: str) -> None:
+def test_every_layer_is_of_one_kind_which_says_its_role(kind: str) -> None:
     paths = paths_of(kind)
-    blocks = Layers(tuple(paths))
-    kinds = list(blocks.by_kind)
-    assert set(blocks.places) == set(paths)
-    assert len(set(blocks.places.values())) == len(paths)
-    known = tuple(column.label for column in kinds if column.role)
-    assert known == WORDS[kind]
-    assert blocks.rows[:2] == ("0", "1")
-    for path, (row, column) in blocks.places.items():
-        assert kinds[column].role == role_of(path)
-        assert path.endswith(kinds[column].name)
-        assert (blocks.rows[row] == OUTSIDE) == (f".{blocks.rows[row]}." not in path)
+    layers = Layers(tuple(paths))
+    assert sorted(path for own in layers.by_kind.values() for path in own) == sorted(paths)
+    assert tuple(column.label for column in layers.by_kind if column.role) == WORDS[kind]
+    for column, own in layers.by_kind.items():
+        assert {role_of(path) for path in own} == {column.role}
+        assert all(path.endswith(column.name) for path in own)
 
 
-def test_layers_of_two_stacks_have_rows_of_their_own() -> None:
-    blocks = Layers(tuple(f"{stack}.block.{i}.attn.c_proj" for stack in ("encoder", "decoder") for i in range(2)))
-    assert blocks.rows == ("encoder.block.0", "encoder.block.1", "decoder.block.0", "decoder.block.1")
-    assert len(set(blocks.places.values())) == 4
-
-
-def test_a_network_without_blocks_has_no_map() -> None:
-    assert not Layers(tuple(PerceptronSpec().linear_layers())).places
+def test_a_network_without_blocks_names_its_layers_by_their_paths() -> None:
+    assert not Layers(tuple(PerceptronSpec().linear_layers())).blocks
     assert Position.of("layers.0").block is None
     assert Position.of("layers.0").kind.label == "layers.0"
     assert Position.of("bert.pooler.dense").kind.label == "pooler"

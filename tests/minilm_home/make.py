@@ -27,10 +27,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from core.engine.configuration import preset_configuration
 
 from core.data.dataset import TextDataset
 from core.data.task_spec import TaskSpec
+from core.engine.configuration import preset_configuration
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec

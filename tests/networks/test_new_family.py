@@ -14,7 +14,6 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-import streamlit as st
 import torch
 from peft import PeftModel
 from streamlit.testing.v1 import AppTest
@@ -289,8 +288,8 @@ def test_every_page_shows_it_without_having_been_told(done: Done, page: str, vie
 @pytest.mark.parametrize(
     ("view", "label"),
     [
-        *((view, "LoRA r=4") for view in ("Alpha and layers", "Subspaces", "New directions")),
-        *(("Alpha and layers", label) for label in ("Full", "LoRA r=2", "DoRA r=2")),
+        *((view, "LoRA r=4") for view in ("Alpha", "Subspaces")),
+        *(("Alpha", label) for label in ("Full", "LoRA r=2", "DoRA r=2")),
         *(("Spectrum", "Full"), ("Rank", "DoRA r=2")),
     ],
 )
@@ -299,29 +298,12 @@ def test_every_part_of_the_weights_page_draws_or_says_why_not(done: Done, view: 
     layers = next(box for box in app.selectbox if box.key == "pick-layer").options
     assert [layer.split(" ")[0] for layer in layers] == ["hidden", "output"]
     why = "Training also changed what is not linear in this network (conv and norm)"
-    assert (why in texts(app).replace("\\", "")) == (label == "Full" and view == "Alpha and layers")
-    if view == "Alpha and layers" and label != "Full":
+    assert (why in texts(app).replace("\\", "")) == (label == "Full" and view == "Alpha")
+    if view == "Alpha" and label != "Full":
         run = done.of(label)
         assert run.result is not None
         metrics = {metric.label: metric.value for metric in app.metric}
         assert metrics["Target"] == percent(run.score)
-
-
-def test_more_layers_than_can_be_switched_one_by_one_are_switched_together(
-    done: Done, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("core.study.weights.strength.MAX_SWITCHED", 1)
-    st.cache_data.clear()
-    run = done.of("LoRA r=4")
-    app = draw("weights", experiment=done.experiment.id, run=run.id, view="Alpha and layers")
-    assert not app.error
-    assert [toggle.label for toggle in app.toggle] == ["other layers · 2 layers"]
-    app.toggle[0].set_value(False).run()
-    assert run.result is not None
-    assert percent(run.result.measures["accuracy_before"]) in [
-        metric.value for metric in app.metric if metric.label == "Target"
-    ]
-    st.cache_data.clear()
 
 
 def test_details_and_adapter_of_a_run_are_shown_with_code_that_runs(done: Done, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from core.data.sources.registry import SOURCES
 from peft import PeftModel
 from streamlit.testing.v1 import AppTest
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from core.adapter.archive import CARD
 from core.artifacts.exports import FORMATS
 from core.artifacts.trial import evaluate_adapter
 from core.data.dataset import ImageDataset
+from core.data.sources.catalog import SOURCES
 from core.data.sources.source import DatasetInfo, Source
 from core.data.task_spec import TaskSpec
 from core.data.uploads import TextColumns, draft_texts, read_text_table, read_texts

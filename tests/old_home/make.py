@@ -39,7 +39,7 @@ from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.axes import VarySpec
 from core.plan.configuration import preset_configuration
-from core.plan.search import TuneSpec
+from core.plan.rate_grid import TuneSpec
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.study.arms.arm import arms_of

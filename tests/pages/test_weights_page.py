@@ -14,19 +14,16 @@ from streamlit.testing.v1 import AppTest
 
 from core.engine.jobs.run_files import NETWORK
 from core.lab import Lab
-from core.methods.lora import LoRASpec
 from core.numbers import percent
 from core.store.record import Experiment, Run
 from core.study.report.answer import answer_of
 from core.study.weights.change import layer_shapes, read_change
-from core.study.weights.layer_map import MAP_MEASURES
-from tests.conftest import TURNED, finish, short
+from tests.conftest import TURNED, finish
 from tests.launching import fine_tune
 from tests.pages.test_pages import draw, texts
-from tests.text_home import PETS
 from tests.trained_home import FULL, TrainedHome
 
-VIEWS = ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"]
+VIEWS = ["Spectrum", "Rank", "Alpha", "Subspaces"]
 
 pytestmark = pytest.mark.usefixtures("everything")
 
@@ -55,18 +52,15 @@ def test_every_view_draws_for_either_method(everything: Lab, experiment: Experim
     assert app.query_params["run"] == run.id
     assert app.query_params["layer"] == "layers.0"
     # Only the open view was computed.
-    sliders = {"Spectrum": "energy", "Rank": "tolerance", "Alpha and layers": "strength", "New directions": "epsilon"}
+    sliders = {"Spectrum": "energy", "Rank": "tolerance", "Alpha": "strength"}
     assert {slider.key for slider in app.slider} == {key for name, key in sliders.items() if name == view}
 
 
-@pytest.mark.parametrize(
-    ("view", "layer"), [("Spectrum", "layers.4"), ("Subspaces", "layers.2"), ("New directions", "layers.4")]
-)
+@pytest.mark.parametrize(("view", "layer"), [("Spectrum", "layers.4"), ("Subspaces", "layers.2")])
 def test_every_layer_can_be_looked_at(experiment: Experiment, view: str, layer: str) -> None:
     app = draw("weights", experiment=experiment.id, view=view, layer=layer)
     assert not app.error
     assert app.selectbox(key="pick-layer").value == layer
-    assert ("intruders are not meaningful" in texts(app)) == (view == "New directions" and layer == "layers.4")
 
 
 @pytest.mark.parametrize("name", ["split", "plain", "tuned", "alone", "one_layer"])
@@ -136,7 +130,7 @@ def test_the_slider_shows_base_and_trained_network_and_what_lies_between(
 ) -> None:
     run = run_of(everything, experiment, "LoRA r=4")
     measures = run.result.measures
-    app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
+    app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha")
     slider = app.slider(key="strength")
     titles = ["Target", "Target, own classes", "Source", "Source, own classes"]
     trained = metrics(app)[:4]
@@ -152,23 +146,9 @@ def test_the_slider_shows_base_and_trained_network_and_what_lies_between(
     assert fall.delta.startswith("-")
     assert fall.proto.direction == Metric.MetricDirection.DOWN
     plain = run_of(everything, trained_home.plain, "LoRA r=4")
-    app = draw("weights", experiment=trained_home.plain.id, run=plain.id, view="Alpha and layers")
+    app = draw("weights", experiment=trained_home.plain.id, run=plain.id, view="Alpha")
     app.slider(key="strength").set_value(2.5).run()
     assert "Alpha **20.0** (trained with 8)" in texts(app)
-
-
-def test_switches_turn_layers_off_one_by_one_down_to_the_base(everything: Lab, experiment: Experiment) -> None:
-    run = run_of(everything, experiment, "LoRA r=4", 1)
-    measures = run.result.measures
-    app = draw("weights", experiment=experiment.id, run=run.id, view="Alpha and layers")
-    assert metrics(app)[4][1] == percent(measures["accuracy"])
-    contributions, every = app.dataframe[0].value, app.dataframe[1].value
-    app.toggle(key=f"layer-on-{run.id}-layers.2").set_value(False).run()
-    assert metrics(app)[4][1] == contributions.set_index("Layer").loc["layers.2", "Target without it"]
-    for layer in ("layers.0", "layers.4"):
-        app.toggle(key=f"layer-on-{run.id}-{layer}").set_value(False).run()
-    assert metrics(app)[4][1] == percent(measures["accuracy_before"]) == every["Target"].iloc[-1]
-    assert metrics(app)[7][1] == percent(measures["source_accuracy_masked_before"])
 
 
 def test_two_ranks_and_two_seeds_are_compared_and_with_chance_only_where_they_began_in_other_directions(
@@ -201,13 +181,6 @@ def test_what_an_experiment_lacks_is_said_with_a_link_to_make_it(trained_home: T
     assert not app.get("plotly_chart")
 
 
-def test_only_layers_that_training_changed_have_a_switch(trained_home: TrainedHome) -> None:
-    """The one with an adapter, and the head, which is trained whole."""
-    app = draw("weights", experiment=trained_home.one_layer.id, view="Alpha and layers")
-    assert [toggle.label for toggle in app.toggle] == ["layers.2 · 128 → 256", "layers.4 · 256 → 10"]
-    assert "Not changed by training: layers.0" in texts(app)
-
-
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_draws_with_a_control_with_a_layer_that_nothing_changed_and_on_its_own_source(
     trained_home: TrainedHome, view: str
@@ -215,10 +188,9 @@ def test_every_view_draws_with_a_control_with_a_layer_that_nothing_changed_and_o
     assert not draw("weights", experiment=trained_home.scratch.id, view=view).error
     app = draw("weights", experiment=trained_home.one_layer.id, view=view, layer="layers.0")
     assert not app.error
-    assert "did not change layers.0" in texts(app) or view != "New directions"
     app = draw("weights", experiment=trained_home.one_seed.id, view=view)
     assert not app.error
-    if view == "Alpha and layers":
+    if view == "Alpha":
         assert {title for title, _ in metrics(app)} == {"Target", "Target, own classes"}, "there is no second task"
 
 
@@ -254,34 +226,6 @@ def direct(trained_home: TrainedHome) -> Experiment:
     return trained_home.direct
 
 
-def test_the_map_of_adapters_leaves_out_what_they_do_not_change(everything: Lab, direct: Experiment) -> None:
-    network = everything.store.members(direct)[0].spec.network
-    lora = short(batch_size=16), LoRASpec.of(rank=2, target_modules=("attention",))
-    made = fine_tune(everything, network, PETS, [lora], [0], "attention")
-    finish(everything, *made.runs)
-    try:
-        app = draw("weights", experiment=made.id)
-        assert not app.error
-        assert "5 empty tiles: training changed nothing there." in texts(app)
-        app = draw("weights", experiment=made.id, view="Alpha and layers")
-        assert "5 of 13 layers were not changed by training" in texts(app)
-        # All have one role, so that they are told apart by their names in a block.
-        names = [f"attention.{name}" for name in ("self.query", "self.key", "self.value", "output.dense")]
-        assert [toggle.label for toggle in app.toggle] == [f"{name} · 2 layers" for name in names]
-    finally:
-        everything.notes.delete(made.runs)
-
-
-def test_the_page_of_a_transformer_opens_with_the_map_and_each_measure_draws(direct: Experiment) -> None:
-    for name, measure in MAP_MEASURES.items():
-        app = draw("weights", experiment=direct.id, measure=measure.title)
-        assert not app.error
-        assert app.segmented_control(key="measure").value == name
-        assert measure.reading.split(".")[0] in texts(app).replace("\\", "")
-        assert "The new head is not shown" in texts(app)
-    assert "classifier" not in " ".join(app.selectbox(key="pick-layer").options)
-
-
 @pytest.mark.parametrize("label", ["Full", "LoRA r=2"])
 def test_every_instrument_opens_on_a_layer(everything: Lab, direct: Experiment, label: str) -> None:
     run = run_of(everything, direct, label)
@@ -290,19 +234,15 @@ def test_every_instrument_opens_on_a_layer(everything: Lab, direct: Experiment, 
         assert not app.error, (view, [error.value for error in app.error])
         if view == "Spectrum":
             assert set(app.dataframe[0].value["Layer"]) == {KEY}
-        if view == "Alpha and layers":
+        if view == "Alpha":
             assert {value for name, value in metrics(app) if name == "Target"} == {percent(run.score)}
-            kinds = ["attention", "feed-forward", "other layers"] + ["everything else"] * (label == "Full")
-            assert [toggle.label.split(" · ")[0] for toggle in app.toggle] == kinds
-            alone = next(table.value for table in app.dataframe if "Network" in table.value)
-            assert alone["Target"].iloc[0] == percent(run.score)
 
 
 def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(
     direct: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pages.weights.effort.MAX_AT_ONCE", 100)
-    for view in ("Rank", "Alpha and layers"):
+    for view in ("Rank", "Alpha"):
         app = draw("weights", experiment=direct.id, view=view)
         assert not app.error
         assert "Nothing is evaluated until then" in texts(app)
@@ -310,7 +250,7 @@ def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(
         asked = draw("weights", experiment=direct.id, view=view, examples="100")
         assert not asked.error
         assert "on 100 examples of each part" in texts(asked)
-        assert asked.dataframe
+        assert view == "Alpha" or asked.dataframe
 
 
 def test_another_experiment_whose_network_has_other_layers_starts_at_a_run_and_a_layer_of_its_own(

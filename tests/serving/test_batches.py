@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from core.serving.rate import WINDOW, Answered, Rate, rate_of
 
 from core.adapter.read import AdapterFile
 from core.cli.serve import LOCAL_NAMES, application
@@ -18,7 +17,7 @@ from core.errors import ServingBusyError, ServingError
 from core.lab import Lab
 from core.serving import predictor
 from core.serving.inputs import READ
-from core.serving.request import PredictRequest, Row
+from core.serving.request import WINDOW, Answered, PredictRequest, Rate, Row, rate_of
 from core.settings import Settings
 from core.web.guard import Access
 from core.web.predict import PREDICT

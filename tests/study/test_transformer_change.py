@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 
 import numpy as np
 import pytest
@@ -14,15 +13,12 @@ from core.methods.linear import is_linear, is_transposed
 from core.methods.lora import LoRASpec
 from core.methods.targets import head_paths, is_in_head
 from core.networks.forward import evaluating, forward
-from core.study.weights.change import REST, layer_shapes
+from core.study.weights.change import layer_shapes
 from core.study.weights.decomposition import singular_values
-from core.study.weights.directions import count_new
-from core.study.weights.layer_map import MAP_MEASURES
 from core.study.weights.rank import cut_curves
 from core.study.weights.scores import logits_at, scaled_networks
 from core.study.weights.spectrum import spectrum, truncations
-from core.study.weights.strength import layer_alone, strength_curve, switches
-from core.study.weights.subspace import directions, strongest
+from core.study.weights.subspace import directions
 from tests.study.transformers_changed import adapted_transformer, full_transformer, text_evaluator, texts, tiny_spec
 
 KINDS = ("bert", "gpt2", "llama")
@@ -56,7 +52,7 @@ def test_deltas_lead_from_the_base_to_the_tuned_weight_as_out_by_in(kind):
         assert change.deltas[path].shape == change.weights[path].shape == layer_shapes(tiny_spec(kind))[path]
         np.testing.assert_array_equal(change.deltas[path], expected.numpy())
         np.testing.assert_allclose(change.spectrum(path).values, torch.linalg.svdvals(expected).numpy(), rtol=1e-9)
-    assert change.changed_layers == tuple(change.weights)
+    assert all(change.deltas[path].any() for path in change.weights)
     embeddings = next(name for name in dict(change.base.named_parameters()) if "emb" in name or "wte" in name)
     assert embeddings in change.changed_elsewhere
     assert not any(is_in_head(name, head_paths(change.base)) for name in change.changed_elsewhere)
@@ -67,15 +63,15 @@ def test_deltas_lead_from_the_base_to_the_tuned_weight_as_out_by_in(kind):
 @pytest.mark.parametrize("method", [LoRASpec, DoRASpec])
 def test_spectra_of_adapters_are_those_of_their_product(kind, method):
     change = adapted_transformer(kind, method.of(rank=3, alpha=5.0, target_modules=("attention",)))
-    assert change.changed_layers
-    assert len(change.changed_layers) < len(change.weights)
+    changed = [path for path in change.weights if change.deltas[path].any()]
+    assert 0 < len(changed) < len(change.weights)
     assert not change.changed_elsewhere
     for path in change.weights:
         delta = torch.from_numpy(change.deltas[path])
         found = change.spectrum(path)
         np.testing.assert_allclose(found.values, torch.linalg.svdvals(delta).numpy(), atol=1e-12)
         assert found.relative_norm == pytest.approx(float(delta.norm()) / np.linalg.norm(change.weights[path]))
-        if path in change.changed_layers and method is LoRASpec:
+        if path in changed and method is LoRASpec:
             assert found.rank == 3
 
 
@@ -97,23 +93,6 @@ def test_strength_1_is_the_trained_network_and_0_the_base_with_the_trained_head(
 
 
 @kinds
-def test_layers_are_switched_by_role_and_all_off_is_strength_0(kind):
-    change, evaluator = full_transformer(kind), text_evaluator(kind)
-    found = switches(change, evaluator)
-    names = [name for name in found.names if name != "other layers"]
-    assert names == ["attention", "feed-forward", REST]
-    assert sorted(itertools.chain(*found.groups.values())) == sorted(change.parts)
-    curve = strength_curve(change, evaluator, 0.5)
-    assert curve.strengths.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
-    assert found.scores.target[[-1, found.everything]].tolist() == curve.scores.target[[0, 2]].tolist()
-    layer = change.changed_layers[0]
-    whole, _, _, none = layer_alone(change, evaluator, layer).target
-    assert [none, whole] == curve.scores.target[[0, 2]].tolist()
-    expected = evaluator.of_strengths(change, [{layer: 0.0}, dict.fromkeys(change.parts, 0.0) | {layer: 1.0}])
-    assert layer_alone(change, evaluator, layer).target[1:3].tolist() == expected.target.tolist()
-
-
-@kinds
 def test_a_cut_at_full_rank_is_the_trained_network(kind):
     change, evaluator = full_transformer(kind), text_evaluator(kind)
     validation, test = cut_curves(change, [evaluator, evaluator])
@@ -130,34 +109,11 @@ def test_some_texts_are_the_same_texts_with_their_labels():
     assert torch.equal(some.batch(slice(None))["input_ids"], whole.batch(rows)["input_ids"])
 
 
-@pytest.mark.parametrize("side", ["outputs", "inputs"])
-@pytest.mark.parametrize("shape", [(70, 70), (64, 200), (200, 64), (9, 6)])
-def test_the_fast_directions_are_the_singular_vectors(shape, side):
-    matrix = np.random.default_rng(0).normal(size=shape)
-    for limit in (None, 10):
-        exact, fast = directions(matrix, side, limit), strongest(matrix, side, limit)
-        assert fast.shape == exact.shape
-        np.testing.assert_allclose(np.abs((exact * fast).sum(axis=0)), 1, atol=1e-9)
-
-
 def test_a_large_matrix_of_low_rank_has_as_many_singular_values_and_directions():
     rng = np.random.default_rng(0)
     low = rng.normal(size=(100, 4)) @ rng.normal(size=(4, 80))
-    assert strongest(low, "outputs", 10).shape == (100, 4)
+    assert directions(low, "outputs", 10).shape == (100, 4)
     assert spectrum(low, low).rank == 4
-
-
-def test_what_the_map_shows_is_measured_on_the_layer():
-    change = full_transformer("bert")
-    path = change.changed_layers[0]
-    weight, delta = change.layer(path)
-    values = np.linalg.svd(delta, compute_uv=False)
-    energy = np.cumsum(values**2) / (values**2).sum()
-    found = {name: measure.of(weight, delta, change.spectrum(path)) for name, measure in MAP_MEASURES.items()}
-    assert found["rank"] == np.argmax(energy >= 0.9) + 1
-    assert found["change"] == pytest.approx(100 * np.linalg.norm(delta) / np.linalg.norm(weight))
-    before, after = (np.linalg.svd(each)[0] for each in (weight, weight + delta))
-    assert found["new"] == count_new(weight, delta) == (np.abs(after[:, :10].T @ before).max(axis=1) < 0.5).sum()
 
 
 @pytest.mark.parametrize("shape", [(70, 70), (64, 200), (200, 64), (9, 6)])

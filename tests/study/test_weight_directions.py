@@ -6,18 +6,12 @@ import pytest
 from core.engine.jobs.job import network_of
 from core.methods.adapted import adapted_layers
 from core.run_spec import RunSpec
-from core.study.weights.change import WeightChange
-from core.study.weights.directions import (
-    FACTORS,
+from core.study.weights.subspace import (
+    directions,
     drawn_alike,
-    newness,
     overlap,
-    rank_of,
-    scaling_check,
 )
-from core.study.weights.spectrum import with_weights
-from core.study.weights.subspace import directions, intruders, random_likeness
-from tests.study.changes import SIZES, evaluator_of, full_change, lora_change, orthonormal
+from tests.study.changes import SIZES, orthonormal
 from tests.study.samples import SOURCE, TARGET
 
 
@@ -72,44 +66,3 @@ def test_adapters_of_one_rank_and_seed_begin_in_the_same_directions(changes, ali
         same = spans[0].shape == spans[1].shape and overlap(*spans).whole == pytest.approx(1)
         # Another distribution makes other directions of the same random numbers, which overlap beyond chance.
         assert same == (alike and one.method.start == other.method.start)
-
-
-def test_new_directions_and_their_null_are_those_of_the_measures():
-    rng = np.random.default_rng(0)
-    weight, delta = rng.normal(size=(40, 60)), 40 * np.outer(orthonormal(40, 1, 5), orthonormal(60, 1, 6))
-    found = newness(weight, delta)
-    for threshold in (0.3, 0.5, 0.8):
-        assert found.found(threshold).indices == intruders(weight, delta, threshold).indices
-        assert found.by_chance(threshold).tolist() == (random_likeness(weight, delta) < threshold).sum(axis=1).tolist()
-    assert found.found(0.5).count >= 1
-    assert found.random.shape == random_likeness(weight, delta).shape == (20, 10)
-
-
-def test_scaling_by_one_is_the_trained_network_and_by_zero_takes_the_directions_out():
-    change = full_change()
-    evaluator = evaluator_of(change.tuned)
-    check = scaling_check(change, evaluator, "layers.0", (0, 2))
-    whole = evaluator.of_networks([change.tuned])
-    assert check.factors.tolist() == list(FACTORS)
-    assert check.intruders.target[-1] == check.control.target[-1] == whole.target[0] == 100
-    assert check.intruders.line("source", True)[-1] == whole.line("source", True)[0]
-    left, values, right = np.linalg.svd(sum(change.layer("layers.0")))
-    for scores, places in ((check.intruders, [0, 2]), (check.control, [1, 3])):
-        values_left = values.copy()
-        values_left[places] = 0
-        network = with_weights(change.tuned, {"layers.0": (left * values_left) @ right[: len(values)]})
-        assert scores.target[0] == evaluator.of_networks([network]).target[0]
-
-
-def test_without_intruders_nothing_is_scaled():
-    change = full_change()
-    check = scaling_check(change, evaluator_of(change.tuned), "layers.2", ())
-    assert check.intruders.target == pytest.approx(np.full(len(FACTORS), 100))
-
-
-def test_the_rank_of_an_adapter_is_read_off_it_capped_where_the_layer_is_small():
-    change = lora_change(rank=9)
-    assert [rank_of(change, path, 3) for path in ("layers.0", "layers.4")] == [9, 5]
-    full = full_change()
-    assert rank_of(full, "layers.0", 3) == 3
-    assert rank_of(WeightChange(full.base, full.base), "layers.0", 1) == 1

@@ -7,35 +7,24 @@ import numpy as np
 import pytest
 
 from core.lab import Lab
-from core.methods.roles import Layers
 from core.objectives.classification import ClassificationSpec
 from core.settings import Settings
 from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import NEUTRAL
-from core.study.weights.change import Changes, layer_shapes
-from core.study.weights.directions import FACTORS, ScalingCheck
+from core.study.weights.change import Changes
 from core.study.weights.figures import (
     NamedSpectrum,
     TrainedRank,
     energy_held,
-    likeness_bars,
     scores_of_cuts,
-    scores_of_scaling,
     scores_over_strength,
     similarity_map,
     singular_values,
 )
-from core.study.weights.layer_map import MAP_MEASURES, layer_map, map_numbers, map_sentence
 from core.study.weights.rank import cut_curves
-from core.study.weights.scores import Scores
 from core.study.weights.spectrum import Spectrum
-from core.study.weights.strength import strength_curve, switches
-from core.study.weights.subspace import Intruders, amplification
+from core.study.weights.strength import strength_curve
 from core.study.weights.tables import (
-    amplification_sentence,
-    amplification_text,
-    combinations_text,
-    contributions_text,
     layer_text,
     mean_text,
     spectrum_numbers,
@@ -43,7 +32,6 @@ from core.study.weights.tables import (
 )
 from tests.study.changes import PATHS, evaluator_of, full_change, lora_change, spectra_of
 from tests.study.samples import make_arm_runs, make_run
-from tests.study.transformers_changed import tiny_spec
 
 RED, BLUE = "#D55E00", "#0072B2"
 
@@ -120,23 +108,6 @@ def test_the_chosen_strength_is_marked_on_every_line(source, masked, lines):
     assert [shape.x0 for shape in figure.layout.shapes] == [1.0, 2.0]
 
 
-def test_intruders_have_the_arms_colour_and_the_others_none():
-    figure = likeness_bars(Intruders(np.array([0.9, 0.2]), 0.5), RED)
-    assert list(figure.data[0].marker.color) == [NEUTRAL, RED]
-    assert figure.layout.shapes[0].y0 == 0.5
-
-
-def test_scaling_is_drawn_for_intruders_and_control():
-    values = np.linspace(50, 90, len(FACTORS))
-    scores = Scores(values, values, values - 5, values - 3)
-    figure = scores_of_scaling(ScalingCheck(np.array(FACTORS), scores, scores), RED, masked=True)
-    names = [f"{name}, {on}" for name in ("Intruders", "Other directions") for on in ("target", "source")]
-    assert [trace.name for trace in figure.data] == names
-    assert drawn(figure, "Intruders, source").y == pytest.approx(values - 3)
-    alone = Scores(values, values, None, None)
-    assert len(scores_of_scaling(ScalingCheck(np.array(FACTORS), alone, alone), RED, True).data) == 2
-
-
 def test_every_figure_is_plain_json():
     change = full_change()
     evaluator = evaluator_of(change.tuned)
@@ -177,36 +148,6 @@ def test_the_numbers_to_download_have_a_row_a_run_with_every_singular_value():
     assert row["σ4"] == 0
 
 
-def test_the_contribution_of_a_layer_is_what_is_lost_without_it():
-    change = full_change()
-    found = switches(change, evaluator_of(change.tuned))
-    contributions, every = contributions_text(found, True), combinations_text(found, True, 3)
-    assert contributions["Layer"].tolist() == list(PATHS)
-    without = found.scores.target[found.without("layers.2")]
-    assert contributions["Contribution"][1] == f"+{100 - without:.2f} points"
-    assert len(every) == 8
-    assert every["Shown"].tolist() == ["", "", "", "●", "", "", "", ""]
-    assert every.loc[0, "Target"] == "100.00 %"
-    assert every.loc[7, "layers.0"] == "off"
-    alone = switches(change, evaluator_of(change.tuned, source=False))
-    assert "Source" not in combinations_text(alone, True)
-    assert list(combinations_text(found, False))[-2:] == ["Target", "Source"]
-    assert list(contributions_text(found, False))[-1] == "Source, only this layer"
-    assert list(contributions_text(alone, False))[-1] == "Target, only this layer"
-
-
-def test_the_amplification_table_has_the_factor_and_that_of_a_random_delta():
-    weight = np.diag([4.0, 2.0, 1.0])
-    table = amplification_text([("LoRA r=1", amplification(2 * weight, weight, 1))])
-    assert table["Amplification"].tolist() == ["2.00 ×"]
-    assert table["‖UᵀWV‖ along W"].tolist() == ["4.00"]
-    strong, weak = (amplification(np.diag(entries), weight, 1) for entries in ([8.0, 0, 0], [0, 0, 8.0]))
-    assert "2.00 times as large as W in the same directions" in amplification_sentence("Full", "a", strong)
-    assert "8.00 times as large" in amplification_sentence("Full", "a", weak)
-    assert [("weaker" in amplification_sentence("Full", "a", each)) for each in (strong, weak)] == [False, True]
-    assert amplification_sentence("Full", "a", amplification(0 * weight, weight, 1)) == ""
-
-
 def test_words_and_means():
     assert layer_text("layers.0", (128, 784)) == "layers.0 · 784 → 128"
     assert mean_text([3.0, 3.0, 3.0], 1) == "3.0"
@@ -225,51 +166,6 @@ def test_figures_and_tables_by_a_loss_have_its_titles_numbers_and_direction():
     assert figure.layout.yaxis.range is None
     assert "%{y:.4g} at" in figure.data[0].hovertemplate
     assert scores_of_cuts([cuts], BLUE, [], 4, False).layout.yaxis2.title.text == "Source"
-    found = switches(change, evaluator)
-    without, trained = (found.scores.target[place] for place in (found.without("layers.2"), found.everything))
-    told = contributions_text(found, False).set_index("Layer").loc["layers.2"]
-    assert told["Target without it"] == f"{without:.4f}"
-    assert told["Contribution"].replace("−", "-") == f"{without - trained:+.4f}"
-
-
-SHAPES = layer_shapes(tiny_spec("bert"))
-LAYERS = Layers(tuple(SHAPES))
-QUERY = "bert.encoder.layer.1.attention.self.query"
-
-
-def test_each_layer_has_a_tile_and_only_changed_ones_have_a_value():
-    values = {path: float(place) for place, path in enumerate(SHAPES) if "attention" in path}
-    heat = layer_map(LAYERS, SHAPES, MAP_MEASURES["rank"], values, QUERY, "red")
-    tiles = {tile.key: tile for tile in heat.tiles}
-    assert set(tiles) == set(SHAPES)
-    assert {path for path, tile in tiles.items() if tile.colour} == set(values)
-    assert [path for path, tile in tiles.items() if tile.frame] == [QUERY]
-    tile = tiles[QUERY]
-    assert (heat.rows[tile.row], heat.columns[tile.column]) == ("1", "query")
-    assert tile.label.startswith("block 1, attention query, 16 → 16: rank ")
-    assert tile.text == f"{values[QUERY]:.0f}"
-    assert "did not change it" in tiles["bert.encoder.layer.0.output.dense"].label
-    assert sum(width for _, width in heat.groups) == len(heat.columns)
-    assert [name for name, _ in heat.groups][:2] == ["Attention", "Feed-forward"]
-    # Drawn from the bottom to the top, so that the first block comes first.
-    assert list(reversed(heat.rows))[:2] == ["0", "1"]
-
-
-def test_without_any_change_the_map_is_there_and_empty():
-    heat = layer_map(LAYERS, SHAPES, MAP_MEASURES["change"], {}, QUERY, "red")
-    assert not any(tile.colour for tile in heat.tiles)
-    assert not heat.high
-    assert map_sentence(MAP_MEASURES["change"], {}) == ""
-
-
-def test_the_sentence_names_the_highest_and_the_table_all():
-    values = dict.fromkeys(SHAPES, 1.0) | {QUERY: 3.0}
-    assert map_sentence(MAP_MEASURES["new"], values).startswith(f"Highest in {QUERY}: 3 of the 10 strongest")
-    same = map_sentence(MAP_MEASURES["new"], dict.fromkeys(SHAPES, 0.0))
-    assert same == f"The same in all {len(SHAPES)} layers: 0 of the 10 strongest directions are new."
-    table = map_numbers(LAYERS, {"Rank": values}).set_index("Layer")
-    assert table["Rank"].to_dict() == values
-    assert table.loc[QUERY, ["Block", "Role", "Kind"]].tolist() == ["1", "attention", "query"]
 
 
 @pytest.mark.parametrize(("limit", "reads"), [(10**9, 3), (0, 4)])

@@ -17,7 +17,7 @@ from core.methods.adapted import adapted_layers, base_copy
 from core.objectives.classification import ClassificationSpec
 from core.study.weights.change import WeightChange, read_change
 from core.study.weights.scores import Evaluator, Part, Scores, evaluator_for, judged, logits_at
-from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths, switches
+from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths
 from core.training.evaluation import BATCH, evaluate
 from core.training.threads import one_thread
 from tests.conftest import BOTH, DIGITS, compared, finish, short
@@ -160,29 +160,6 @@ def test_by_macro_f1_scores_are_of_that_measure_and_have_no_masked_lines():
     assert found.source.tolist() == pytest.approx([each["macro_f1"] for each in expected])
     assert found.source_masked is None
     assert Scores.joined([found, found]).objective == judge_by
-
-
-def test_switches_hold_every_combination_and_all_off_is_the_base():
-    change = full_change()
-    evaluator = evaluator_of(change.tuned)
-    found = switches(change, evaluator)
-    assert len(set(found.on)) == 8
-    assert found.on[found.everything] == (True,) * 3
-    assert found.on[-1] == (False,) * 3
-    ends = evaluator.of_networks([change.tuned, change.base])
-    for on, masked in itertools.product(("target", "source"), (False, True)):
-        assert found.scores.line(on, masked)[[found.everything, -1]].tolist() == ends.line(on, masked).tolist()
-    assert found.on[found.without("layers.2")] == (True, False, True)
-    assert found.on[found.only("layers.4")] == (False, False, True)
-
-
-def test_only_layers_that_training_changed_have_a_switch():
-    change = lora_change(rank=2, target_modules=("layers.2",))
-    found = switches(change, evaluator_of(change.plain))
-    assert found.groups == {"layers.2": ("layers.2",)}
-    assert found.on == ((True,), (False,))
-    assert found.on[found.without("layers.2")] == (False,)
-    assert found.only("layers.2") == found.everything
 
 
 def test_without_a_source_apart_from_the_target_there_are_no_source_scores():

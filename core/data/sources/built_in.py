@@ -95,7 +95,7 @@ class Mnist16k(Source):
         return ImageDataset(name, *read_parts(MNIST_16K, files), MNIST_16K.class_names)
 
 
-FILE = Path(__file__).with_suffix(".csv.gz")
+FILE = FOLDER / "definitions.csv.gz"
 """Columns ``text``, ``label`` and ``part``; the licence is beside it, in ``definitions.LICENSE``."""
 
 CLASS_NAMES = (

@@ -97,21 +97,6 @@ class WeightChange:
         """What a strength can be set of: the path of each linear layer, and :data:`REST` if it changed."""
         return (*self.weights, *((REST,) if self.changed_elsewhere else ()))
 
-    @cached_property
-    def changed_layers(self) -> tuple[str, ...]:
-        """Paths of the layers that training changed, from the input to the output."""
-        before, after = linear_layers(self.base), linear_layers(self.tuned)
-
-        def moved(path: str) -> bool:
-            layer = after[path]
-            if isinstance(layer, AdaptedLinear):
-                return bool(self.deltas[path].any())
-            return any(
-                not torch.equal(a, b) for a, b in zip(layer.parameters(), before[path].parameters(), strict=True)
-            )
-
-        return tuple(path for path in self.weights if moved(path))
-
     def spectrum(self, path: str) -> Spectrum:
         """Singular values of a layer's ΔW. Raises: LoRAError: there is no such layer."""
         self._check(path)

@@ -17,12 +17,10 @@ from core.numbers import percent
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import SCALE, layout_of, scatter
 from core.study.weights.decomposition import Array
-from core.study.weights.directions import ScalingCheck
 from core.study.weights.rank import CutCurve
 from core.study.weights.scores import On, Scores
 from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve
-from core.study.weights.subspace import Intruders
 
 _STYLES: dict[tuple[On, bool], tuple[str, str]] = {
     ("target", False): ("solid", "circle"),
@@ -231,62 +229,6 @@ def scores_over_strength(curve: StrengthCurve, strength: float, colour: str, mas
     layout["shapes"] = [_vertical(1.0, NEUTRAL), _vertical(float(curve.strengths[place]), colour, "solid")]
     place_of_text = {"x": 1, "y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
     layout["annotations"] = [place_of_text | {"text": "as trained", "font": {"size": 11}}]
-    return go.Figure(traces, layout)
-
-
-def likeness_bars(found: Intruders, colour: str) -> go.Figure:
-    """Similarity of the strongest directions of W + ΔW to those of W; below ε they are intruders.
-
-    Args:
-        found: of one layer.
-        colour: of the run's arm.
-    """
-    k = len(found.likeness)
-    new = found.likeness < found.threshold
-    trace = {
-        "type": "bar",
-        "x": np.arange(1, k + 1),
-        "y": found.likeness,
-        "width": 0.7,
-        "marker": {"color": [colour if is_new else NEUTRAL for is_new in new]},
-        "text": ["intruder" if is_new else "similar to one of W" for is_new in new],
-        "textposition": "none",
-        "hovertemplate": "direction %{x}: %{text}<br>largest |cosine| %{y:.2f}<extra></extra>",
-        "showlegend": False,
-    }
-    layout = layout_of(
-        "Similarity to directions of W",
-        "coloured: intruders, below the dashed ε",
-        "Direction of W + ΔW, strongest first",
-        "Largest |cosine|",
-        height=320,
-    )
-    layout["xaxis"] |= {"showgrid": False} | _whole_ticks(k)
-    layout["yaxis"] |= {"range": [0, 1.05]}
-    layout["shapes"] = [_horizontal(found.threshold, NEUTRAL, "dash")]
-    return go.Figure([trace], layout)
-
-
-def scores_of_scaling(check: ScalingCheck, colour: str, masked: bool) -> go.Figure:
-    """Scores against λ, for the intruders and for the same number of other strong directions.
-
-    Args:
-        check: measured.
-        colour: of the run's arm.
-        masked: whether the source is judged among its own classes only.
-    """
-    traces, measure = [], check.intruders.measure
-    sides: tuple[tuple[On, str, str], ...] = (("target", "solid", "circle"), ("source", "dot", "square"))
-    for name, scores, line in (("Intruders", check.intruders, colour), ("Other directions", check.control, NEUTRAL)):
-        for on, dash, symbol in sides:
-            values = scores.line(on, masked and on == "source")
-            if np.isfinite(values).all():
-                hover = f"{name} at λ = %{{x}}<br>{on} {measure.hover_text()}"
-                style = {"line": {"color": line, "width": 2, "dash": dash}, "marker": {"size": 7, "symbol": symbol}}
-                traces.append(scatter("lines+markers", f"{name}, {on}", check.factors, values, hover, **style))
-    title = f"{measure.title} with directions scaled by λ"
-    layout = layout_of(title, "validation part; λ = 1: as trained", "λ", measure.axis, height=360)
-    layout["xaxis"] |= {"tickvals": check.factors, "range": [-0.05, 1.05]}
     return go.Figure(traces, layout)
 
 

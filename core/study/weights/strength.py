@@ -1,15 +1,12 @@
-"""Scores with ΔW rescaled, and with ΔW of single layers turned off, without training."""
+"""Scores with ΔW rescaled, without training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
-from core.methods.roles import Layers
-from core.study.weights.change import REST, WeightChange
+from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
 from core.study.weights.scores import Evaluator, Scores
 
@@ -21,12 +18,6 @@ STRENGTH_STEP = 0.1
 
 COARSE_STEP = 0.5
 """The same for networks that take long to evaluate."""
-
-MAX_SWITCHED = 6
-"""Number of layers of which every combination is evaluated in a second or two."""
-
-OTHER = "other layers"
-"""Name of the layers without a role together."""
 
 
 @dataclass(frozen=True)
@@ -61,72 +52,3 @@ def strength_curve(change: WeightChange, evaluator: Evaluator, step: float = STR
     grid = strengths(step)
     settings = [dict.fromkeys(change.parts, float(t)) for t in grid]
     return StrengthCurve(grid, evaluator.of_strengths(change, settings))
-
-
-@dataclass(frozen=True)
-class Switches:
-    """Scores with the change of each group of layers on or off, for every combination."""
-
-    groups: Mapping[str, tuple[str, ...]]
-    """Parts of the change in each group that training changed, by the group's name, from the input to the output."""
-    on: tuple[tuple[bool, ...], ...]
-    """Combinations: all on first, all off last."""
-    scores: Scores
-    """Scores of each combination."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the groups."""
-        return tuple(self.groups)
-
-    def place(self, on: tuple[bool, ...]) -> int:
-        """Index of a combination."""
-        return self.on.index(on)
-
-    @property
-    def everything(self) -> int:
-        """Index of the combination with all groups on."""
-        return 0
-
-    def without(self, name: str) -> int:
-        """Index of the combination with only this group off."""
-        return self.place(tuple(each != name for each in self.groups))
-
-    def only(self, name: str) -> int:
-        """Index of the combination with only this group on."""
-        return self.place(tuple(each == name for each in self.groups))
-
-
-def switch_groups(change: WeightChange) -> dict[str, tuple[str, ...]]:
-    """What can be switched: each layer that training changed, or, if there are more than :data:`MAX_SWITCHED`, the
-    layers of each role, or of each name in a block if all have one role; and everything else, if it changed.
-    """
-    layers = change.changed_layers
-    rest = (REST,) if change.changed_elsewhere else ()
-    if len(layers) + len(rest) <= MAX_SWITCHED:
-        return {part: (part,) for part in (*layers, *rest)}
-    found = Layers(tuple(layers))
-    if len(found.by_role) == 1 and not rest and len(found.by_name) <= MAX_SWITCHED:
-        return dict(found.by_name)
-    return {role or OTHER: paths for role, paths in found.by_role.items()} | ({REST: rest} if rest else {})
-
-
-def switches(change: WeightChange, evaluator: Evaluator) -> Switches:
-    """Evaluate every combination of :func:`switch_groups` on and off; the change of a bias is switched with ΔW."""
-    groups = switch_groups(change)
-    on = tuple(product((True, False), repeat=len(groups)))
-    settings = [
-        {part: float(is_on) for parts, is_on in zip(groups.values(), each, strict=True) for part in parts}
-        for each in on
-    ]
-    return Switches(groups, on, evaluator.of_strengths(change, settings))
-
-
-def layer_alone(change: WeightChange, evaluator: Evaluator, layer: str) -> Scores:
-    """Evaluate the trained network, the same without one layer's change, that change alone, and the base.
-
-    Returns:
-        Four scores, in this order.
-    """
-    off = dict.fromkeys(change.parts, 0.0)
-    return evaluator.of_strengths(change, [{}, {layer: 0.0}, off | {layer: 1.0}, off])
