@@ -11,10 +11,13 @@ adapters are left out.
 
 from __future__ import annotations
 
+import io
+import lzma
 import random
 import shutil
 import sqlite3
 import sys
+import tarfile
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -24,6 +27,7 @@ from typing import Any
 import torch
 
 from core.data.task_spec import TaskSpec
+from core.engine.jobs.run_files import NETWORK, PREDICTIONS
 from core.judge.reading import Reading
 from core.judge.results import gather
 from core.judge.sources import Given, given
@@ -48,7 +52,6 @@ from tests.conftest import braked, finish, short, training_lab, wait_until
 from tests.judge.samples import csv_of, rows_of
 from tests.judge.test_trainer_folders import ANSWERS, RATES, saved
 from tests.launching import compare, fine_tune
-from tests.old_home.make import pack
 from tests.searched_home import ended
 from tests.text_home import DECODER, PETS, import_tiny
 
@@ -102,7 +105,7 @@ def on_images(lab: Lab) -> list[Experiment]:
         on("at chance", pair(1e-6, 1e-6, 1), 8),
         on("without full", [pair()[1]], 7),
         on("without LoRA", [pair()[0]], 7),
-        on("a wide margin", pair(), 8, objective=ClassificationSpec.of(within=20.0)),
+        on("a wide margin", pair(), 8, objective=ClassificationSpec.of(within=10.0)),
         on("a margin of none", pair(), 8, objective=ClassificationSpec.of(within=0.0)),
         on("macro-F1", pair(), 8, objective=F1),
         on("few classes", pair(), 7, TaskSpec.of(dataset="digits", classes=(0, 1, 2), invert=True, shots=30)),
@@ -110,7 +113,6 @@ def on_images(lab: Lab) -> list[Experiment]:
         on("patience", [(optim.but(patience=2, keep="best", epochs=12), method) for optim, method in pair()], 7),
         on("a base for each seed", pair(), 8, own_bases=True),
         on("rates, a base for each seed", rates(3, (0.001, 0.003, 0.01)), 7, own_bases=True),
-        on("diverges", pair(0.003, 1e30), 7),
     ]
     ended_all(lab, found)
     return found
@@ -138,6 +140,9 @@ def on_searches(lab: Lab) -> list[Experiment]:
         asked(7, pair(), "split", tune=TuneSpec.of(rates=3)),
         asked(7, pair(), tune=TuneSpec.of(), own_bases=True),
         asked(7, pair(0.003, 0.01, 3, *(LoRASpec.of(rank=rank) for rank in (1, 4, 8))), tune=TuneSpec.of(rates=3)),
+        asked(8, pair(0.003, 0.01, 6), shots=None, tune=TuneSpec.of(longer=2)),
+        asked(10, pair(0.003, 0.01, 12, LoRASpec.of(rank=8)), "same", shots=None, tune=TuneSpec.of(longer=1)),
+        asked(7, pair(0.003, 0.01, 9), shots=100, tune=TuneSpec.of(longer=1), objective=F1),
         varied("epochs", (1, 3)),
         varied("shots", (10, 40), 7, LoRASpec.of(rank=4)),
         varied("layers", ("all-linear", "layers.0"), 7),
@@ -191,7 +196,7 @@ def grown(lab: Lab, experiments: Sequence[Experiment]) -> None:
 
 
 def left(lab: Lab) -> list[Experiment]:
-    """An experiment of which runs were stopped, and one of which some are archived."""
+    """Experiments of which runs were stopped, of which some are archived, and of which a seed has failed."""
     base = next(run for run in lab.store.runs() if run.spec.role.value == "base" and run.spec.network == SMALL)
     stopped = fine_tune(lab, base, TURNED, pair(0.003, 0.011), range(8), "stopped")
     with braked():
@@ -199,8 +204,15 @@ def left(lab: Lab) -> list[Experiment]:
         lab.stop(*[run.id for run in lab.store.members(stopped) if run.spec.seed > 6])
     archived = fine_tune(lab, base, TURNED, pair(0.0031), range(8), "archived")
     ended_all(lab, [stopped, archived])
+    last = next(run for run in lab.store.runs() if run.spec.role.value == "base" and run.spec.seed == 7)
+    file = lab.settings.runs / last.id / NETWORK
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    failed = fine_tune(lab, base, TURNED, pair(0.0032), range(8), "a seed that failed", own_bases=True)
+    ended_all(lab, [failed])
+    file.write_bytes(content)
     lab.notes.archive([run.id for run in lab.store.members(archived) if run.spec.seed == 7])
-    return [stopped, archived]
+    return [stopped, archived, failed]
 
 
 def judged(lab: Lab, folder: Path, experiments: Sequence[Experiment]) -> None:
@@ -240,6 +252,15 @@ def ended_all(lab: Lab, experiments: Sequence[Experiment]) -> list[Run]:
     return [run for experiment in experiments for run in ended(lab, experiment)]
 
 
+def pack(home: Path, file: Path) -> None:
+    """Write a home folder as one file."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for path in sorted(path for path in home.rglob("*") if path.is_file() and path.name != ".lock"):
+            archive.add(path, path.relative_to(home.parent))
+    file.write_bytes(lzma.compress(packed.getvalue(), preset=9 | lzma.PRESET_EXTREME))
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     home = folder / "home"
@@ -262,7 +283,7 @@ def main(folder: Path) -> None:
     for name in ("owners", "staging", "deleted", "tracking", "backups", "damaged"):
         shutil.rmtree(home / name, ignore_errors=True)
     for path in (home / "runs").rglob("*"):
-        if path.suffix in (".safetensors", ".zip") or path.name == "run.json":
+        if path.is_file() and path.name != PREDICTIONS:
             path.unlink()
     pack(home, folder / "home.tar.xz")
 
