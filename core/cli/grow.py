@@ -13,7 +13,7 @@ from core.plan.experiment import next_seeds
 from core.store.record import Experiment
 from core.study.arms.design_words import look_line
 from core.study.arms.growth import extended, longer, rates_beside
-from core.study.report.answer import answer_of, is_study
+from core.study.report.answer import is_study, last_read
 
 
 def grow_options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +84,7 @@ def grow(options: argparse.Namespace) -> int:
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:
             seeds += next_seeds(specs, options.seeds)
-            print(f"Note: {look_line(len(seeds), answer_of(lab, experiment, members).spent)}", file=sys.stderr)
+            print(f"Note: {look_line(len(seeds), last_read(lab, experiment, members).spent)}", file=sys.stderr)
         new = _finished(lab, experiment, options)
         anew = options.again and not options.finish
         if options.finish and not (options.again or options.rank or options.seeds or options.epochs or options.rates):

@@ -16,7 +16,7 @@ from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, averaged_arms
 from core.study.arms.sweep import setting_texts
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_before, answer_of
+from core.study.report.answer import answer_before, last_read
 from core.wording.tasks import task_text
 from pages.shared.experiment.current import (
     QUERY,
@@ -148,7 +148,7 @@ def said_of(lab: Lab, run: Run) -> Said | None:
     if experiment is None:
         return None
     members = lab.store.members(experiment)
-    found = answer_of(lab, experiment, members)
+    found = last_read(lab, experiment, members)
     arms = [] if found.unread else averaged_arms(members)
     setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.finished) > 1), None)
     is_first = setting is not None and found.offered is not None and found.offered.id == run.id

@@ -9,7 +9,7 @@ import streamlit as st
 from core.lab import Lab, current
 from core.store.record import Experiment, is_under_way
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_of, with_bases
+from core.study.report.answer import last_read, with_bases
 from core.study.report.example import example, example_verdict
 from core.wording.tasks import bases_text
 from pages.home.answer import answer, answer_while_growing, evidence_of
@@ -45,7 +45,7 @@ def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:
     st.subheader("Earlier")
     for experiment in experiments:
         members = lab.store.members(experiment)
-        found = answer_of(lab, experiment, members)
+        found = last_read(lab, experiment, members)
         with st.container(border=True, gap="small"):
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.caption(when(experiment.created), width="content")

@@ -12,7 +12,7 @@ from core.lab import Lab
 from core.numbers import counted
 from core.store.search import Entry
 from core.study.arms.settings import share_base_and_task
-from core.study.report.answer import answer_of
+from core.study.report.answer import last_read
 from pages.runs.delete import ask_to_delete
 from pages.runs.table import select
 from pages.shared.experiment.actions import action_button, action_dialog
@@ -33,7 +33,7 @@ def actions(lab: Lab, entries: Sequence[Entry]) -> None:
         finish_button(lab, runs, "runs")
         if len(experiments := {run.experiment for run in runs}) == 1 and None not in experiments:
             experiment = lab.store.experiment(str(runs[0].experiment))
-            found = answer_of(lab, experiment)
+            found = last_read(lab, experiment)
             action_button(lab, experiment, found, "longer")
             action_dialog(lab, experiment, found)
         if live:

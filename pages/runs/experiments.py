@@ -10,7 +10,7 @@ from core.lab import Lab
 from core.numbers import NOTHING, seconds_text
 from core.store.record import ExperimentRow
 from core.study.arms.verdict_words import headline, level_words
-from core.study.report.answer import answer_of
+from core.study.report.answer import last_read
 from pages.runs.delete import ask_to_delete
 from pages.runs.table import page_picker
 from pages.shared.experiment.current import QUERY, known, missing_sentence, remember
@@ -67,7 +67,7 @@ def _table(lab: Lab, rows: list[ExperimentRow], asked: str | None) -> None:
     place = [ids.index(asked)] if asked in ids else []
     if key not in st.session_state or st.session_state[key]["selection"]["rows"] != place:
         st.session_state[key] = {"selection": {"rows": place}}
-    told = [_told(str(lab.settings.home), row.id, row.changes, lab) for row in rows]
+    told = [_told(str(lab.settings.home), row.id, row.changes, len(lab.looks.of(row.id)), lab) for row in rows]
     dataframe(
         {
             "Experiment": [row.name for row in rows],
@@ -98,7 +98,7 @@ def _selected(lab: Lab, id: str) -> None:
     remember(id)
     st.subheader(literal(experiment.name))
     members = lab.store.members(experiment)
-    verdict_view(answer_of(lab, experiment, members))
+    verdict_view(last_read(lab, experiment, members))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Its runs", icon=":material/list:", type="tertiary", key="experiments-runs", on_click=_show_runs)
         link("compare", "Compare", {QUERY: id})
@@ -121,17 +121,17 @@ def _state(row: ExperimentRow) -> str:
 
 
 @st.cache_data(max_entries=2000, show_spinner="Reading the results")
-def _told(home: str, id: str, changes: int, _lab: Lab) -> tuple[str, str]:
+def _told(home: str, id: str, changes: int, looks: int, _lab: Lab) -> tuple[str, str]:
     """The verdict of an experiment in one sentence, and its level; "" where it has none.
 
     Args:
         home: path of the home folder.
         id: of the experiment.
-        changes: of its runs, see :class:`core.store.record.ExperimentRow`: after another one, the verdict is asked for
-            again.
+        changes: of its runs, see :class:`core.store.record.ExperimentRow`.
+        looks: at it. After another change or look, the verdict is asked for again.
     """
     try:
-        found = answer_of(_lab, _lab.store.experiment(id))
+        found = last_read(_lab, _lab.store.experiment(id))
     except LabError as error:  # deleted elsewhere while the page was drawn
         return str(error), ""
     return headline(found), level_words(found)

@@ -10,7 +10,7 @@ from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.store.record import Experiment, Run
 from core.study.arms.arm import Arm, arms_of
-from core.study.report.answer import answer_of
+from core.study.report.answer import last_read
 from core.study.report.evidence import named
 from core.study.weights.change import main_arms
 from core.wording.tasks import task_text
@@ -50,7 +50,7 @@ def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
     if not arms:
         st.info("Networks can be tried once a run of this experiment has a result.", icon=":material/info:")
         return None
-    answered = [arm.key for arm in answer_of(lab, experiment, members).compared if arm.key in arms]
+    answered = [arm.key for arm in last_read(lab, experiment, members).compared if arm.key in arms]
     first = answered if len(answered) > 1 else [arm.key for arm in main_arms(done)][:FIRST]
     specs = done[0].spec
     tasks = {"Target": specs.task} | ({"Source": specs.source} if specs.source is not None else {})

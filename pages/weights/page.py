@@ -10,7 +10,7 @@ from core.methods.method import Role
 from core.study.arms.arm import Arm, judged_by
 from core.study.arms.choice import dropped_sentences
 from core.study.arms.verdict import Verdict
-from core.study.report.answer import answer_of
+from core.study.report.answer import last_read
 from core.study.weights.change import run_of_seed
 from core.study.weights.found import found_sentences
 from core.study.weights.spectrum import Spectrum
@@ -100,7 +100,7 @@ with errors_shown():
     waiting = sum(run.is_live for run in members)
     if waiting:
         st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
-    if sentence := what_was_found(focus, answer_of(lab, experiment, members)):
+    if sentence := what_was_found(focus, last_read(lab, experiment, members)):
         with intro.container():
             st.markdown(literal(sentence))
             st.caption("ΔW is what training added to a weight, and its energy the sum of its squared singular values.")

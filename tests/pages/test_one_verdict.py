@@ -34,7 +34,7 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.arms.withheld import SELECTED
 from core.study.report import answer
-from core.study.report.answer import answer_of, offered_adapter
+from core.study.report.answer import READY, answer_of, last_read, offered_adapter
 from core.study.report.evidence import epochs_of
 from core.study.report.expected import MAX_KEPT, _design_of, _designs, expected_design, expected_sentences
 from core.study.report.judged import judged_answer, keep_results
@@ -362,6 +362,25 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
 def _adapters_offered(app: AppTest) -> list[str]:
     labels = [link.proto.label for link in app.get("link_button")]
     return [label for label in labels if label.startswith(("Adapter LoRA", ":violet[Adapter"))]
+
+
+def test_who_only_mentions_an_experiment_takes_no_look_and_says_that_it_is_ready(
+    lab: Lab, experiment: Experiment
+) -> None:
+    with as_planted(lab, experiment, CASES["LoRA is enough"]):
+        for page in ("runs", "weights", "tryit", "adapters", "serve"):
+            draw(page, experiment=experiment.id)
+        offered_adapter(lab)
+        before = last_read(lab, experiment)
+        assert (before.reason, before.unread, before.candidates) == (READY, True, ())
+        assert literal(READY) in texts(draw("runs", level="Experiments", experiment=experiment.id))
+        assert lab.looks.of(experiment.id) == []
+        found = answer_of(lab, experiment)
+        assert [look.seeds for look in lab.looks.of(experiment.id)] == [8]
+        answer._verdicts.clear()  # as in another process
+        assert headline(last_read(lab, experiment)) == headline(found) != READY
+        assert literal(headline(found)) in texts(draw("runs", level="Experiments", experiment=experiment.id))
+        assert [look.seeds for look in lab.looks.of(experiment.id)] == [8]
 
 
 @contextmanager

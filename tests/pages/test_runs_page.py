@@ -138,11 +138,11 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     brought = (trained_home.plain, trained_home.sweep, trained_home.stopped)
     bases = dict.fromkeys(str(experiment.base) for experiment in brought)
     trained_home.bring(opened, *bases, *(id for experiment in brought for id in experiment.runs))
+    experiments = opened.store.experiments()
+    answers = [answer_of(opened, experiment) for experiment in experiments]
     app = draw("runs", level="Experiments")
     table = app.dataframe[0].value
-    experiments = opened.store.experiments()
     assert table["Experiment"].tolist() == [experiment.name for experiment in experiments]
-    answers = [answer_of(opened, experiment) for experiment in experiments]
     assert table["Verdict"].tolist() == [headline(answer) for answer in answers]
     levels = [level_words(answer) for answer in answers]
     assert table["Level"].tolist() == levels

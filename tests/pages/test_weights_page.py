@@ -68,10 +68,10 @@ def test_the_page_begins_with_what_it_found_which_agrees_with_the_answer(
     everything: Lab, trained_home: TrainedHome, name: str
 ) -> None:
     experiment: Experiment = getattr(trained_home, name)
+    answer = answer_of(everything, experiment)
     app = draw("weights", experiment=experiment.id)
     sentence = app.markdown[0].value.replace("\\", "")
     shown = everything.store.run(app.query_params["run"])
-    answer = answer_of(everything, experiment)
     key = answer.full.key if answer.full is not None else shown.spec.arm
     runs = [run for run in everything.store.members(experiment) if run.result and run.spec.seed == shown.spec.seed]
     (measured,) = [run for run in runs if run.spec.arm == key]

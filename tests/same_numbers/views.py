@@ -27,7 +27,7 @@ SECONDS = 240.0
 """Time after which a page counts as hanging."""
 
 COMPARE = ("Accuracy", "Rates", "By budget", "Curves", "Forgetting", "Cost", "Examples", "Table")
-WEIGHTS = ("Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions")
+WEIGHTS = ("Spectrum", "Rank", "Alpha", "Subspaces")
 """Tabs of pages. Weights is drawn for one experiment of a home, and of a transformer, for which it takes seconds, its
 first tab; so does the page Report, whose content is that of the file."""
 

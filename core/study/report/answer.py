@@ -1,17 +1,19 @@
 """The answer of an experiment in the lab: its verdict, and the record of every look at it.
 
-Whoever asks, in whatever process, is told the same: Home, Sweep, Compare, Report and the command line call
-:func:`answer_of`, and nothing else computes a verdict of an experiment. A look is recorded when its verdict is first
-computed with all runs at their ends, and counts once, however often it is read.
+Whoever reads it, in whatever process, is told the same: Home, Study, Compare, Report and commands call
+:func:`answer_of`, which records a look when all runs have ended. A look counts once, however often it is read. Whoever
+only mentions an experiment, such as a list, calls :func:`last_read`, which records none. Nothing else computes a
+verdict of an experiment.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 from core.engine.experiments import plan_of
 from core.errors import LabError
@@ -29,7 +31,10 @@ from core.study.arms.verdict import Verdict, verdict
 from core.study.weights.predicted import tested_by, trivial_by
 
 MAX_KEPT = 64
-"""Maximum number of verdicts that are kept in memory: pages ask for the same ones at every click."""
+"""Maximum number of answers that are kept in memory: pages ask for the same ones at every click."""
+
+READY = "Ready to read: all runs have ended. Open its answer to read it, which is a look at the test part."
+"""Why nothing is said of an experiment whose answer nobody has read as it is now."""
 
 LATEST = 12
 """Number of experiments among which :func:`offered_adapter` looks for an answer."""
@@ -37,74 +42,102 @@ LATEST = 12
 Found = TypeVar("Found")
 
 
-class Kept(Generic[Found]):
-    """Answers that are kept in memory, the latest :data:`MAX_KEPT`, each while what it depends on stays the same."""
+@dataclass(frozen=True)
+class Asked(Generic[Found]):
+    """An answer, and what it takes to read it."""
 
-    def __init__(self) -> None:
-        self._found: OrderedDict[tuple[str, str], tuple[object, Found]] = OrderedDict()
+    found: Found
+    new: tuple[Look, ...]
+    """The looks that it is."""
+    earlier: tuple[Look, ...] = ()
+    """Looks of before that may be missing in the store."""
+
+
+class Answers(Generic[Found]):
+    """Answers of one kind, kept in memory, the latest :data:`MAX_KEPT`, each while what it depends on is the same."""
+
+    def __init__(self, unread: Callable[[Found, str], Found]) -> None:
+        """Args: unread: makes of an answer one that says nothing but why."""
+        self._unread = unread
+        self._kept: LRUCache[tuple[str, str], tuple[object, Asked[Found]]] = LRUCache(MAX_KEPT)
         self._lock = threading.Lock()
 
     def clear(self) -> None:
         """Forget all of them, as a process that begins."""
-        self._found.clear()
+        self._kept.clear()
 
-    def of(
-        self,
-        lab: Lab,
-        id: str,
-        state: Callable[[], object],
-        make: Callable[[], tuple[Found, Iterable[Look]]],
-        unread: Callable[[Found, str], Found],
-    ) -> Found:
-        """An answer whose looks are recorded: the one that is kept, or a new one.
+    def read(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked[Found]]) -> Found:
+        """An answer whose looks are recorded.
 
         Args:
             lab: keeps the looks.
             id: of the experiment, or of judged results.
             state: returns what the answer depends on, looks included.
-            make: returns the answer, and the looks at it that are to be recorded.
-            unread: makes of an answer whose looks cannot be recorded one that says nothing but why.
+            make: returns the answer.
         """
-        key = str(lab.settings.home), id
-        with self._lock:
-            before, known = self._found.get(key, (None, None))
-            if known is not None and before == state():
-                self._found.move_to_end(key)
-                return known
-        found, looks = make()
-        if reason := _recording_reason(lab, id, looks):
-            return unread(found, reason)
-        with self._lock:
-            self._found[key] = state(), found
-            while len(self._found) > MAX_KEPT:
-                self._found.popitem(last=False)
-        return found
+        asked = self._known(lab, id, state, make)
+        if reason := _recording_reason(lab, id, (*asked.earlier, *asked.new)):
+            return self._unread(asked.found, reason)
+        self._keep(lab, id, state(), asked)
+        return asked.found
 
+    def last(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked[Found]]) -> Found:
+        """The same where reading it is no look, as it has been read; else one that says only that it is ready."""
+        asked = self._known(lab, id, state, make)
+        return self._unread(asked.found, READY) if _new_looks(lab, id, asked.new) else asked.found
 
-_verdicts: Kept[Verdict] = Kept()
-_studies: Kept[StudyAnswer] = Kept()
+    def _known(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked[Found]]) -> Asked[Found]:
+        now = state()
+        with self._lock:
+            before, known = self._kept.get((str(lab.settings.home), id), (None, None))
+        if known is not None and before == now:
+            return known
+        asked = make()
+        self._keep(lab, id, now, asked)
+        return asked
+
+    def _keep(self, lab: Lab, id: str, state: object, asked: Asked[Found]) -> None:
+        with self._lock:
+            self._kept[str(lab.settings.home), id] = state, asked
 
 
 def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Verdict:
-    """The verdict of an experiment, whose look is recorded.
+    """The verdict of an experiment, whose look is recorded: for whoever reads it.
 
     Args:
         lab: has the experiment.
         experiment: which one.
         members: its runs, where they were read already.
     """
-    runs = lab.store.members(experiment) if members is None else list(members)
     if is_study(experiment):
-        return _plain(study_of(lab, experiment, runs))
+        return _plain(study_of(lab, experiment, members))
+    return _verdicts.read(lab, experiment.id, *_verdict_of(lab, experiment, members))
 
-    def made() -> tuple[Verdict, Iterable[Look]]:
+
+def last_read(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Verdict:
+    """The verdict of an experiment as it was last read, without a look; see :func:`answer_of`.
+
+    Where runs have ended since, it says only that it is ready to read.
+    """
+    if is_study(experiment):
+        return _plain(_studies.last(lab, experiment.id, *_study_of(lab, experiment, members)))
+    return _verdicts.last(lab, experiment.id, *_verdict_of(lab, experiment, members))
+
+
+def _verdict_of(
+    lab: Lab, experiment: Experiment, members: Sequence[Run] | None
+) -> tuple[Callable[[], object], Callable[[], Asked[Verdict]]]:
+    """What the verdict of an experiment depends on, and how it is made."""
+    runs = lab.store.members(experiment) if members is None else list(members)
+    bases = _bases_beside(lab, runs)
+
+    def made() -> Asked[Verdict]:
         tested, trivial = tested_by(lab), trivial_by(lab)
         looks = _looks(lab, experiment, runs, lambda there, known: verdict(there, tested, known, trivial=trivial).looks)
         found = _with_equal(lab, verdict(runs, tested, looks, trivial=trivial, bases=bases), runs)
-        return found, (*looks, *found.looks)
+        return Asked(found, found.looks, tuple(looks))
 
-    bases = _bases_beside(lab, runs)
-    return _verdicts.of(lab, experiment.id, lambda: _state(lab, experiment, [*bases, *runs]), made, unread_verdict)
+    return lambda: _state(lab, experiment, [*bases, *runs]), made
 
 
 def with_bases(lab: Lab, runs: Sequence[Run]) -> list[Run]:
@@ -177,13 +210,18 @@ def unread_verdict(found: Verdict, reason: str) -> Verdict:
 
 def _recording_reason(lab: Lab, id: str, looks: Iterable[Look]) -> str:
     """Record looks that are not there yet, or say more; return why they cannot be recorded, empty where they are."""
-    known = {look.key: look for look in lab.looks.of(id)}
-    if new := [look for look in looks if look.key not in known or look.claims != known[look.key].claims]:
+    if new := _new_looks(lab, id, looks):
         try:
             lab.looks.record(id, new)
         except LabError as error:  # a look that leaves no trace would not count
             return f"No verdict yet: this look cannot be recorded. {error}"
     return ""
+
+
+def _new_looks(lab: Lab, id: str, looks: Iterable[Look]) -> list[Look]:
+    """Those of some looks that are not recorded, or say more than what is."""
+    known = {look.key: look for look in lab.looks.of(id)}
+    return [look for look in looks if look.key not in known or look.claims != known[look.key].claims]
 
 
 def is_study(experiment: Experiment) -> bool:
@@ -203,22 +241,29 @@ def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = N
     Raises:
         ValueError: the experiment is no study.
     """
+    return _studies.read(lab, experiment.id, *_study_of(lab, experiment, members))
+
+
+def _study_of(
+    lab: Lab, experiment: Experiment, members: Sequence[Run] | None
+) -> tuple[Callable[[], object], Callable[[], Asked[StudyAnswer]]]:
+    """What the answer of a study depends on, and how it is made. Raises: ValueError: the experiment is none."""
     runs = lab.store.members(experiment) if members is None else list(members)
-    plan = plan_of(experiment)
+    plan, bases = plan_of(experiment), _bases_beside(lab, runs)
     if plan is None:
         raise ValueError("This experiment is no study.")
 
-    def made() -> tuple[StudyAnswer, Iterable[Look]]:
+    def made() -> Asked[StudyAnswer]:
         tested, trivial = tested_by(lab), trivial_by(lab)
         looks = _looks(lab, experiment, runs, lambda there, known: study(plan, there, tested, known, trivial).looks)
         found = study(plan, runs, tested, looks, trivial, bases)
-        return found, (*looks, *found.looks)
+        return Asked(found, found.looks, tuple(looks))
 
-    def unread(found: StudyAnswer, reason: str) -> StudyAnswer:
-        return replace(found, reason=reason, unread=True, looks=())
+    return lambda: _state(lab, experiment, [*bases, *runs]), made
 
-    bases = _bases_beside(lab, runs)
-    return _studies.of(lab, experiment.id, lambda: _state(lab, experiment, [*bases, *runs]), made, unread)
+
+_verdicts: Answers[Verdict] = Answers(lambda found, reason: unread_verdict(found, reason))
+_studies: Answers[StudyAnswer] = Answers(lambda found, reason: replace(found, reason=reason, unread=True, looks=()))
 
 
 def _plain(found: StudyAnswer) -> Verdict:
@@ -227,13 +272,13 @@ def _plain(found: StudyAnswer) -> Verdict:
 
 
 def offered_adapter(lab: Lab) -> Run | None:
-    """The adapter to begin with: that of the latest answer, else of the latest experiment that has one.
+    """The adapter to begin with: that of the latest answer that was read, else of the latest experiment that has one.
 
     See :attr:`core.study.arms.verdict.Verdict.offered`; None where no experiment of the latest ones has an adapter.
     """
     first = None
     for experiment in lab.store.experiments(LATEST):
-        found = answer_of(lab, experiment)
+        found = last_read(lab, experiment)
         if found.offered is not None and not (found.reason or found.withheld):
             return found.offered
         first = first or found.offered

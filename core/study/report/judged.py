@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,7 +16,6 @@ from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
 from core.store.judged import Judged
-from core.store.looks import Look
 from core.store.record import Run
 from core.study.arms.arm import Arm, averaged_arms
 from core.study.arms.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
@@ -31,7 +30,7 @@ from core.study.arms.tuning import (
 )
 from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of
-from core.study.report.answer import Kept, unread_verdict
+from core.study.report.answer import Answers, Asked, unread_verdict
 from core.study.report.evidence import named
 from core.study.stats.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
 from core.study.stats.power import Design
@@ -117,13 +116,25 @@ class JudgedAnswer:
         return [(arm, each) for (arm, _), each in zip(found, corrected, strict=True)]
 
 
-_answers: Kept[JudgedAnswer] = Kept()
+_answers: Answers[JudgedAnswer] = Answers(
+    lambda found, reason: replace(found, verdict=unread_verdict(found.verdict, reason))
+)
 
 
 def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
     """The verdict on reported results, whose look is recorded: a further file with further seeds is a further look."""
+    return _answers.read(lab, judged.id, *_answer_of(lab, judged))
 
-    def made() -> tuple[JudgedAnswer, Iterable[Look]]:
+
+def last_judged(lab: Lab, judged: Judged) -> JudgedAnswer:
+    """The same as it was last read, without a look; see :func:`core.study.report.answer.last_read`."""
+    return _answers.last(lab, judged.id, *_answer_of(lab, judged))
+
+
+def _answer_of(lab: Lab, judged: Judged) -> tuple[Callable[[], object], Callable[[], Asked[JudgedAnswer]]]:
+    """What the verdict on reported results depends on, and how it is made."""
+
+    def made() -> Asked[JudgedAnswer]:
         results, measures = results_of(judged.content), lab.judged.measures(judged.id)
         runs = tuple(_runs(results))
         found = verdict(
@@ -132,12 +143,9 @@ def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
             lab.looks.of(judged.id),
             trivial=lambda run: measures.get(TRIVIAL),
         )
-        return JudgedAnswer(judged, results, runs, measures, found), found.looks
+        return Asked(JudgedAnswer(judged, results, runs, measures, found), found.looks)
 
-    def unread(found: JudgedAnswer, reason: str) -> JudgedAnswer:
-        return replace(found, verdict=unread_verdict(found.verdict, reason))
-
-    return _answers.of(lab, judged.id, lambda: (judged, [look.key for look in lab.looks.of(judged.id)]), made, unread)
+    return lambda: (judged, [look.key for look in lab.looks.of(judged.id)]), made
 
 
 def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = None) -> Judged:

@@ -11,7 +11,7 @@ from core.errors import UnknownRunError
 from core.lab import Lab
 from core.store.judged import Judged
 from core.store.record import Experiment, Run
-from core.study.report.answer import answer_of, offered_adapter
+from core.study.report.answer import last_read, offered_adapter
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import experiment_text, pick, when
 
@@ -68,7 +68,7 @@ def offered_here(lab: Lab) -> Run | None:
     """The adapter to begin with: that of the session's current experiment, else of the latest answer."""
     shown = st.session_state.get(CURRENT)
     experiment = known(lab, shown) if shown else None
-    return (answer_of(lab, experiment).offered if experiment is not None else None) or offered_adapter(lab)
+    return (last_read(lab, experiment).offered if experiment is not None else None) or offered_adapter(lab)
 
 
 def experiment_with(lab: Lab, run: Run) -> Experiment | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from core.errors import LabError
@@ -15,6 +17,7 @@ from core.study.report.judged import (
     carried,
     judged_answer,
     judged_warnings,
+    last_judged,
     network_sentences,
 )
 from core.study.report.judged_report import judged_report
@@ -79,7 +82,7 @@ def report_button(answer: JudgedAnswer, primary: bool = False) -> None:
 
 def judged_row(lab: Lab, judged: Judged) -> None:
     """Draw one row for a list: time, name and level, below them the answer, and a link."""
-    answer = _answer(lab, judged)
+    answer = _answer(lab, judged, last_judged)
     if answer is None:
         return
     with st.container(border=True, gap="small"):
@@ -93,9 +96,9 @@ def judged_row(lab: Lab, judged: Judged) -> None:
         st.caption(literal(headline(answer.verdict)))
 
 
-def _answer(lab: Lab, judged: Judged) -> JudgedAnswer | None:
+def _answer(lab: Lab, judged: Judged, of: Callable[[Lab, Judged], JudgedAnswer] = judged_answer) -> JudgedAnswer | None:
     try:
-        return judged_answer(lab, judged)
+        return of(lab, judged)
     except LabError as error:
         st.error(literal(str(error)))
         return None
