@@ -85,7 +85,9 @@ def test_the_downloaded_adapter_loads_in_peft(page: Page, site: Site, tmp_path: 
     settled(page)  # nothing moves any more
     merged = page.locator(".st-key-export-safetensors")
     merged.get_by_role("button", name="Make and check").click()
-    expect(page.get_by_text("Read by torch")).to_contain_text("the same prediction for all 360 test examples")
+    expect(page.get_by_text("Read by torch")).to_contain_text(
+        re.compile(r"the same prediction for all \d+ test examples")
+    )
     for link, name in [
         (page.get_by_role("link", name="Adapter for PEFT"), "adapter.zip"),
         (page.get_by_role("link", name="Base", exact=True), "base.safetensors"),

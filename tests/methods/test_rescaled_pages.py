@@ -22,7 +22,7 @@ def test_every_page_shows_it_without_having_been_told(done: Done, page: str, vie
     check_drawn(done, page, view)
 
 
-@pytest.mark.parametrize("view", ["Spectrum", "Rank", "Alpha and layers", "Subspaces", "New directions"])
+@pytest.mark.parametrize("view", ["Spectrum", "Rank", "Alpha", "Subspaces"])
 def test_every_part_of_the_weights_page_draws(done: Done, view: str) -> None:
     check_drawn(done, "weights", view, run=done.of("IA3 g=1").id)
 

@@ -238,7 +238,7 @@ CLASS_THINGS = re.compile(r".{0,60}(?:\bclass(?:es)?\b|confus|probabilit|macro-f
             ("topics", "compare", view)
             for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
         ),
-        *(("topics", "weights", view) for view in ("Spectrum", "Rank", "Alpha and layers", "Subspaces")),
+        *(("topics", "weights", view) for view in ("Spectrum", "Rank", "Alpha", "Subspaces")),
         *(("direct", page, "") for page in ("home", "report", "runs", "finetune", "serve", "tryit", "study")),
         ("direct", "compare", "Forgetting"),
         ("topics", "tryit", ""),

@@ -363,7 +363,7 @@ def everything(app: AppTest) -> str:
         *(("texts", "compare", view) for view in ("R²", "Rates", "Cost", "Table")),
         *(("images", page, "") for page in ("tryit", "runs", "report", "finetune")),
         *(("images", "compare", view) for view in ("Curves", "Forgetting")),
-        *(("images", "weights", view) for view in ("Spectrum", "Rank", "Alpha and layers", "Subspaces")),
+        *(("images", "weights", view) for view in ("Spectrum", "Rank", "Alpha", "Subspaces")),
     ],
 )
 def test_pages_draw_without_classes(done: Done, which: str, page: str, view: str) -> None:

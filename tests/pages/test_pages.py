@@ -461,8 +461,8 @@ def test_each_adapter_can_be_chosen_by_its_experiment_also_those_that_read_alike
     longer = one.spec.optim.but(epochs=one.spec.optim.epochs + 1), one.spec.method
     alone = fine_tune(filled, filled.bases()[0], one.spec.task, [longer], [one.spec.seed], "Alone")
     finish(filled, *alone.runs)
-    app = draw("adapters")
     offered = answer_of(filled, answered).offered
+    app = draw("adapters")
     assert app.selectbox(key="pick-adapter").value == offered.id, "a later experiment without an answer is no answer"
     assert len(app.selectbox(key="pick-adapter").options) == len({run for run in answered.runs if run in adapters})
     for id, owner in ((one.id, answered.id), (two, ALONE), (alone.runs[0], alone.id), (one.id, answered.id)):
