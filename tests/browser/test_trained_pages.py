@@ -74,6 +74,7 @@ def test_an_answer_is_in_sight_once_its_address_it_or_the_line_above_the_form_is
     expect(page.get_by_text(f"{trained_home.one_seed.name} · ").first).to_be_in_viewport(ratio=1)
     older = trained_home.alone
     button = page.locator(f".st-key-open-{older.id}").get_by_role("button")
+    settled(page)  # a press while the page is still drawn may be lost to one of its components
     button.click()
     expect(page).to_have_url(re.compile(f"experiment={older.id}"))
     top = page.get_by_text(f"{older.name} · ").first
