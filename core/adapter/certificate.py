@@ -101,7 +101,7 @@ MERGED_TOLERANCE = 1e-4
 """Maximum differences between logits, relative to 1, the largest logit, or what is summed, whichever is the largest.
 
 Reloading should change nothing. Merging changes the order of float32 sums, whose rounding errors are as large as their
-terms allow, and not as their results: terms may cancel. See :func:`core.adapter.certificate.largest_summed`.
+terms allow, and not as their results: terms may cancel. See :func:`largest_summed`.
 """
 
 RELOADED = "logits of the reloaded adapter and of the trained network"

@@ -118,7 +118,7 @@ LABELS: Mapping[LayerRole, Mapping[str, Collection[str]]] = {
 }
 """What layers compute in a block, in a word, with the ends of their paths, by their role."""
 
-_NUMBERED = re.compile(r"(?P<stack>.+?)\.(?P<block>\d+)\.(?P<name>.+)")
+_NUMBERED = re.compile(r".+?\.(?P<block>\d+)\.(?P<name>.+)")
 
 Key = TypeVar("Key")
 
@@ -187,8 +187,6 @@ class Position:
     """Where one linear layer stands in its network."""
 
     path: str
-    stack: str
-    """Path of the blocks, as in ``bert.encoder.layer``; empty for a layer outside of them."""
     block: int | None
     """Number of the block, from 0; None outside of them."""
     kind: Kind
@@ -198,8 +196,8 @@ class Position:
         """Where the layer at ``path`` stands, by its path alone."""
         match, role = _NUMBERED.fullmatch(path), role_of(path)
         if match is None:
-            return cls(path, "", None, Kind(role, path))
-        return cls(path, match["stack"], int(match["block"]), Kind(role, match["name"]))
+            return cls(path, None, Kind(role, path))
+        return cls(path, int(match["block"]), Kind(role, match["name"]))
 
 
 @dataclass(frozen=True)

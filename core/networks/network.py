@@ -147,7 +147,7 @@ class NetworkSpec(KindSpec):
         return {}
 
     def initialize(self, network: nn.Module, generator: torch.Generator) -> None:
-        """Draw the initial weights of :meth:`module`, in place; see :func:`core.networks.network.initialize`."""
+        """Draw the initial weights of :meth:`module`, in place; see :func:`initialize`."""
         initialize(network, generator)
 
     def build(self, seed: int | None = None) -> nn.Module:

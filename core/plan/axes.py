@@ -34,7 +34,7 @@ Point = int | str
 
 
 class Axis(ABC):
-    """One axis. A subclass is one thing to vary; an object of it is listed in :data:`core.plan.axes.AXES`."""
+    """One axis. A subclass is one thing to vary; an object of it is listed in :data:`AXES`."""
 
     name: ClassVar[str]
     """Its name in files and on the command line, as in ``--vary shots=10,30,100``."""

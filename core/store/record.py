@@ -224,7 +224,7 @@ class Curve:
 @dataclass(frozen=True)
 class Experiment:
     """Runs that are compared: same base, and same task unless that is what a study varies. It grows by further
-    launches; see :mod:`core.store.record`.
+    launches; see :func:`stages_of`.
     """
 
     id: str

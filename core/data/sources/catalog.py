@@ -43,7 +43,7 @@ class Catalog:
     def __init__(self, settings: Settings, sources: Iterable[SourceFactory] | None = None, keep: int = 3) -> None:
         """Args:
         settings: the folders to read from and to download to.
-        sources: where datasets come from; default: those of :data:`core.data.sources.catalog.SOURCES`.
+        sources: where datasets come from; default: those of :data:`SOURCES`.
         keep: number of datasets to keep in memory.
         """
         made = [make(settings) for make in (SOURCES if sources is None else sources)]

@@ -42,7 +42,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Job:
-    """Runs that train together; :class:`core.engine.jobs.job.Dependencies` has what they refer to."""
+    """Runs that train together; :class:`Dependencies` has what they refer to."""
 
     members: tuple[Member, ...]
     """At least one; all with the same :func:`core.training.sharing.bank_key` and the same step to resume from."""

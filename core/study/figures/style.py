@@ -177,10 +177,6 @@ class HeatMap:
     """Colours from the lowest to the highest value."""
     low: str
     high: str
-    groups: tuple[tuple[str, int], ...] = ()
-    """Headings above the columns, each with the number of columns below it; empty for none."""
-    slim: bool = False
-    """Whether rows are low, so that many of them fit on a screen."""
 
 
 def ink_on(colour: str) -> str:

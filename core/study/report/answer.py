@@ -76,9 +76,12 @@ class Answers(Generic[Found]):
             make: returns the answer.
         """
         asked = self._known(lab, id, state, make)
-        if reason := _recording_reason(lab, id, (*asked.earlier, *asked.new)):
-            return self._unread(asked.found, reason)
-        self._keep(lab, id, state(), asked)
+        if new := _new_looks(lab, id, (*asked.earlier, *asked.new)):
+            try:
+                lab.looks.record(id, new)
+            except LabError as error:  # a look that leaves no trace would not count
+                return self._unread(asked.found, f"No verdict yet: this look cannot be recorded. {error}")
+            self._keep(lab, id, state(), asked)
         return asked.found
 
     def last(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked[Found]]) -> Found:
@@ -208,16 +211,6 @@ def unread_verdict(found: Verdict, reason: str) -> Verdict:
     return replace(found, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=())
 
 
-def _recording_reason(lab: Lab, id: str, looks: Iterable[Look]) -> str:
-    """Record looks that are not there yet, or say more; return why they cannot be recorded, empty where they are."""
-    if new := _new_looks(lab, id, looks):
-        try:
-            lab.looks.record(id, new)
-        except LabError as error:  # a look that leaves no trace would not count
-            return f"No verdict yet: this look cannot be recorded. {error}"
-    return ""
-
-
 def _new_looks(lab: Lab, id: str, looks: Iterable[Look]) -> list[Look]:
     """Those of some looks that are not recorded, or say more than what is."""
     known = {look.key: look for look in lab.looks.of(id)}
@@ -262,7 +255,7 @@ def _study_of(
     return lambda: _state(lab, experiment, [*bases, *runs]), made
 
 
-_verdicts: Answers[Verdict] = Answers(lambda found, reason: unread_verdict(found, reason))
+_verdicts: Answers[Verdict] = Answers(unread_verdict)
 _studies: Answers[StudyAnswer] = Answers(lambda found, reason: replace(found, reason=reason, unread=True, looks=()))
 
 

@@ -116,7 +116,7 @@ class Overlap:
     """Similarity of the directions of two ΔW, and that of random directions."""
 
     similarity: Array
-    """(k₁, k₂), φ(i, j) at [i − 1, j − 1]; see :func:`core.study.weights.subspace.similarity`."""
+    """(k₁, k₂), φ(i, j) at [i − 1, j − 1]; see :func:`similarity`."""
     random: RandomSimilarity
 
     @property

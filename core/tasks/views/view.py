@@ -233,7 +233,7 @@ class View(Protocol):
         ...
 
     def outline(self, spec: TaskSpec, dataset: Dataset) -> Outline:
-        """Choose a task's examples. Raises: DatasetError: see :func:`core.tasks.views.view.outline`."""
+        """Choose a task's examples. Raises: DatasetError: see :func:`outline`."""
         ...
 
     def task(self, spec: TaskSpec, dataset: Dataset, tokenizer: TextTokenizer | None = None) -> Task:
@@ -245,7 +245,7 @@ class View(Protocol):
             tokenizer: of the network that learns the task, where it reads texts.
 
         Raises:
-            DatasetError: see :func:`core.tasks.views.view.outline`; or the dataset is of another kind.
+            DatasetError: see :func:`outline`; or the dataset is of another kind.
         """
         ...
 

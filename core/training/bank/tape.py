@@ -174,7 +174,7 @@ def captured(work: Callable[[], None], state: Sequence[Tensor]) -> Callable[[], 
     """Capture ``work`` in a CUDA graph; if that is not possible, return ``work`` itself.
 
     Args:
-        work: calls on fixed tensors, without synchronization; see :class:`core.training.bank.tape.Tape`.
+        work: calls on fixed tensors, without synchronization; see :class:`Tape`.
         state: tensors that ``work`` changes, whose values are restored afterwards.
     """
     if not all(tensor.is_cuda for tensor in state):

@@ -8,8 +8,6 @@ function build(host, map) {
     element.append(...children);
     return element;
   };
-  const groups = map.groups.map(([name, width]) => make("th", { scope: "colgroup", colSpan: width, textContent: name }));
-  const above = groups.length ? [make("tr", {}, make("td", {}), ...groups)] : [];
   const head = make("tr", {}, make("td", {}), ...map.columns.map((name) => make("th", { scope: "col", textContent: name })));
   const rows = map.rows.map((name, row) => {
     const cells = map.columns.map((_, column) => make("td", { id: `${row}-${column}` }));
@@ -17,17 +15,16 @@ function build(host, map) {
   });
   // The first row is at the bottom, as on an axis.
   const body = make("tbody", {}, ...rows.reverse());
-  host.querySelector("table").replaceChildren(make("thead", {}, ...above, head), body);
+  host.querySelector("table").replaceChildren(make("thead", {}, head), body);
 }
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const host = parentElement.querySelector(".tile-map");
-  const shape = JSON.stringify([data.groups, data.columns, data.rows]);
+  const shape = JSON.stringify([data.columns, data.rows]);
   if (host.dataset.shape !== shape) {
     build(host, data);
     host.dataset.shape = shape;
   }
-  host.classList.toggle("slim", data.slim);
   host.querySelector("table").setAttribute("aria-label", data.alt);
   const taken = new Set(data.tiles.map((tile) => `${tile.row}-${tile.column}`));
   for (const place of host.querySelectorAll("td[id]")) {

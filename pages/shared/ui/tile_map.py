@@ -26,14 +26,10 @@ _CSS = """
 table { width: 100%; border-spacing: 3px; table-layout: fixed; font-size: 0.75rem; }
 @container (min-width: 520px) { table { font-size: 0.8rem; } }
 thead td { width: 3.5rem; }
-.slim thead td { width: 2rem; }
-.slim table { border-spacing: 2px; }
-th[scope="colgroup"] { border-bottom: 1px solid var(--st-border-color); }
 th[scope="col"] { overflow-wrap: anywhere; }
 th { font-weight: 400; color: var(--st-gray-text-color); padding: 0; }
 th[scope="row"] { text-align: right; padding-right: 0.25rem; }
 td { padding: 0; height: 1.75rem; }
-.slim td { height: 1.3rem; }
 button {
   display: block; width: 100%; height: 100%; padding: 0; border: 0; border-radius: 2px; overflow: hidden;
   font: inherit; color: inherit; background: var(--st-secondary-background-color); cursor: pointer;
