@@ -36,6 +36,8 @@ from core.methods.registry import methods
 from core.networks.library.arrivals import Arrivals
 from core.networks.library.networks import Networks
 from core.networks.network import NetworkSpec
+from core.results.choice import unchosen
+from core.results.row import rows_of
 from core.serving.predictor import Predictor
 from core.settings import Settings
 from core.store.judged import JudgedResults
@@ -44,7 +46,6 @@ from core.store.notes import RunNotes
 from core.store.record import Run
 from core.store.recovery import Backups, adopt, open_store
 from core.store.search import Search
-from core.study.arms.choice import unchosen
 from core.tasks.tasks import Tasks
 from core.tasks.views.image import ImageView
 from core.tasks.views.language import PassagePreview, passage_preview
@@ -227,9 +228,9 @@ class Lab:
         try:
             for one in map(self.store.experiment, self.store.experiments_of(self.store.experiment(id).runs)):
                 shared = self.store.shared(one.id)  # what another experiment has may be chosen there
-                for run in unchosen(self.store.members(one)) if one.trim else []:
-                    if run.id not in shared:
-                        self.artifacts.drop_network(run.id)
+                for row in unchosen(rows_of(self.store.members(one))) if one.trim else []:
+                    if row.id not in shared:
+                        self.artifacts.drop_network(row.id)
         except sqlite3.Error:
             raise
         except (LabError, OSError) as error:  # such as an experiment that somebody has deleted meanwhile

@@ -191,8 +191,6 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_fit_the_method(self) -> Self:
-        if self.is_reported:
-            return self
         if self.role is Role.BASE and (self.base or self.source):
             raise ValueError("A pretrain run starts from random weights: it has no base and no source.")
         if self.role is not Role.BASE and not (self.base and self.source) and not self.is_direct:
@@ -243,11 +241,6 @@ class RunSpec(Spec):
     def trained_network(self) -> NetworkSpec:
         """The network as it is trained: one that knows whether its head is trained whole."""
         return self.network.but(whole_head=True) if self.head else self.network
-
-    @property
-    def is_reported(self) -> bool:
-        """Whether others report what it came to, and it was not trained here: what they do not say is unknown."""
-        return False
 
     @property
     def learned(self) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.search import TuneSpec
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Experiment, Run, is_under_way
-from core.study.arms.choice import chosen_arms
 from tests.conftest import short, training_lab, wait_until
 from tests.launching import compare
 
@@ -47,7 +48,7 @@ def trained(runs: list[Run]) -> Counter[tuple[str, int, float, int]]:
 
 
 def chosen(runs: list[Run]) -> set[str]:
-    return {arm.label for arm in chosen_arms(runs)}
+    return {arm.label for arm in chosen_arms(rows_of(runs))}
 
 
 def check_found_the_same(runs: list[Run], undisturbed: tuple[Lab, Experiment]) -> None:

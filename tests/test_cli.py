@@ -24,8 +24,9 @@ from core.lab import Lab
 from core.networks.file import read_network, write_network
 from core.objectives.registry import CLASSIFICATION
 from core.plan.search import TuneSpec
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.settings import Settings
-from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import verdict
 from tests import forked
 from tests.adapter.samples import unzip
@@ -120,8 +121,8 @@ def test_an_experiment_is_judged_by_the_measure_and_margin_that_it_began_with(
         members = lab.store.members(experiment)
         assert {run.spec.objective for run in members} == {CLASSIFICATION.but(measure="macro_f1", within=1.0)}
         assert lab.store.run(experiment.base).spec.objective == CLASSIFICATION
-        assert verdict(members).margin == 1.0
-        for chosen in chosen_arms(members):
+        assert verdict(rows_of(members)).margin == 1.0
+        for chosen in chosen_arms(rows_of(members)):
             tried: dict[float, list[float]] = {}
             for run in members:
                 if run.spec.method == chosen.spec.method:

@@ -37,11 +37,11 @@ from core.networks.network import NetworkSpec
 from core.numbers import bytes_text, range_text
 from core.plan.configuration import ArmSpec, Configuration, preset_configuration
 from core.plan.configuration_file import MAX_FILE, read_configuration, write_configuration
+from core.results.intervals import DEFAULT_SEEDS
 from core.run_spec import OptimSpec, default_length, default_optim
 from core.spec import DEVICES, Device, bounds
 from core.store.record import Experiment
 from core.study.report.expected import expected_sentences
-from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import PRESETS, presets_for, suggested_preset
 from core.wording.tasks import noun
 

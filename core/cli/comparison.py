@@ -22,14 +22,16 @@ from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.networks.library.files import INDEX, WEIGHTS
 from core.objectives.measure import VALIDATION
+from core.results.arm import Arm, averaged_arms, judged_by
+from core.results.choice import chosen_arms, comparisons_of, dropped_sentences
+from core.results.row import Row, rows_of
+from core.results.setting import labels_of
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm, averaged_arms, judged_by, labels_of
 from core.study.arms.candidate import Candidate
-from core.study.arms.choice import chosen_arms, comparisons_of, dropped_sentences
 from core.study.arms.cost_words import costs
 from core.study.arms.equal_epochs import AtEpochs
-from core.study.arms.fairness import comparable, lost_runs, missing_runs
+from core.study.arms.fairness import comparable, lost_rows, missing_rows
 from core.study.arms.settled import all_settled, updates_of
 from core.study.arms.study import StudyAnswer, standing_of
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
@@ -63,7 +65,10 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
     members = lab.store.members(experiment)
     bases = lab.store.runs_of(bases_of(members))
     interrupted = {base.id for base in bases if base.state == "interrupted"}
-    for run in (*(base for base in bases if base.result is None), *missing_runs(members)):
+    for run in (
+        *(base for base in bases if base.result is None),
+        *(row.run for row in missing_rows(rows_of(members)) if row.run),
+    ):
         waits = run.is_live and run.spec.base in interrupted
         state = "It waits for its base, which was interrupted." if waits else run.state
         print(f"error: {run.spec.label}, seed {run.spec.seed}: {run.cause or state}", file=sys.stderr)
@@ -81,7 +86,7 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
             return INCOMPLETE
         save_report(options.report, report)
         print(f"The report is in {options.report}.", file=sys.stderr)
-    return INCOMPLETE if lost_runs(members) else 0
+    return INCOMPLETE if lost_rows(rows_of(members)) else 0
 
 
 def save_report(file: Path, report: Report) -> None:
@@ -133,16 +138,17 @@ def print_comparison(lab: Lab, experiment: Experiment, members: list[Run]) -> No
     if is_study(experiment):
         print_study(study_of(lab, experiment, members))
         return
-    found, chosen = answer_of(lab, experiment, members), chosen_arms(members)
-    arms = chosen or averaged_arms(members)
+    rows = rows_of(members)
+    found, chosen = answer_of(lab, experiment, members), chosen_arms(rows)
+    arms = chosen or averaged_arms(rows)
     print(plain_table(validation_table(arms) if found.unread else comparison_text(arms), turned=True))
     print()
     print(headline(found))
     for sentence in filter(None, [*explanation(found), costs(found)]):
         print(sentence)
-    warnings = dropped_sentences(members) + comparable(members)
-    if chosen and is_tuned(run.spec for run in members):
-        choices = rate_choices(members)
+    warnings = dropped_sentences(rows) + comparable(rows)
+    if chosen and is_tuned(row.setting for row in rows):
+        choices = rate_choices(rows)
         print(choice_sentence(choices))
         warnings = end_sentences(choices) + warnings
     for warning in warnings:
@@ -169,88 +175,89 @@ def as_json(lab: Lab, experiment: Experiment, bases: Sequence[Run], runs: list[R
         runs: of the experiment.
     """
     found = answer_of(lab, experiment, runs)
-    values = comparison_as_json(runs, found, _base_as_json(lab, bases, runs), lambda arm: _adapter_of(lab, arm))
+    values = comparison_as_json(
+        rows_of(runs), found, _base_as_json(lab, bases, runs), lambda arm: _adapter_of(lab, arm)
+    )
     return values | ({"study": _study_as_json(study_of(lab, experiment, runs))} if is_study(experiment) else {})
 
 
 def comparison_as_json(
-    runs: list[Run], found: Verdict, base: Mapping[str, Any] | None, adapter_of: Callable[[Arm], str | None]
+    rows: list[Row], found: Verdict, base: Mapping[str, Any] | None, adapter_of: Callable[[Arm], str | None]
 ) -> dict[str, Any]:
     """The object of a comparison.
 
     Args:
-        runs: all of an experiment, or of what others report.
+        rows: all of an experiment, or of what others report.
         found: the verdict on them.
         base: what they start from, if that is known.
         adapter_of: has the path of a setting's adapter file.
     """
-    results = {run.id: run.result for run in runs if run.result}
-    arms, objective = [], judged_by(runs)
-    chosen = {arm.key for arm in chosen_arms(runs)}
-    compared = {arm.key: arm for group in comparisons_of(runs) for arm in group}
-    ends = {choice.arm.key: choice.at_end for choice in rate_choices(runs)}
-    for arm in averaged_arms(runs):
-        own = [results[run.id] for run in arm.runs]
+    arms, objective = [], judged_by(rows)
+    chosen = {arm.key for arm in chosen_arms(rows)}
+    compared = {arm.key: arm for group in comparisons_of(rows) for arm in group}
+    ends = {choice.arm.key: choice.at_end for choice in rate_choices(rows)}
+    for arm in averaged_arms(rows):
+        own = arm.rows
         arms.append(
             {
                 "label": arm.label,
-                "method": FullSpec.name() if arm.role is Role.CONTROL else arm.spec.kind,
-                "control": arm.spec.kind if arm.role is Role.CONTROL else None,
+                "method": FullSpec.name() if arm.role is Role.CONTROL else arm.setting.method,
+                "control": arm.setting.method if arm.role is Role.CONTROL else None,
                 "learning_rate": arm.learning_rate or None,
-                "epochs": arm.spec.optim.epochs or None,
+                "epochs": arm.setting.epochs or None,
                 "chosen": arm.key in chosen,
                 "rate_at_end": ends.get(arm.key),
                 "settled": all_settled([compared.get(arm.key, arm)]),
-                "rank": arm.spec.method.inner_rank,
-                "trainable_parameters": own[0].trainable_parameters or (None if arm.spec.is_reported else 0),
-                "validation_accuracy": [result.measures.get("validation_accuracy") for result in own],
-                "accuracy": [None if found.unread else result.measures.get("accuracy") for result in own],
-                "source_accuracy": [None if found.unread else result.measures.get("source_accuracy") for result in own],
+                "rank": arm.setting.rank,
+                "trainable_parameters": own[0].trained or (None if own[0].run is None else 0),
+                "validation_accuracy": [row.measures.get("validation_accuracy") for row in own],
+                "accuracy": [None if found.unread else row.measures.get("accuracy") for row in own],
+                "source_accuracy": [None if found.unread else row.measures.get("source_accuracy") for row in own],
                 "measures": _measures_as_json(arm, found.unread),
-                "seconds": None if arm.spec.is_reported else fmean(result.seconds for result in own),
+                "seconds": None if own[0].run is None else fmean(arm.values("seconds")),
                 "adapter": adapter_of(arm) if arm.role is Role.ADAPTER else None,
-                "runs": [run.id for run in arm.runs],
+                "runs": [row.id for row in arm.rows],
             }
         )
     return {
-        "device": next((results[run.id].device for run in runs if run.id in results), None) or None,
+        "device": next((row.result.device for row in rows if row.result), None) or None,
         "base": base,
         "arms": arms,
-        "missing": _missing_as_json(runs),
+        "missing": _missing_as_json(rows),
         "objective": {"kind": objective.kind, "measure": objective.primary.name, "within": objective.margin},
-        "verdict": _verdict_as_json(found) | {"rates": _rates_as_json(runs)},
+        "verdict": _verdict_as_json(found) | {"rates": _rates_as_json(rows)},
     }
 
 
 def _measures_as_json(arm: Arm, unread: bool) -> dict[str, list[float | None]]:
     """Every measure of each run of an arm by name, where some run has it; ``unread`` leaves the test part out."""
-    results = [run.result for run in arm.runs if run.result]
-    names = dict.fromkeys(name for result in results for name, value in result.measures.items() if value is not None)
+    rows = [row for row in arm.rows if row.has_result]
+    names = dict.fromkeys(name for row in rows for name, value in row.measures.items() if value is not None)
     if unread:
         names = {name: None for name in names if name.startswith(VALIDATION)}
-    return {name: [result.measures.get(name) for result in results] for name in names}
+    return {name: [row.measures.get(name) for row in rows] for name in names}
 
 
-def _rates_as_json(runs: Sequence[Run]) -> str:
+def _rates_as_json(rows: Sequence[Row]) -> str:
     """How the learning rates came about: searched for, some given ones tried, or one given for each setting."""
-    if any(run.plan is not None for run in runs):
+    if any(row.plan is not None for row in rows):
         return "searched"
-    return "tried" if is_tuned(run.spec for run in runs) else "given"
+    return "tried" if is_tuned(row.setting for row in rows) else "given"
 
 
-def _missing_as_json(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _missing_as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The runs that the answer lacks."""
-    labels = labels_of(run.spec for run in runs)
+    labels = labels_of(row.setting for row in rows)
     return [
         {
-            "run": run.id,
-            "label": labels[run.spec.arm],
-            "seed": run.spec.seed,
-            "state": run.state,
-            "diverged": run.has_diverged,
-            "cause": run.cause,
+            "run": row.id,
+            "label": labels[row.setting.key],
+            "seed": row.seed,
+            "state": row.state,
+            "diverged": row.has_diverged,
+            "cause": row.cause,
         }
-        for run in missing_runs(runs)
+        for row in missing_rows(rows)
     ]
 
 

@@ -10,6 +10,7 @@ from core.cli.options import RUNS_KEPT, add_home, add_output, check_output, open
 from core.errors import SpecError
 from core.lab import Lab
 from core.plan.experiment import next_seeds
+from core.results.row import rows_of
 from core.store.record import Experiment
 from core.study.arms.design_words import look_line
 from core.study.arms.growth import extended, longer, rates_beside
@@ -78,8 +79,8 @@ def grow(options: argparse.Namespace) -> int:
             )
         members = lab.store.members(experiment)
         specs = [run.spec for run in members]
-        settings = [*lab.experiments.settings(experiment), *(longer(members) if options.epochs else ())]
-        rates = rates_beside(members) if options.rates else ()
+        settings = [*lab.experiments.settings(experiment), *(longer(rows_of(members)) if options.epochs else ())]
+        rates = rates_beside(rows_of(members)) if options.rates else ()
         arms = extended(settings, options.rank, rates=rates, network=specs[0].trained_network)
         seeds = sorted({spec.seed for spec in specs})
         if options.seeds is not None:

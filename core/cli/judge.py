@@ -120,7 +120,7 @@ def print_judged(answer: JudgedAnswer) -> None:
         for sentence in network_sentences(answer):
             print(sentence)
     if answer.is_tuned and answer.has_validation:
-        print(choice_sentence(rate_choices(answer.runs)))
+        print(choice_sentence(rate_choices(answer.rows)))
     for warning in judged_warnings(answer):
         print(f"Note: {warning}")
 
@@ -140,7 +140,7 @@ def judged_as_json(answer: JudgedAnswer) -> dict[str, Any]:
         }
         for arm, found in answer.networks
     ]
-    return comparison_as_json([*answer.runs], answer.verdict, None, lambda arm: None) | {
+    return comparison_as_json([*answer.rows], answer.verdict, None, lambda arm: None) | {
         "reported": {
             "id": judged.id,
             "name": judged.name,

@@ -10,5 +10,5 @@
   diverged would do so again, and is no rest.
 
 An experiment launched with ``trim`` keeps the networks of chosen settings only: ``Lab`` deletes the others when its
-last run has ended (``core/study/arms/choice.py``), since somebody asked for that in the form.
+last run has ended (``core/results/choice.py``), since somebody asked for that in the form.
 """

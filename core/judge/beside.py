@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from core.errors import JudgeError, SpecError, printable
-from core.judge.grouping import Row, trend_of
+from core.judge.grouping import Reported, trend_of
 from core.judge.reading import Reading
-from core.judge.scale import PERCENT, Scale
 from core.judge.table import Table, number_in
 from core.numbers import counted
 from core.objectives.measure import Values
+from core.results.scale import PERCENT, Scale
 from core.store.looks import Look, look_of
 
 ITEM, EACH, TRIVIAL = "item", "examples", "trivial"
@@ -99,7 +99,7 @@ def _look(values: Mapping[str, Any]) -> Look:
     return look
 
 
-def with_curves(rows: Sequence[Row], table: Table, scale: Scale) -> list[Row]:
+def with_curves(rows: Sequence[Reported], table: Table, scale: Scale) -> list[Reported]:
     """Rows with what their curves say of longer training.
 
     Raises:
@@ -128,7 +128,7 @@ def _number(table: Table, column: str, place: int) -> float:
     return number
 
 
-def measures_of(table: Table, rows: Sequence[Row], scale: Scale) -> dict[str, Values]:
+def measures_of(table: Table, rows: Sequence[Reported], scale: Scale) -> dict[str, Values]:
     """The measure of each test example, (n,), by run, in the unit of the measure; all runs have the same examples.
 
     Args:
@@ -178,7 +178,7 @@ KEYS = ("method", "setting", "rank", "alpha", "learning_rate", "seed")
 """Columns by which the run of an example is found where none is called ``run``."""
 
 
-def _in_rows(table: Table, rows: Sequence[Row], scale: Scale) -> dict[str, Values]:
+def _in_rows(table: Table, rows: Sequence[Reported], scale: Scale) -> dict[str, Values]:
     name = next((name for name in (scale.name, *VALUES) if name in table.columns), "")
     if not name:
         raise JudgeError(f"The file with test examples has no column {scale.name} and none called {', '.join(VALUES)}.")
@@ -210,7 +210,7 @@ def _in_rows(table: Table, rows: Sequence[Row], scale: Scale) -> dict[str, Value
     return {run: _values([own[item] for item in order], scale, printable(run)) for run, own in items.items()}
 
 
-def _by_keys(keys: Sequence[str], rows: Sequence[Row]) -> dict[tuple[str, ...], str]:
+def _by_keys(keys: Sequence[str], rows: Sequence[Reported]) -> dict[tuple[str, ...], str]:
     """Names of runs by some of their values, of those that these tell apart."""
     found: dict[tuple[str, ...], str] = {}
     for row in rows:

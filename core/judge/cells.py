@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from core.errors import JudgeError, printable
-from core.judge.grouping import MAX_EPOCHS, Cells, Row, RowState, trend_of
+from core.judge.grouping import MAX_EPOCHS, Cells, Reported, RowState, trend_of
 from core.judge.reading import Open, Reading
 from core.judge.table import Table, number_in
 from core.methods.registry import METHODS
@@ -119,7 +119,7 @@ def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Op
         state = "failed"
         found.notes.append(f"{where} has a measure that is no finite number and counts as a run that failed.")
     return Cells(
-        Row(
+        Reported(
             run=run,
             method=plain(kind) if kind else "",
             seed=seed,

@@ -21,7 +21,7 @@ RowState = Literal["finished", "stopped", "failed", "incomplete"]
 
 
 @dataclass(frozen=True)
-class Row:
+class Reported:
     """One training run as it was reported. What nobody reported is None, or empty."""
 
     run: str
@@ -70,7 +70,7 @@ MAX_EPOCHS = 10_000
 class Cells:
     """What the rows of a table say of one run."""
 
-    row: Row
+    row: Reported
     place: str
     order: float = math.nan
     part: str = ""
@@ -78,7 +78,7 @@ class Cells:
     """Place of its row in the table."""
 
 
-def setting_of(row: Row) -> tuple[object, ...]:
+def setting_of(row: Reported) -> tuple[object, ...]:
     """What rows of one setting share: all but the seed and what came of it."""
     return row.method, row.rank, row.alpha, row.learning_rate, row.epochs, tuple(sorted(row.settings.items()))
 
@@ -208,7 +208,9 @@ def trend_of(curve: Mapping[int, float] | Mapping[float, float | None]) -> float
     return trends_of({"measure": values}).get("measure")
 
 
-def unique(cells: Sequence[Cells], reading: Reading, found: Open, table: Table, read: Mapping[str, str]) -> list[Row]:
+def unique(
+    cells: Sequence[Cells], reading: Reading, found: Open, table: Table, read: Mapping[str, str]
+) -> list[Reported]:
     """Rows of which each setting has one for each seed; what is repeated is asked for, unless it is the same.
 
     Args:
@@ -315,5 +317,5 @@ def mark_incomplete(cells: Sequence[Cells], columns: Mapping[str, str], is_order
     found.notes += [f"{note}." for note in notes if len(notes) > 1]
 
 
-def _lacks(row: Row, name: str) -> bool:
+def _lacks(row: Reported, name: str) -> bool:
     return row.seed < 0 if name == "seed" else getattr(row, name, row.settings.get(name)) in (None, "")

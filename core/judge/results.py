@@ -10,14 +10,14 @@ import msgspec
 
 from core.errors import JudgeError, printable
 from core.judge.beside import about_of, is_about, is_curves, is_each, measures_of, with_curves
-from core.judge.grouping import Row, setting_of
+from core.judge.grouping import Reported, setting_of
 from core.judge.reading import Question, Reading
-from core.judge.scale import Scale
 from core.judge.sources import Given, read
 from core.judge.table import Table
 from core.judge.understood import MAX_RUNS, Understood, reference_of, understood
 from core.numbers import counted
 from core.objectives.measure import Values
+from core.results.scale import Scale
 from core.store.judged import Judged, ReadFile
 from core.store.looks import Look
 
@@ -32,7 +32,7 @@ FORMAT = 1
 class Results:
     """Reported results: all that a verdict is computed of but the measures of single test examples."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Reported, ...]
     scale: Scale
     reference: str
     """The method that the others are compared with."""
@@ -186,7 +186,9 @@ def _understood(name: str, table: Table, reading: Reading) -> Understood:
         raise JudgeError(f"{printable(name)}: {error}") from error
 
 
-def _joined(rows: list[Row], more: Sequence[Row], reading: Reading, found: Gathered, is_named: bool) -> list[Row]:
+def _joined(
+    rows: list[Reported], more: Sequence[Reported], reading: Reading, found: Gathered, is_named: bool
+) -> list[Reported]:
     """Rows with those of a further file; of what both have with other values, ``found`` gets the question which counts.
 
     Raises:

@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from core.errors import JudgeError, printable
 from core.judge.cells import plain
 from core.judge.reading import Reading, known_name
-from core.objectives.measure import Measure, Values
 from core.objectives.registry import measures_by_name
+from core.results.scale import PERCENT, TEST, Scale
 
 MAX_NAME = 60
 """Maximum number of characters of the name of a measure."""
 
-PERCENT = 100.0
-
-TEST = "test"
-
 Ask = Callable[..., None]
 """Adds a question: name of the field, text, options."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How the values of a measure are read."""
-
-    name: str
-    """Lower-case letters, digits and underscores."""
-    title: str
-    unit: str
-    """``%``, or empty for a plain number."""
-    higher: bool
-    """Whether higher is better."""
-    within: float
-    """The margin, in the unit."""
-    part: str = TEST
-    """Part of the data that the measure is of: the test part, or the validation part where no other is reported."""
-    factor: float = field(default=1.0, compare=False)
-    """What values in the table are multiplied by."""
-
-    @property
-    def measure(self) -> Measure:
-        """The measure: one of this lab where it is called alike, with its words."""
-        known = measures_by_name().get(self.name)
-        is_known = known is not None and (known.unit, known.higher_is_better) == (self.unit, self.higher)
-        if known is not None and is_known and self.part == TEST:
-            return known
-        noun = self.title[:1].lower() + self.title[1:] if not self.title[1:2].isupper() else self.title
-        better, worse = (f"{side} in {noun}" for side in (("higher", "lower") if self.higher else ("lower", "higher")))
-        return Measure(
-            name=self.name,
-            title=self.title,
-            each=_unknown,
-            better=better,
-            worse=worse,
-            margin=self.within,
-            max_margin=math.inf,
-            unit=self.unit,
-            limits=(0.0, PERCENT) if self.unit == "%" else (-math.inf, math.inf),
-            higher_is_better=self.higher,
-        )
-
-
-def _unknown(answers: object) -> Values:
-    raise NotImplementedError("A reported measure is not computed here.")
 
 
 def scale_of(column: str, values: Sequence[float], reading: Reading, ask: Ask) -> Scale | None:

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import JudgeError, printable
 from core.judge.cells import KINDS, Names, cells_of, plain
-from core.judge.grouping import Cells, Row, RowState, mark_incomplete, number, of_epochs, of_parts, unique
+from core.judge.grouping import Cells, Reported, RowState, mark_incomplete, number, of_epochs, of_parts, unique
 from core.judge.methods import of_one_method, with_methods
 from core.judge.reading import COLUMNS, Open, Reading, check_column, column_of, columns_text, known_name
 from core.judge.run_names import with_settings
-from core.judge.scale import Scale, name_of, scale_of
+from core.judge.scale import name_of, scale_of
 from core.judge.table import Table, number_in
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.methods.registry import METHODS
 from core.numbers import counted, listed
 from core.objectives.registry import measures_by_name
+from core.results.scale import Scale
 
 MAX_RUNS = 20_000
 """Maximum number of runs in a table."""
@@ -36,7 +37,7 @@ TEST_NAMES = ("{}", "test_{}", "predict_{}")
 class Understood(Open):
     """What is known of a table."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Reported] = field(default_factory=list)
     scale: Scale | None = None
 
 
@@ -195,7 +196,7 @@ def reference_of(reading: Reading) -> str:
     return KINDS.get(asked.lower()) or plain(asked)
 
 
-def _scaled(rows: Sequence[Row], scale: Scale | None) -> list[Row]:
+def _scaled(rows: Sequence[Reported], scale: Scale | None) -> list[Reported]:
     """Rows in the unit of the measure."""
     if scale is None or scale.factor == 1.0:
         return list(rows)

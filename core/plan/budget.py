@@ -7,49 +7,18 @@ or a third of them, are tried as well. All seeds choose among that number and it
 The best epoch of one long run is no number of epochs that was tried: the maximum over more evaluations can only rise
 with their noise, so that longer runs would always win.
 
-Where three times as many were not tried, the trend of the runs bounds what they would add (:func:`gain`).
+Where three times as many were not tried, the trend of the runs bounds what they would add, by
+:func:`core.results.length.gain`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.plan.search import SETTLED_DIGITS, Results, best_rate, mean_of, wanted
-from core.run_spec import OptimSpec
-from core.spec import bounds
-from core.store.record import Run
-
-LONGER = 3
-"""Factor between two numbers of epochs that are tried."""
-
-MIN_EPOCHS = 10
-"""Minimum number of epochs whose trend says something: fewer were not simulated."""
-
-
-def third(epochs: int) -> int:
-    """A third of a number of epochs, rounded, at least one."""
-    return max(1, round(epochs / LONGER))
-
-
-def is_third(fewer: int, more: int) -> bool:
-    """Whether one number of epochs is about a third of another, as far as whole numbers can be."""
-    return fewer < more and (more == LONGER * fewer or fewer == third(more))
-
-
-def fewest_good(means: Mapping[int, float], margin: float, sign: float) -> int | None:
-    """The number of epochs that is chosen: the fewest within half a margin of the best; None without any.
-
-    Args:
-        means: of the primary measure on the validation part, by number of epochs.
-        margin: of the experiment.
-        sign: 1 where a higher measure is better, −1 where a lower one is.
-    """
-    best = max((sign * mean for mean in means.values()), default=math.inf)
-    good = [epochs for epochs, mean in means.items() if round(best - sign * mean - margin / 2, SETTLED_DIGITS) <= 0]
-    return min(good, default=None)
-
+from core.plan.search import wanted
+from core.results.length import LONGER, can_be_longer, fewest_good, is_third, third
+from core.results.rates import ByRate, best_rate, mean_of
 
 Rates = dict[float, tuple[int, ...]]
 """Seeds by learning rate."""
@@ -72,7 +41,7 @@ class Search:
     times: int
     """How many times it may train for three times as many."""
 
-    def wanted(self, asked: Sequence[tuple[int, float]], results: Mapping[int, Results]) -> dict[int, Rates]:
+    def wanted(self, asked: Sequence[tuple[int, float]], results: Mapping[int, ByRate]) -> dict[int, Rates]:
         """Learning rates and seeds by number of epochs; only ever more as results come.
 
         Args:
@@ -100,7 +69,7 @@ class Search:
         return self._by_all(priors, treated, results)
 
     def _between(
-        self, chosen: int | None, priors: dict[int, float], results: Mapping[int, Results], begin: int
+        self, chosen: int | None, priors: dict[int, float], results: Mapping[int, ByRate], begin: int
     ) -> int | None:
         """The chosen number of epochs, once the first seeds have tried what lies beside it; None while runs are
         missing, and where all have diverged.
@@ -121,12 +90,12 @@ class Search:
                 return own
             priors[more] = best_rate(found[own], self.first, results[own], self.sign) or priors[own]
 
-    def _by_first(self, priors: Mapping[int, float], results: Mapping[int, Results]) -> dict[int, Rates]:
+    def _by_first(self, priors: Mapping[int, float], results: Mapping[int, ByRate]) -> dict[int, Rates]:
         """What the first seeds are to train with each number of epochs."""
         return {n: wanted(prior, self.first, self.first, results.get(n, {}), self.sign) for n, prior in priors.items()}
 
     def _by_all(
-        self, priors: Mapping[int, float], treated: Sequence[int], results: Mapping[int, Results]
+        self, priors: Mapping[int, float], treated: Sequence[int], results: Mapping[int, ByRate]
     ) -> dict[int, Rates]:
         """The same, and what all seeds are to: some numbers of epochs, and the best rate of those beside them."""
         found = self._by_first(priors, results)
@@ -139,7 +108,7 @@ class Search:
         return found
 
     def _fewest_good(
-        self, rates: Mapping[int, Iterable[float]], results: Mapping[int, Results], seeds: Sequence[int]
+        self, rates: Mapping[int, Iterable[float]], results: Mapping[int, ByRate], seeds: Sequence[int]
     ) -> int | None:
         """The number of epochs that some seeds choose, each at its best rate. Args: rates: by number of epochs."""
         best = {n: best_rate(own, seeds, results[n], self.sign) for n, own in rates.items()}
@@ -156,38 +125,7 @@ class Search:
         return fewer if chosen == min(tried) and least <= fewer < chosen else None
 
 
-def _have_ended(found: Mapping[int, Rates], results: Mapping[int, Results]) -> bool:
+def _have_ended(found: Mapping[int, Rates], results: Mapping[int, ByRate]) -> bool:
     """Whether all of these runs have."""
     places = [(results.get(n, {}).get(rate, {}), own) for n, rates in found.items() for rate, own in rates.items()]
     return all(set(own) <= ended.keys() for ended, own in places)
-
-
-def can_be_longer(epochs: int) -> bool:
-    """Whether runs can take three times as many epochs."""
-    return LONGER * epochs <= (bounds(OptimSpec, "epochs").high or math.inf)
-
-
-def gain(run: Run, shorter: Run | None = None) -> float | None:
-    """What three times the epochs would add to the primary measure on the validation part, positive where it gets
-    better; None where that is not known.
-
-    Where the learning rate is constant, the run's own curve says it: its trend over the last two thirds of the epochs.
-    A rate that decays to zero belongs to its number of epochs, so that its curve says nothing of longer ones: there a
-    run with a third of the epochs does. A run that stopped by its own patience stopped where its curve happened to be
-    flat, which says nothing either.
-
-    Args:
-        run: finished.
-        shorter: of a learning rate that decays, a finished run of the same seed with a third of the epochs.
-    """
-    optim, objective = run.spec.optim, run.spec.objective
-    if run.result is None or optim.patience:
-        return None
-    if optim.decay == "constant":
-        if optim.epochs < MIN_EPOCHS:
-            return None
-        known = (run.result.trends or {}).get(objective.validated)
-    else:
-        values = run.validated, shorter.validated if shorter is not None else None
-        known = values[0] - values[1] if values[0] is not None and values[1] is not None else None
-    return objective.primary.sign * known if known is not None and math.isfinite(known) else None

@@ -26,9 +26,9 @@ from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import ArmSpec, Configuration, objective_for, outputs, with_head
 from core.plan.experiment import head_for, pretraining_for
 from core.reader.json_text import json_value
+from core.results.intervals import DEFAULT_SEEDS
 from core.run_spec import OptimSpec, RunSpec, default_length, default_optim, default_training, optim_for
 from core.spec import class_of, shortened, shown_name
-from core.study.stats.claims import DEFAULT_SEEDS
 from core.tasks.presets import preset_tasks
 
 FORMAT = "lora-lab-experiment"

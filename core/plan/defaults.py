@@ -1,5 +1,5 @@
 """What an experiment compares, and on how many examples, where nobody says otherwise: Home, Fine-tune and Sweep begin
-with it. Number of seeds: :data:`core.study.stats.claims.DEFAULT_SEEDS`; how rates are found:
+with it. Number of seeds: :data:`core.results.intervals.DEFAULT_SEEDS`; how rates are found:
 :func:`core.plan.search.default_search`.
 """
 

@@ -22,10 +22,12 @@ from typing import Self
 
 from pydantic import Field
 
-from core.plan.budget import LONGER, Search, can_be_longer, third
+from core.plan.budget import Search
 from core.plan.configuration import ArmSpec, Configuration
 from core.plan.experiment import Setting, Wanted
-from core.plan.search import FIRST_POINTS, MOST, Results, rates_around, search_seeds
+from core.plan.search import FIRST_POINTS, MOST, rates_around, search_seeds
+from core.results.length import LONGER, can_be_longer, third
+from core.results.rates import ByRate
 from core.run_spec import RunSpec
 from core.spec import Spec
 from core.store.record import Run
@@ -187,7 +189,7 @@ class Plan(Spec):
         """Whether the number of epochs of a setting may be another one: not where training ends by itself."""
         return self.finds_epochs and not setting[0].patience
 
-    def _results(self, runs: Iterable[Run]) -> Mapping[Setting, Mapping[int, Results]]:
+    def _results(self, runs: Iterable[Run]) -> Mapping[Setting, Mapping[int, ByRate]]:
         """What the runs that have ended reached on the validation part, by search and number of epochs."""
         found: dict[Setting, dict[int, dict[float, dict[int, float | None]]]] = {}
         for run in filter(_has_ended, runs):

@@ -13,16 +13,15 @@ end that is only as good as the next point: where nothing is learned at any rate
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import fmean
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from core.networks.network import NetworkSpec
 from core.plan.experiment import Setting
-from core.run_spec import OptimSpec
-from core.spec import Spec, bounds
+from core.results.rates import ByRate, best_rate, grid_rate, is_point, mean_of
+from core.spec import Spec
 
 
 class TuneSpec(Spec):
@@ -66,22 +65,6 @@ def default_search(network: type[NetworkSpec] | NetworkSpec) -> TuneSpec:
     return TuneSpec.of(longer=network.longer)
 
 
-STEP = 0.5
-"""Distance of two neighbors on the grid, in powers of ten: half a decade."""
-
-NEIGHBORING = 0.1
-"""How far from :data:`STEP` two learning rates may be apart and still count as neighbors, as 0.001 and 0.003 do."""
-
-
-def grid_rate(k: float) -> float:
-    """The learning rate 10^(k/2), to three digits, as in 0.00316 for k = −5: of a whole k a point of the grid for all
-    tuning.
-
-    All methods share the grid, so that a ratio of two best rates is not the ratio of the centres of two grids.
-    """
-    return float(f"{10 ** (k / 2):.3g}")
-
-
 def rates_around(prior: float, count: int) -> tuple[float, ...]:
     """The points of the grid that are nearest a learning rate on a logarithmic scale, ascending.
 
@@ -106,32 +89,6 @@ def points_around(prior: float, count: int) -> tuple[int, ...]:
     return tuple(sorted(sorted(allowed, key=lambda k: (abs(k - place), k))[:count]))
 
 
-def is_point(k: int) -> bool:
-    """Whether the point 10^(k/2) is a learning rate that :class:`core.run_spec.OptimSpec` takes."""
-    highest = bounds(OptimSpec, "learning_rate").high or math.inf
-    return 0 < grid_rate(k) <= highest
-
-
-def are_neighbors(one: float, other: float) -> bool:
-    """Whether two learning rates are next to each other on the grid, or as far apart as two points that are; a rate
-    that is not known, 0, has no neighbors.
-    """
-    return one > 0 and other > 0 and abs(abs(math.log10(one / other)) - STEP) <= NEIGHBORING
-
-
-def neighbors_of(rate: float) -> tuple[float, ...]:
-    """The neighbors of a learning rate, ascending: the points of the grid beside it, or of one that is not on the grid
-    the rates half a decade from it. Only what :class:`core.run_spec.OptimSpec` takes; none of a rate that is not known.
-    """
-    if not rate:
-        return ()
-    place = 2 * math.log10(rate)
-    if grid_rate(round(place)) == rate:
-        place = round(place)
-    highest = bounds(OptimSpec, "learning_rate").high or math.inf
-    return tuple(beside for k in (place - 1, place + 1) if 0 < (beside := grid_rate(k)) <= highest)
-
-
 def tuned_arms(arms: Iterable[Setting], rates: int) -> list[Setting]:
     """Every arm at the rates of the grid that are nearest its own; the same number for each."""
     return [
@@ -147,14 +104,8 @@ FIRST_POINTS = 3
 MOST = 9
 """Maximum number of points that a search tries."""
 
-SETTLED_DIGITS = 9
-"""Decimals of a mean that count: what rounding alone tells apart is a tie."""
-
 SEARCH_SEEDS = 3
 """Number of seeds, the first ones of those planned, with which points are compared before all seeds are trained."""
-
-Results = Mapping[float, Mapping[int, float | None]]
-"""Primary measure on the validation part by learning rate and seed, of runs that ended; None where one diverged."""
 
 
 def search_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
@@ -163,7 +114,7 @@ def search_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
 
 
 def wanted(
-    prior: float, first: Sequence[int], seeds: Sequence[int], results: Results, sign: float
+    prior: float, first: Sequence[int], seeds: Sequence[int], results: ByRate, sign: float
 ) -> dict[float, tuple[int, ...]]:
     """The learning rates that are to be trained, as far as the results so far tell, with the seeds of each.
 
@@ -183,7 +134,7 @@ def wanted(
     return {rate: tuple(seeds) if rate in whole else tuple(first) for rate in sorted({*found, *whole})}
 
 
-def _compared(prior: float, first: Sequence[int], results: Results, sign: float) -> list[int]:
+def _compared(prior: float, first: Sequence[int], results: ByRate, sign: float) -> list[int]:
     """The points that are compared with the first seeds, ascending: with the next one, while one is needed."""
     points = list(points_around(prior, FIRST_POINTS))
     while all(_has_ended(grid_rate(k), first, results) for k in points) and len(points) < MOST:
@@ -201,7 +152,7 @@ def _compared(prior: float, first: Sequence[int], results: Results, sign: float)
 
 
 def _with_all_seeds(
-    centre: float, tried: set[float], walls: set[float], seeds: Sequence[int], results: Results, sign: float
+    centre: float, tried: set[float], walls: set[float], seeds: Sequence[int], results: ByRate, sign: float
 ) -> set[float]:
     """The best point and its neighbors; while all seeds prefer another one of these, its neighbors, too."""
     points = {k: grid_rate(k) for k in range(-40, 1)}
@@ -219,11 +170,11 @@ def _with_all_seeds(
         place = next(k for k, rate in points.items() if rate == best)
 
 
-def _has_ended(rate: float, seeds: Sequence[int], results: Results) -> bool:
+def _has_ended(rate: float, seeds: Sequence[int], results: ByRate) -> bool:
     return set(seeds) <= results.get(rate, {}).keys()
 
 
-def _center(rates: Iterable[float], seeds: Sequence[int], results: Results, sign: float) -> float | None:
+def _center(rates: Iterable[float], seeds: Sequence[int], results: ByRate, sign: float) -> float | None:
     """The best of these rates; the second lowest where the lowest is only as good."""
     lowest, *others = sorted(rates)
     best = best_rate([lowest, *others], seeds, results, sign)
@@ -231,16 +182,3 @@ def _center(rates: Iterable[float], seeds: Sequence[int], results: Results, sign
         return best
     means = [mean_of(rate, seeds, results) for rate in (lowest, others[0])]
     return others[0] if means[0] == means[1] else best
-
-
-def mean_of(rate: float, seeds: Sequence[int], results: Results) -> float | None:
-    """Mean over these seeds, of which the last digits do not count; None where one is missing or diverged."""
-    values = [results.get(rate, {}).get(seed) for seed in seeds]
-    known = [value for value in values if value is not None]
-    return round(fmean(known), SETTLED_DIGITS) if known and len(known) == len(values) else None
-
-
-def best_rate(rates: Iterable[float], seeds: Sequence[int], results: Results, sign: float) -> float | None:
-    """The rate with the best mean over these seeds, of equal ones the lowest; None where none has them all."""
-    means = {rate: sign * mean for rate in rates if (mean := mean_of(rate, seeds, results)) is not None}
-    return max(sorted(means), key=means.__getitem__, default=None)

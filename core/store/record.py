@@ -102,8 +102,41 @@ class Result:
         return cls(measures, **{name: value for name, value in values.items() if name in own})
 
 
+class Lifecycle:
+    """What the state of a run says."""
+
+    state: State
+    cause: str | None
+    archived: bool
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is queued or running."""
+        return self.state in WAITING
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether training has made its numbers unusable, so that it would end alike if it was trained again: the loss
+        is no number, or the adapter does not pass the checks of its certificate.
+        """
+        beginnings = DivergedError.BEGINNING, VerificationError.BEGINNING
+        return self.state == "failed" and (self.cause or "").startswith(beginnings)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it ended before its last step, and may be trained to it: it was stopped or interrupted, or failed
+        for a reason that may have passed.
+        """
+        return self.state in UNFINISHED and not self.has_diverged
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits for it: it is neither live nor unfinished; what is archived counts as it is."""
+        return not self.is_live and (self.archived or not self.is_unfinished)
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(Lifecycle):
     """One run as stored. Points in time are seconds since 1970, UTC."""
 
     id: str
@@ -162,31 +195,6 @@ class Run:
         return None if self.result is None else self.result.measures.get(self.spec.objective.validated)
 
     @property
-    def is_live(self) -> bool:
-        """Whether it is queued or running."""
-        return self.state in WAITING
-
-    @property
-    def has_diverged(self) -> bool:
-        """Whether training has made its numbers unusable, so that it would end alike if it was trained again: the loss
-        is no number, or the adapter does not pass the checks of its certificate.
-        """
-        beginnings = DivergedError.BEGINNING, VerificationError.BEGINNING
-        return self.state == "failed" and (self.cause or "").startswith(beginnings)
-
-    @property
-    def is_unfinished(self) -> bool:
-        """Whether it ended before its last step, and may be trained to it: it was stopped or interrupted, or failed
-        for a reason that may have passed.
-        """
-        return self.state in UNFINISHED and not self.has_diverged
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody waits for it: it is neither live nor unfinished; what is archived counts as it is."""
-        return not self.is_live and (self.archived or not self.is_unfinished)
-
-    @property
     def progress(self) -> float:
         """Share of its steps that are done, from 0 to 1."""
         return self.step / self.steps if self.steps else 0.0
@@ -235,7 +243,7 @@ class Experiment:
     runs: tuple[str, ...]
     """Ids of the fine-tune runs, in the order they were queued."""
     trim: bool = False
-    """Whether only the networks of chosen settings are to be kept; see :func:`core.study.arms.choice.unchosen`."""
+    """Whether only the networks of chosen settings are to be kept; see :func:`core.results.choice.unchosen`."""
     plan: str | None = None
     """JSON of the :class:`core.plan.plan.Plan` that decides which runs are queued next; None where all runs were known
     when they were launched."""

@@ -20,8 +20,10 @@ from scipy.special import expit
 from core.networks.perceptron import PerceptronSpec
 from core.objectives.classification import macro_f1, macro_f1_of_each
 from core.objectives.measure import Answers
-from core.plan.budget import LONGER, Search, fewest_good, is_third
-from core.plan.search import SEARCH_SEEDS, best_rate, default_search, grid_rate, mean_of
+from core.plan.budget import Search
+from core.plan.search import SEARCH_SEEDS, default_search
+from core.results.length import LONGER, fewest_good, is_third
+from core.results.rates import best_rate, grid_rate, mean_of
 from core.study.stats.claims import is_lopsided
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, family_p, leaning, p_values, within_p

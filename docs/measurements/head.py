@@ -20,8 +20,9 @@ from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import Setting
+from core.results.arm import Arm, arms_of
+from core.results.row import rows_of
 from core.run_spec import OptimSpec, default_optim
-from core.study.arms.arm import Arm, arms_of
 from docs.measurements.program import README, accuracies, minilm, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         task = TaskSpec.of(dataset="definitions", shots=options.shots)
         experiment = trained(lab, Configuration.on(minilm(lab), task, settings(), range(options.seeds)))
-        put_between(README, BEGIN, table(arms_of(lab.store.members(experiment))), END)
+        put_between(README, BEGIN, table(arms_of(rows_of(lab.store.members(experiment)))), END)
     return 0
 
 
@@ -82,7 +83,7 @@ def perceptrons(lab: Lab) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for preset, source, target in TASKS:
-        arms = arms_of(lab.store.members(trained(lab, on_new_classes(lab, preset, source, target))))
+        arms = arms_of(rows_of(lab.store.members(trained(lab, on_new_classes(lab, preset, source, target)))))
         full: dict[float, float] = {}
         for label in dict.fromkeys(arm.spec.label for arm in arms):
             for head in HEADS:

@@ -16,10 +16,11 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
 from core.plan.configuration import preset_configuration
+from core.results.arm import Arm, arms_of
+from core.results.intervals import t_interval
+from core.results.measures import FORGETTING_MASKED
+from core.results.row import rows_of
 from core.run_spec import OptimSpec
-from core.study.arms.arm import Arm, arms_of
-from core.study.stats.intervals import t_interval
-from core.study.stats.measures import FORGETTING_MASKED
 from docs.measurements.program import README, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
@@ -54,7 +55,7 @@ def fine_tuned(lab: Lab, dataset: str, is_new: bool, seeds: int) -> list[Arm]:
     asked = preset_configuration(lab.catalog, "split", dataset, None, OPTIM, arms, range(seeds), own_bases=True)
     if asked.base is not None:
         asked = asked.but(base=asked.base.but(method=PretrainSpec(new_rows=is_new)))
-    return arms_of(lab.store.members(trained(lab, asked)))
+    return arms_of(rows_of(lab.store.members(trained(lab, asked))))
 
 
 def row(dataset: str, before: Arm, after: Arm) -> str:

@@ -11,9 +11,9 @@ from core.cli.comparison import follow
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration
+from core.results.arm import Arm
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.arm import Arm
 
 README = Path(__file__).parent / "README.md"
 """Where their tables go."""

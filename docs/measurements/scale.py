@@ -24,10 +24,11 @@ from core.networks.transformer import TransformerSpec
 from core.numbers import counted
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import Setting
-from core.plan.search import grid_rate, is_point
+from core.results.arm import Arm, all_arms
+from core.results.rates import grid_rate, is_point
+from core.results.row import rows_of
 from core.run_spec import OptimSpec, default_optim
 from core.store.record import Experiment
-from core.study.arms.arm import Arm, all_arms
 from docs.measurements.program import README, begun, minilm, options_of, training_lab
 from docs.reports.readme import put_between
 
@@ -191,7 +192,7 @@ def train(
         lab.experiments.grow(experiment, settings(optim, points), seeds)
         experiment = lab.store.experiment(experiment.id)
         follow(lab, experiment, experiment.runs)
-        found = Found(all_arms(lab.store.members(experiment)), tuple(seeds))
+        found = Found(all_arms(rows_of(lab.store.members(experiment))), tuple(seeds))
         more = {method: beyond(own, found.best(method)) for method, own in points.items()}
         if not any(more.values()):
             return list(found.arms)

@@ -24,14 +24,15 @@ from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
-from core.plan.budget import LONGER
 from core.plan.configuration import preset_configuration
 from core.plan.search import rates_around
+from core.results.arm import Arm, arms_of
+from core.results.intervals import ERROR_RATE, t_interval
+from core.results.length import LONGER
+from core.results.row import rows_of
 from core.run_spec import OptimSpec, default_optim
 from core.store.curves import trends_of
-from core.study.arms.arm import Arm, arms_of
 from core.study.arms.settled import Course, course_by
-from core.study.stats.intervals import ERROR_RATE, t_interval
 from core.training.schedule import is_evaluated
 from docs.measurements.program import README, options_of, trained, training_lab
 from docs.reports.readme import put_between
@@ -92,7 +93,7 @@ def fine_tuned(lab: Lab, dataset: str, preset: str, seeds: range, ranks: Sequenc
     pretraining = default_optim(PretrainSpec, network)
     asked = preset_configuration(lab.catalog, preset, dataset, None, pretraining, arms, seeds, shots=SHOTS)
     runs = lab.store.members(trained(lab, asked))
-    return [arm.finished_only for arm in arms_of(runs) if arm.finished and not arm.failed]
+    return [arm.finished_only for arm in arms_of(rows_of(runs)) if arm.finished and not arm.failed]
 
 
 def judged(lab: Lab, arm: Arm, epochs: int) -> str:

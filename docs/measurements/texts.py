@@ -18,9 +18,10 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import Setting
+from core.results.arm import Arm, arms_of
+from core.results.row import rows_of
 from core.run_spec import default_optim
 from core.store.record import Run
-from core.study.arms.arm import Arm, arms_of
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import explanation, headline
 from docs.measurements.head import FULL, LORA
@@ -78,12 +79,12 @@ def settings(network: NetworkSpec, epochs: int) -> list[Setting]:
 
 def answer(title: str, runs: Sequence[Run]) -> str:
     """The verdict, and a row per setting."""
-    decided = verdict(runs)
+    decided = verdict(rows_of(runs))
     lines = [
         "| Setting | Rate | Validation accuracy, % | Test accuracy, % | Forgetting, points | Updates |",
         "| --- | ---: | --- | --- | --- | ---: |",
     ]
-    lines += [f"| {' | '.join(cells(arm))} |" for arm in arms_of(runs)]
+    lines += [f"| {' | '.join(cells(arm))} |" for arm in arms_of(rows_of(runs))]
     told = " ".join([headline(decided), *explanation(decided)])
     return "\n".join([f"**{title}**: {told}", "", *lines])
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from core.lab import Lab
-from core.plan.search import neighbors_of
+from core.results.arm import Arm, all_arms
+from core.results.choice import comparisons_of
+from core.results.epochs import longer_of, shorter_of, validated_mean
+from core.results.rates import neighbors_of
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.arm import Arm, all_arms
-from core.study.arms.choice import comparisons_of
-from core.study.arms.epochs import longer_of, shorter_of, validated_mean
 from core.study.arms.family import neighbors
 from core.study.report.answer import answer_of
 from docs.measurements.program import trained
@@ -61,7 +62,7 @@ def _row(lab: Lab, name: str, experiment: Experiment) -> str:
     if found.full is None or found.told is None:
         raise SystemExit(f"{name} has no difference.")
     chosen = (found.full, found.told.arm)
-    groups = comparisons_of(lab.store.members(experiment))
+    groups = comparisons_of(rows_of(lab.store.members(experiment)))
     everyone = next(arms for arms in groups if any(arm.key == found.full.key for arm in arms))
     warm = _warm(lab, experiment, chosen)
     ways: dict[str, Callable[[Arm], Iterable[Arm | None]]] = {
@@ -88,7 +89,7 @@ def _warm(lab: Lab, experiment: Experiment, chosen: Iterable[Arm]) -> list[Arm]:
         return []
     specs = [{"optim": optim, "method": method} for optim, method in arms]
     asked = lab.experiments.configuration(experiment).but(arms=specs, tune=None, seeds=SEEDS)
-    return [arm.finished_only for arm in all_arms(lab.store.members(trained(lab, asked))) if not arm.failed]
+    return [arm.finished_only for arm in all_arms(rows_of(lab.store.members(trained(lab, asked)))) if not arm.failed]
 
 
 def _best(own: Arm, others: Iterable[Arm | None]) -> Arm:

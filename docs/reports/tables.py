@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from core.methods.method import Role
 from core.numbers import NOTHING, number_text, signed_text
-from core.study.arms.arm import arms_of
+from core.results.arm import arms_of
+from core.results.measures import digits_of, quantity, spread_text
+from core.results.row import rows_of
 from core.study.arms.candidate import Candidate
 from core.study.arms.difference_tables import (
     finding_text,
@@ -18,7 +20,6 @@ from core.study.arms.tuning import ratio_text
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence
 from core.study.stats.claims import Difference, Pair, difference_of
-from core.study.stats.measures import digits_of, quantity, spread_text
 
 Rows = list[tuple[str, dict[str, str]]]
 
@@ -131,7 +132,7 @@ def _forgetting(found: dict[str, Evidence]) -> Rows:
 def forgetting_by_rate(evidence: Evidence) -> dict[str, tuple[float, float]]:
     """Lowest and highest mean forgetting over the rates of full fine-tuning and of each rank, in points."""
     means: dict[str, list[float]] = {}
-    for arm in arms_of(evidence.members):
+    for arm in arms_of(rows_of(evidence.members)):
         if arm.role is not Role.CONTROL:
             means.setdefault(arm.spec.label, []).append(arm.interval(forgetting_of(evidence)).mean)
     return {label: (min(each), max(each)) for label, each in means.items()}
@@ -157,7 +158,7 @@ def equal_accuracy(evidence: Evidence) -> list[tuple[str, float, Difference]]:
     before = (start.source_masked if evidence.split else start.source) if start else None
     if before is None:
         return []
-    pairs = frontier_pairs(frontiers(evidence.members, evidence.curves, before, evidence.split))
+    pairs = frontier_pairs(frontiers(rows_of(evidence.members), evidence.curves, before, evidence.split))
     where, levels, compared = [], [], []
     for lora, full in pairs:
         equal = at_equal_accuracy(lora, full)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.lab import Lab
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.store.record import Experiment
-from core.study.arms.choice import chosen_arms
 from core.study.arms.tables import comparison_text, plain_table
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import gather
@@ -45,7 +46,7 @@ def _section(lab: Lab, experiment: Experiment, name: str, out: Path) -> list[str
     return [
         f"**{headline(evidence.verdict)}** ([report]({name}.html))",
         " ".join(explanation(evidence.verdict)),
-        f"```\n{plain_table(comparison_text(chosen_arms(evidence.members)))}\n```",
+        f"```\n{plain_table(comparison_text(chosen_arms(rows_of(evidence.members))))}\n```",
     ]
 
 

@@ -11,9 +11,10 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.numbers import count_text
-from core.run_spec import RunSpec
+from core.results.arm import Arm, averaged_arms
+from core.results.row import rows_of
+from core.results.setting import Setting, setting_of
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm, averaged_arms
 from core.study.arms.sweep import setting_texts
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_before, last_read
@@ -93,10 +94,10 @@ def adapter_texts(runs: Mapping[str, Run]) -> dict[str, str]:
         The texts, by id.
     """
     tasks = {id: task_text(run.spec.task, run.spec.objective) for id, run in runs.items()}
-    on: dict[str, list[RunSpec]] = {}
+    on: dict[str, list[Setting]] = {}
     for id, run in runs.items():
-        on.setdefault(tasks[id], []).append(run.spec)
-    names = {task: setting_texts(specs) for task, specs in on.items()}
+        on.setdefault(tasks[id], []).append(setting_of(run.spec))
+    names = {task: setting_texts(settings) for task, settings in on.items()}
     return {
         id: f"{names[tasks[id]][run.spec.arm]}, seed {run.spec.seed} · {run.score_text()} · {tasks[id]} · "
         f"{when(run.created)}"
@@ -149,7 +150,7 @@ def said_of(lab: Lab, run: Run) -> Said | None:
         return None
     members = lab.store.members(experiment)
     found = last_read(lab, experiment, members)
-    arms = [] if found.unread else averaged_arms(members)
+    arms = [] if found.unread else averaged_arms(rows_of(members))
     setting = next((arm for arm in arms if arm.key == run.spec.arm and len(arm.finished) > 1), None)
     is_first = setting is not None and found.offered is not None and found.offered.id == run.id
     is_first = is_first and run.validated is not None

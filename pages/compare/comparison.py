@@ -8,10 +8,12 @@ from functools import cached_property
 
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
+from core.results.arm import Arm, arms_of, averaged_arms
+from core.results.choice import chosen_arms, dropped_sentences
+from core.results.row import Row, rows_of
+from core.results.setting import labels_of, setting_of
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, arms_of, averaged_arms, judged_by, labels_of
 from core.study.arms.balance import macro_f1_sentence
-from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.study import AtPoint
 from core.study.arms.tuning import is_tuned
@@ -43,10 +45,15 @@ class Comparison:
     """The point of a study whose runs these are; None for an experiment without an axis."""
 
     @cached_property
+    def rows(self) -> list[Row]:
+        """All runs of the experiment as rows."""
+        return rows_of(self.everything)
+
+    @cached_property
     def verdict(self) -> Verdict:
         """The verdict of all runs: to show fewer settings makes no claim more certain."""
         if self.experiment.id == SELECTION:
-            return verdict(self.everything, tested_by(self.lab), selected=True)
+            return verdict(self.rows, tested_by(self.lab), selected=True)
         if self.at is not None:
             return self.at.verdict
         return answer_of(self.lab, self.experiment, self.everything)
@@ -60,7 +67,7 @@ class Comparison:
     def read(self) -> list[Arm]:
         """The settings whose test part was read."""
         if self.verdict.unread:
-            return named(chosen_arms(self.before.runs)) if self.before is not None else []
+            return named(chosen_arms(rows_of(self.before.runs))) if self.before is not None else []
         return self.shown
 
     @property
@@ -74,7 +81,7 @@ class Comparison:
     @property
     def warnings(self) -> list[str]:
         """What makes the comparison unfair, where there is one to be read."""
-        return [] if self.verdict.unread else dropped_sentences(self.everything) + comparable(self.everything)
+        return [] if self.verdict.unread else dropped_sentences(self.rows) + comparable(self.rows)
 
     @property
     def has_figure(self) -> bool:
@@ -90,23 +97,23 @@ class Comparison:
     @cached_property
     def arms(self) -> list[Arm]:
         """All arms with results among the runs that are shown, with their finished runs where they have any."""
-        return averaged_arms(self.members)
+        return averaged_arms(rows_of(self.members))
 
     @cached_property
-    def stopped(self) -> list[Run]:
-        """Stopped runs that no mean counts, since their arms have finished ones."""
-        counted = {run.id for arm in self.arms for run in arm.runs}
-        return [run for arm in arms_of(self.members) for run in arm.runs if run.id not in counted]
+    def stopped(self) -> list[Row]:
+        """Stopped rows that no mean counts, since their arms have finished ones."""
+        counted = {row.id for arm in self.arms for row in arm.rows}
+        return [row for arm in arms_of(rows_of(self.members)) for row in arm.rows if row.id not in counted]
 
     @cached_property
     def tuned(self) -> bool:
         """Whether there was anything to choose among in the experiment."""
-        return is_tuned(run.spec for run in self.everything)
+        return is_tuned(row.setting for row in self.rows)
 
     @cached_property
     def chosen(self) -> list[Arm]:
         """One arm of the experiment for each method, rank and control; what is tested together."""
-        return named(chosen_arms(self.everything))
+        return named(chosen_arms(self.rows))
 
     @cached_property
     def shown(self) -> list[Arm]:
@@ -130,7 +137,7 @@ class Comparison:
     @cached_property
     def labels(self) -> dict[str, str]:
         """Label of each arm that has a curve, by key."""
-        return labels_of(run.spec for run in self.drawn)
+        return labels_of(setting_of(run.spec) for run in self.drawn)
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
@@ -157,4 +164,4 @@ class Comparison:
     @property
     def objective(self) -> ObjectiveSpec:
         """What the runs learn, and by which measure they are judged."""
-        return judged_by(self.everything)
+        return self.everything[0].spec.objective

@@ -9,6 +9,8 @@ import streamlit as st
 
 from core.errors import LabError
 from core.methods.method import Role
+from core.results.measures import COSTS, MEMORY_NOTE, storage_note, time_note
+from core.results.row import rows_of
 from core.run_spec import inner_ranks
 from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
 from core.study.arms.forgetting_clause import no_source, source_note
@@ -29,7 +31,6 @@ from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.palette import colours_of
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import epochs_of
-from core.study.stats.measures import COSTS, MEMORY_NOTE, storage_note, time_note
 from core.study.weights.cuts import Cuts, cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from pages.compare.comparison import Comparison
@@ -78,7 +79,7 @@ def forgetting_part(shown: Comparison) -> None:
 def _frontiers(shown: Comparison, before: float) -> list[Frontier]:
     """All that each method and rank was seen to reach. Args: before: where the base stood on the source."""
     finished = [run for run in shown.everything if run.state == "finished"]
-    return frontiers(shown.everything, measured(epochs_of, shown.lab, finished), before, shown.masked)
+    return frontiers(rows_of(shown.everything), measured(epochs_of, shown.lab, finished), before, shown.masked)
 
 
 def _frontier(shown: Comparison, found: Sequence[Frontier], equal: Sequence[EqualAccuracy]) -> None:

@@ -8,9 +8,9 @@ import streamlit as st
 
 from core.lab import Lab
 from core.numbers import count_text, counted, percent
+from core.results.arm import Arm
 from core.store.record import Experiment
 from core.study.arms.answers_table import RIGHT, differing_table
-from core.study.arms.arm import Arm
 from core.study.weights.predicted import DifferingTexts, Disagreed, differing_texts, disagreed, text_costs
 from core.wording.csv_file import csv_of
 from core.wording.tasks import class_name, shortened

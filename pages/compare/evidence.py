@@ -10,8 +10,10 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import count_text, listed, points_text
+from core.results.arm import Arm
+from core.results.measures import FORGETTING, FORGETTING_MASKED
+from core.results.row import rows_of
 from core.store.record import Run
-from core.study.arms.arm import Arm
 from core.study.arms.budgets import by_budget, passed_epochs
 from core.study.arms.candidate import Candidate
 from core.study.arms.difference_tables import (
@@ -31,7 +33,6 @@ from core.study.figures.study import passed_figure, study_figure
 from core.study.figures.sweep import rate_curves
 from core.study.report.evidence import epochs_of
 from core.study.stats.claims import Difference, corrected
-from core.study.stats.measures import FORGETTING, FORGETTING_MASKED
 from core.study.stats.spending import CLAIM_SEEDS
 from core.study.stats.words import p_words
 from core.study.weights.predicted import tested_by
@@ -153,7 +154,7 @@ def rates_part(shown: Comparison) -> None:
         )
         return
     st.subheader("Learning rates")
-    choices = rate_choices(shown.everything)
+    choices = rate_choices(rows_of(shown.everything))
     st.markdown(choice_sentence(choices))
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
@@ -161,7 +162,7 @@ def rates_part(shown: Comparison) -> None:
     dataframe(table, hide_index=True, alt="Learning rates tried for each setting, and the chosen one")
     title = shown.objective.primary.title
     alt = f"{title} on the validation part over the learning rate, one line per setting"
-    show(rate_curves(sweep_arms(shown.everything)), shown.experiment.id, "rates", alt)
+    show(rate_curves(sweep_arms(rows_of(shown.everything))), shown.experiment.id, "rates", alt)
 
 
 NO_LEVEL = "Nothing here is tested, and nothing of it counts as a look: a study of epochs finds rates for each budget."
@@ -170,9 +171,9 @@ NO_LEVEL = "Nothing here is tested, and nothing of it counts as a look: a study 
 def budget_part(shown: Comparison) -> None:
     """The budgets that the experiment has, and epochs that were passed at constant rates."""
     runs, owner = shown.everything, shown.experiment.id
-    found = by_budget(runs, tested_by(shown.lab))
+    found = by_budget(rows_of(runs), tested_by(shown.lab))
     finished = [run for run in runs if run.state == "finished"]
-    passed = passed_epochs(runs, measured(epochs_of, shown.lab, finished))
+    passed = passed_epochs(rows_of(runs), measured(epochs_of, shown.lab, finished))
     if found is not None:
         show(study_figure(found), owner, "budgets", "Each method after each number of epochs, and minus full")
         st.caption(f"Every method at its best learning rate for each number of epochs. {NO_LEVEL}")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.methods.method import Role
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
 from core.study.arms.verdict import Verdict
 from core.study.figures.examples import (
     class_accuracy,

@@ -6,10 +6,11 @@ import streamlit as st
 
 from core.lab import current
 from core.numbers import count_text
+from core.results.choice import no_choice_sentence
+from core.results.row import rows_of
+from core.results.setting import setting_of
 from core.store.judged import Judged
 from core.store.record import is_under_way
-from core.study.arms.arm import judged_by
-from core.study.arms.choice import no_choice_sentence
 from core.study.arms.tuning import is_tuned
 from core.study.report.answer import bases_of
 from core.wording.tasks import judged_text, task_text
@@ -67,7 +68,7 @@ if experiment is None:
 
 at = None if selection else point_shown(lab, experiment)
 everything = (
-    list(at.runs)
+    [row.run for row in at.rows if row.run is not None]
     if at is not None
     else lab.store.runs_of(experiment.runs)
     if selection
@@ -78,7 +79,7 @@ if not everything:
     st.stop()
 bases = lab.store.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
-judged = judged_by(everything)
+judged = everything[0].spec.objective
 base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task, judged)
 st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}. Judged by {judged_text(judged)}.")
 # Every selection has the same id, and a panel goes on showing what it has shown.
@@ -106,7 +107,7 @@ if is_awaited:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
 if not plain.arms:
-    st.info(no_choice_sentence(members), icon=":material/info:")
+    st.info(no_choice_sentence(rows_of(members)), icon=":material/info:")
 else:
     read = plain.verdict if plain.before is None else plain.before.found
     verdict_view(plain.verdict, plain.before)
@@ -127,7 +128,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     if not plain.arms:
         st.stop()
     if plain.narrowed:  # Whoever asks for two rates of one method wants to see both.
-        all_tried = is_tuned(run.spec for run in members)
+        all_tried = is_tuned(setting_of(run.spec) for run in members)
     else:
         all_tried = plain.tuned and st.toggle(
             "Show all that was tried",

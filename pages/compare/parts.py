@@ -25,7 +25,7 @@ def measure_part(shown: Comparison) -> None:
         figure = arm_dots(shown.shown, measure.name, shown.colours, shown.stopped)
         alt = f"{measure.title} on the target of each run, with mean and interval"
         show(figure, shown.experiment.id, "accuracy", alt)
-    if warning := misleading_sentence(shown.shown[0].runs[0]):
+    if warning := misleading_sentence(shown.shown[0].rows[0]):
         st.warning(warning)
     differences(shown)
     single_pair(shown)

@@ -10,10 +10,11 @@ import streamlit as st
 
 from core.lab import Lab
 from core.numbers import bytes_text, capitalized, count_text, unbroken
+from core.results.arm import Arm
+from core.results.choice import chosen_arms, dropped_sentences
+from core.results.row import rows_of
 from core.store.record import Experiment, Run, stages_of
-from core.study.arms.arm import Arm, judged_by
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence
-from core.study.arms.choice import chosen_arms, dropped_sentences
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import full_name, name_of
 from core.study.figures.palette import colours_of
@@ -34,7 +35,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
     members = lab.store.members(experiment)
     found = answer_of(lab, experiment, members)
     with st.container(border=True):
-        judged = f"{bases_text(members[0].spec)} · judged by {judged_text(judged_by(members))}"
+        judged = f"{bases_text(members[0].spec)} · judged by {judged_text(members[0].spec.objective)}"
         st.caption(f"{called(lab, experiment, members)} · {when(experiment.created)} · {judged}")
         if was_known(experiment) and not found.reason:
             st.info("This was compared before: here is the answer.", icon=":material/info:")
@@ -44,7 +45,7 @@ def answer(lab: Lab, experiment: Experiment) -> None:
         verdict_view(found, before)
         if before is not None:
             _before(before, experiment, members)
-        for sentence in [] if found.unread else dropped_sentences(members):
+        for sentence in [] if found.unread else dropped_sentences(rows_of(members)):
             st.warning(literal(sentence))
         evidence_of(found, members, experiment.id, lambda: rank_view(lab, experiment, found))
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -69,7 +70,7 @@ def answer_while_growing(lab: Lab, experiment: Experiment) -> None:
     before = answer_before(lab, experiment, members)
     if before is not None:
         with st.container(border=True):
-            st.caption(f"{called(lab, experiment, members)} · judged by {judged_text(judged_by(members))}")
+            st.caption(f"{called(lab, experiment, members)} · judged by {judged_text(members[0].spec.objective)}")
             _before(before, experiment, members)
             adapter_button(before.found, f"home-{experiment.id}")
     elif experiment.plan is None and len(stages_of(members)) > 1:
@@ -96,7 +97,7 @@ def evidence_of(found: Verdict, members: Sequence[Run], owner: str, ranks: Calla
     measure = told.arm.spec.objective.primary
     left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
     with left:
-        difference_view(found, named(chosen_arms(members)), colours_of(run.spec for run in members), owner)
+        difference_view(found, named(chosen_arms(rows_of(members))), colours_of(run.spec for run in members), owner)
     arms = [full, told.arm]
     with right:
         table = pd.DataFrame(
@@ -113,7 +114,7 @@ def evidence_of(found: Verdict, members: Sequence[Run], owner: str, ranks: Calla
             border="horizontal",
             alt=f"Test {measure.noun}, trained parameters and size of the file",
         )
-    if warning := misleading_sentence(full.runs[0]):
+    if warning := misleading_sentence(full.rows[0]):
         st.warning(warning)
     uneven = "" if found.withheld else macro_f1_sentence([replace(arm, label=arm.name) for arm in arms])
     basis_view(found, f"basis-{owner}", [*filter(None, [uneven])], ranks())

@@ -11,11 +11,11 @@ import streamlit as st
 from core.errors import LabError
 from core.judge.reading import COLUMNS, MAX_OFFERED, Question, Reading
 from core.judge.results import Gathered, Results, gathered
-from core.judge.scale import TEST
 from core.judge.sources import SOURCES, Given, read
 from core.judge.table import MAX_BYTES, Table
 from core.lab import Lab
 from core.numbers import NOTHING, count_text, counted, seeds_text
+from core.results.scale import TEST
 from core.spec import bounds
 from core.store.judged import Judged
 from core.study.report.judged import keep_results
@@ -165,7 +165,7 @@ def _gathered(
 
 def _preview(results: Results, found: Gathered) -> None:
     """Draw what was understood: how many runs of which settings, by which measure, and the first rows."""
-    rows, measure = results.rows, results.scale.measure
+    rows, measure = results.rows, results.scale.primary
     settings = {(row.method, row.rank, row.alpha, row.learning_rate, tuple(row.settings.items())) for row in rows}
     chosen = any(row.validation is not None for row in rows)
     facts = [

@@ -10,9 +10,10 @@ import streamlit as st
 
 from core.errors import LabError
 from core.lab import current
+from core.results.choice import chosen_arms, no_choice_sentence
+from core.results.row import rows_of
 from core.store.judged import Judged
 from core.store.record import is_under_way
-from core.study.arms.choice import chosen_arms, no_choice_sentence
 from core.study.arms.cost_words import costs
 from core.study.arms.study_words import study_basis
 from core.study.report.answer import answer_before, answer_of, with_bases
@@ -68,8 +69,10 @@ if is_under_way(members):
     live_panel(lab, [run.id for run in runs], f"report-{experiment.id}", experiment.name)
     st.stop()
 answered = answer_of(lab, experiment, members)
-if answered.unread or not chosen_arms(members):
-    st.info(literal(answered.reason if answered.unread else no_choice_sentence(members)), icon=":material/info:")
+if answered.unread or not chosen_arms(rows_of(members)):
+    st.info(
+        literal(answered.reason if answered.unread else no_choice_sentence(rows_of(members))), icon=":material/info:"
+    )
     state_line(lab, members, "report", answered)
     link("runs", "See the runs")
     st.stop()

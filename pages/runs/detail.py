@@ -13,6 +13,9 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import NOTHING, bytes_text, count_text, counted, forecast_text, seconds_text
 from core.objectives.measure import SOURCE
+from core.results.measures import MEMORY_NOTE
+from core.results.row import row_of
+from core.results.setting import setting_of
 from core.store.notes import MAX_NOTE
 from core.store.record import Result, Run
 from core.store.search import Entry
@@ -21,7 +24,6 @@ from core.study.arms.settings import settings_of
 from core.study.arms.trained_memory import trained_memory
 from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves
 from core.study.figures.palette import colour_of
-from core.study.stats.measures import MEMORY_NOTE
 from core.wording.tasks import task_text
 from pages.shared.experiment.exports import export_files
 from pages.shared.experiment.live import TICK
@@ -93,7 +95,7 @@ def _result(lab: Lab, run: Run) -> None:
     with st.container(horizontal=True):
         for measure in run.spec.objective.measures:
             if (value := result.measures.get(measure.name)) is not None:
-                about = f"{measure.about} {share_sentence(result, run.spec.network.learns)}".strip()
+                about = f"{measure.about} {share_sentence(row_of(run), run.spec.network.learns)}".strip()
                 text = measure.text(value)
                 st.metric(measure.title, text, help=about if measure.about else "On the test part.", border=True)
         primary = run.spec.objective.primary
@@ -103,7 +105,7 @@ def _result(lab: Lab, run: Run) -> None:
         share = f"Its share of the time of a bank of {result.bank} runs." if result.bank > 1 else None
         st.metric("Training time", seconds_text(result.seconds), help=share, border=True)
         st.metric("Memory, counted", bytes_text(result.memory), help=MEMORY_NOTE, border=True)
-    if warning := misleading_sentence(run):
+    if warning := misleading_sentence(row_of(run)):
         st.warning(warning)
     _forecast(lab, run, result)
 
@@ -123,7 +125,7 @@ def _forecast(lab: Lab, run: Run, result: Result) -> None:
 
 def _curve(lab: Lab, run: Run) -> None:
     """Draw the losses of the run, live while it trains."""
-    colour = colour_of(run.spec)
+    colour = colour_of(setting_of(run.spec))
     alt = f"Training and validation loss of run {run.id}, by step"
 
     def named() -> NamedCurve:

@@ -10,9 +10,9 @@ import streamlit as st
 from core.errors import UnknownRunError
 from core.lab import Lab, current
 from core.numbers import bytes_text, count_text
+from core.results.setting import labels_of, setting_of
 from core.store.record import UNFINISHED
 from core.store.search import Entry, Query
-from core.study.arms.arm import labels_of
 from core.study.arms.settings import differences
 from core.study.figures.curves import Axis, NamedCurve, loss_curves
 from core.study.figures.palette import shades_of
@@ -56,7 +56,7 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
         required=True,
         persist_state="session",
     )
-    labels, colours = labels_of(run.spec for run in runs), shades_of(run.spec for run in runs)
+    labels, colours = labels_of(setting_of(run.spec) for run in runs), shades_of(run.spec for run in runs)
     curves = [
         NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.store.curve(run.id))
         for run in begun[:MAX_CURVES]

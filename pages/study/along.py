@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.lab import Lab
 from core.numbers import counted, seeds_text
+from core.results.choice import dropped_sentences
 from core.store.record import Experiment, Run, is_under_way
-from core.study.arms.choice import dropped_sentences
 from core.study.arms.study import StudyAnswer
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
 from core.study.arms.verdict_words import MEANINGS
@@ -77,7 +77,7 @@ def _answer(found: StudyAnswer) -> None:
     level = study_level(found)
     badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
     st.markdown(f"#### {literal(study_headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
-    for sentence in dropped_sentences(run for at in found.points for run in at.runs):
+    for sentence in dropped_sentences(row for at in found.points for row in at.rows):
         st.warning(literal(sentence))
     if sentences := study_basis(found):
         with st.expander("What this rests on", icon=":material/rule:", key="study-basis"):

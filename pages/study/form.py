@@ -28,6 +28,7 @@ from core.plan.axes import AXES, MAX_POINTS, Axis, VarySpec
 from core.plan.configuration import Configuration, objective_for, with_head
 from core.plan.experiment import Setting
 from core.plan.search import TuneSpec, rates_around
+from core.results.setting import setting_of
 from core.run_spec import OptimSpec, default_rate, default_training, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
@@ -70,7 +71,7 @@ def study_form(lab: Lab) -> Experiment | None:
         if (
             started is not None
             and not is_study(started)
-            and not is_sweep(run.spec for run in lab.store.members(started))
+            and not is_sweep(setting_of(run.spec) for run in lab.store.members(started))
         ):
             go("compare", {"experiment": started.id})
         return started

@@ -8,8 +8,10 @@ import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
+from core.results.arm import Arm, judged_by
+from core.results.row import rows_of
+from core.results.setting import labels_of, setting_of
 from core.store.record import Experiment, Run, is_under_way
-from core.study.arms.arm import Arm, judged_by, labels_of
 from core.study.arms.sweep import chosen, setting_text, sweep_arms
 from core.study.figures.sweep import heat_map
 from pages.shared.experiment.state import finish_button, followed, interrupted_bases, known_bars, shown_left, state_text
@@ -54,7 +56,7 @@ def comparison(experiment: Experiment, arms: Iterable[str]) -> dict[str, str]:
 
 def sweep_live(lab: Lab, experiment: Experiment, alpha: float | None) -> None:
     """Show a sweep that is live, with its heat map so far."""
-    live_part(lab, experiment, lambda members: measure_map(experiment, sweep_arms(members), alpha))
+    live_part(lab, experiment, lambda members: measure_map(experiment, sweep_arms(rows_of(members)), alpha))
 
 
 def live_part(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], None], every: float = TICK) -> None:
@@ -80,7 +82,7 @@ def _panel(lab: Lab, experiment: Experiment, draw: Callable[[Sequence[Run]], Non
         _progress(lab, runs, f"study-{experiment.id}")
     with right:
         finish_button(lab, runs, f"study-{experiment.id}")
-        stop_button(lab, runs, labels_of(run.spec for run in runs), f"study-{experiment.id}")
+        stop_button(lab, runs, labels_of(setting_of(run.spec) for run in runs), f"study-{experiment.id}")
     draw(members)
 
 
@@ -99,7 +101,7 @@ def _progress(lab: Lab, runs: Sequence[Run], key: str) -> None:
     if len(running) > MAX_NAMED:
         st.caption(f"Training now: {len(running)} runs side by side.")
     elif running:
-        names = [f"{setting_text(run.spec)}, seed {run.spec.seed}" for run in running]
+        names = [f"{setting_text(setting_of(run.spec))}, seed {run.spec.seed}" for run in running]
         st.caption(f"Training now: {literal('; '.join(names))}.")
     elif any(run.spec.role is Role.BASE for run in runs):
         st.caption("Waiting for the base, whose training was interrupted.")

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.lab import Lab, current
 from core.numbers import count_text
+from core.results.setting import setting_of
 from core.store.record import Experiment
 from core.study.arms.sweep import MIN_ARMS, is_sweep
 from core.study.report.answer import is_study
@@ -24,7 +25,7 @@ lab = current()
 @st.cache_data(show_spinner=False)
 def reads_as_sweep(_lab: Lab, runs: tuple[str, ...]) -> bool:
     """Whether an experiment of these runs is a sweep; specs never change, so neither does the answer."""
-    return is_sweep(run.spec for run in _lab.store.runs_of(runs))
+    return is_sweep(setting_of(run.spec) for run in _lab.store.runs_of(runs))
 
 
 def is_shown(experiment: Experiment) -> bool:

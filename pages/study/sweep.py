@@ -7,9 +7,11 @@ import streamlit as st
 from core.forecast.forecast import total
 from core.lab import Lab
 from core.numbers import NOTHING, count_text, counted, forecast_text, listed, seconds_text
+from core.results.arm import Arm, judged_by
+from core.results.choice import dropped_sentences, no_choice_sentence
+from core.results.measures import time_note
+from core.results.row import rows_of
 from core.store.record import Experiment, Run, is_under_way
-from core.study.arms.arm import Arm, judged_by
-from core.study.arms.choice import dropped_sentences, no_choice_sentence
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
     chosen,
@@ -22,7 +24,6 @@ from core.study.arms.sweep import (
 from core.study.arms.verdict import Verdict
 from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, size_titles
 from core.study.report.answer import answer_of
-from core.study.stats.measures import time_note
 from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.state import state_line
@@ -46,7 +47,7 @@ def sweep_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
         LabError: the look at its test part cannot be recorded.
     """
     first = members[0].spec
-    arms = sweep_arms(members)
+    arms = sweep_arms(rows_of(members))
     trained = arms[0].spec.optim if arms else first.optim
     st.caption(
         f"Base: {literal(start_text(lab, first))}. Task: {literal(task_text(first.task, first.objective))}. "
@@ -73,7 +74,7 @@ def sweep_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     decided = answer_of(lab, experiment, members)
     troubles(lab, members, decided)
     if not any(arm.validation for arm in arms):
-        st.info(no_choice_sentence(members), icon=":material/info:")
+        st.info(no_choice_sentence(rows_of(members)), icon=":material/info:")
         return
     _answer(experiment, decided, arms)
     _figures(experiment, arms, alpha, decided.unread)
@@ -88,12 +89,12 @@ def _answer(experiment: Experiment, found: Verdict, arms: list[Arm]) -> None:
     verdict_view(found)
     basis_view(found, "study-basis")
     st.markdown(rates_sentence(arms))
-    for sentence in dropped_sentences(run for arm in arms for run in arm.runs):
+    for sentence in dropped_sentences(row for arm in arms for row in arm.rows):
         st.warning(literal(sentence))
     # Fairness is that of the choice: all settings of full fine-tuning, and all of LoRA at the rank chosen.
-    among = {(arm.spec.kind, arm.spec.method.size) for arm in best}
+    among = {(arm.setting.method, arm.setting.size) for arm in best}
     for warning in comparable(
-        run for arm in arms if (arm.spec.kind, arm.spec.method.size) in among for run in arm.finished.values()
+        row for arm in arms if (arm.setting.method, arm.setting.size) in among for row in arm.finished.values()
     ):
         st.warning(literal(warning))
     if best:
@@ -182,7 +183,7 @@ def _table(experiment: Experiment, arms: list[Arm], unread: bool) -> None:
 
 def took(lab: Lab, members: list[Run]) -> None:
     """Show how long training took, beside the forecast that was kept when the runs were queued."""
-    seconds = trained_seconds(members)
+    seconds = trained_seconds(rows_of(members))
     kept = lab.estimates.at_launch([run.id for run in members])
     expected = total(kept.values())
     words = f"took {seconds_text(seconds)}"

@@ -8,8 +8,9 @@ import streamlit as st
 
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
+from core.results.arm import Arm, arms_of
+from core.results.row import rows_of
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm, arms_of
 from core.study.report.answer import last_read
 from core.study.report.evidence import named
 from core.study.weights.change import main_arms
@@ -46,7 +47,7 @@ def choose(lab: Lab, experiment: Experiment) -> Chosen | None:
     """
     members = lab.store.members(experiment)
     done = [run for run in members if run.result is not None]
-    arms = {arm.key: arm for arm in arms_of(done)}
+    arms = {arm.key: arm for arm in arms_of(rows_of(done))}
     if not arms:
         st.info("Networks can be tried once a run of this experiment has a result.", icon=":material/info:")
         return None

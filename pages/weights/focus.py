@@ -11,8 +11,9 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.methods.roles import Layers
 from core.objectives.measure import Measure
+from core.results.arm import Arm, arms_of
+from core.results.row import row_of
 from core.store.record import Experiment, Run
-from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import colours_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, run_of_seed
 from core.study.weights.tables import layer_text
@@ -85,7 +86,7 @@ class Focus:
 def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Focus | None:
     """Draw the choices of run and layer, which are kept in the URL; return None if no run has a result yet."""
     # Controls are judged by their scores: from scratch has no ΔW from the base, and head only has one by design.
-    everything = arms_of(run for run in members if run.spec.role is not Role.CONTROL)
+    everything = arms_of(row_of(run) for run in members if run.spec.role is not Role.CONTROL)
     if not everything:
         return None
     runs = {run.id: (arm, run) for arm in everything for run in arm.runs}

@@ -7,8 +7,9 @@ import streamlit as st
 from core.errors import LabError
 from core.lab import current
 from core.methods.method import Role
-from core.study.arms.arm import Arm, judged_by
-from core.study.arms.choice import dropped_sentences
+from core.results.arm import Arm, judged_by
+from core.results.choice import dropped_sentences
+from core.results.row import rows_of
 from core.study.arms.verdict import Verdict
 from core.study.report.answer import last_read
 from core.study.weights.change import run_of_seed
@@ -69,7 +70,7 @@ st.title("Weights")
 intro = st.empty()
 experiment = experiment_picker(lab)
 members = lab.store.members(experiment) if experiment is not None else []
-judged = judged_by(members).primary.noun
+judged = judged_by(rows_of(members)).primary.noun
 if experiment is None:
     intro.markdown("What full fine-tuning and LoRA changed in each weight, and how the results depend on it.")
     st.info("This page analyses the runs of an experiment, and there is no experiment yet.", icon=":material/info:")
@@ -95,7 +96,7 @@ with errors_shown():
         shown += f"; for each rank, the setting with the best validation {judged}"
     base, task = start_text(lab, focus.run.spec), task_text(focus.run.spec.task, focus.run.spec.objective)
     st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
-    for sentence in dropped_sentences(members):
+    for sentence in dropped_sentences(rows_of(members)):
         st.caption(literal(sentence))
     waiting = sum(run.is_live for run in members)
     if waiting:

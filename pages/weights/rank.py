@@ -11,9 +11,9 @@ import streamlit as st
 from core.methods.method import Role
 from core.numbers import count_text
 from core.objectives.measure import Measure
+from core.results.intervals import t_interval
+from core.results.measures import quantity, spread_text
 from core.store.record import Run
-from core.study.stats.intervals import t_interval
-from core.study.stats.measures import quantity, spread_text
 from core.study.weights.figures import TrainedRank, scores_of_cuts
 from core.study.weights.rank import rank_sentence, suggested_rank
 from core.study.weights.scores import Scores

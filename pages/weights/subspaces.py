@@ -9,8 +9,8 @@ import streamlit as st
 
 from core.methods.method import Role
 from core.numbers import percent
+from core.results.arm import Arm
 from core.store.record import Run
-from core.study.arms.arm import Arm
 from core.study.weights.change import run_of_seed
 from core.study.weights.figures import similarity_map
 from core.study.weights.subspace import MAX_DIRECTIONS, Overlap, Side, overlap

@@ -16,6 +16,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from core.lab import Lab
 from core.objectives.registry import CLASSIFICATION
+from core.results.intervals import t_interval
 from core.settings import Settings
 from core.study.arms.budgets import Passed
 from core.study.figures.curves import export_html
@@ -23,7 +24,6 @@ from core.study.figures.frontier import frontier_figure
 from core.study.figures.study import passed_figure
 from core.study.report.html import write_report
 from core.study.report.report import report_of
-from core.study.stats.intervals import t_interval
 from tests.browser.conftest import BACKGROUNDS, Serve, downloaded, module_of
 from tests.conftest import wait_until
 from tests.trained_home import TrainedHome

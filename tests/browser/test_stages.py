@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.lab import Lab
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.settings import Settings
-from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from tests.browser.conftest import LAB_APP, Serve, choose_action
@@ -53,7 +54,7 @@ def test_a_search_goes_on_through_reloads_and_its_answer_is_trained_longer(
     page.get_by_role("button", name=re.compile(r"Train \d+ runs")).click()
     expect(main.get_by_role("button", name="Dismiss")).to_be_visible()
     after = reader.store.members(experiment)
-    epochs = {arm.spec.optim.epochs for arm in chosen_arms(after)}
+    epochs = {arm.spec.optim.epochs for arm in chosen_arms(rows_of(after))}
     assert epochs == {3 * max(run.spec.optim.epochs for run in members)}
     assert chosen(after) != chosen(members)
     expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, after)))

@@ -17,6 +17,7 @@ from scipy import stats
 
 from core.cli import comparison
 from core.lab import Lab
+from core.results.row import rows_of
 from core.store.curves import trends_of
 from core.store.looks import Look
 from core.store.record import Experiment, Run
@@ -119,7 +120,7 @@ class Drawn:
 
     def verdict(self, seeds: int, looks: list[Look]) -> tuple[list[Run], Verdict]:
         runs = [run for run in self.runs if run.spec.seed < seeds]
-        return runs, verdict(runs, self.tested, looks)
+        return runs, verdict(rows_of(runs), self.tested, looks)
 
 
 def printed(runs: list[Run], found: Verdict, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

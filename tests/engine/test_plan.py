@@ -17,9 +17,10 @@ from core.forecast.forecast import weaker
 from core.lab import Lab
 from core.methods.lora import LoRASpec
 from core.plan.search import TuneSpec
+from core.results.choice import unchosen
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Experiment, Run, stages_of
-from core.study.arms.choice import unchosen
 from core.study.arms.fairness import comparable
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
@@ -41,9 +42,9 @@ def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[
     assert set(trained(runs).values()) == {1}
     assert {run.plan for run in runs} == {"complete"}
     assert len(stages_of(runs)) == 1, "no stage of a plan is a look"
-    found = verdict(runs)
+    found = verdict(rows_of(runs))
     assert ([look.seeds for look in found.looks], found.unread, found.reason) == ([SEEDS], False, "")
-    for choice in rate_choices(runs):
+    for choice in rate_choices(rows_of(runs)):
         group = choice.arm.spec.label, choice.arm.spec.optim.epochs
         seeds = Counter(rate for *own, rate, _ in trained(runs) if tuple(own) == group)
         whole = sorted(rate for rate, count in seeds.items() if count == SEEDS)
@@ -56,7 +57,9 @@ def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[
     # LoRA began two points below its best rate, so that it has tried more of them: the same procedure is fair.
     tried = Counter(label for label, epochs, _, seed in trained(runs) if (epochs, seed) == (1, 0))
     assert len(set(tried.values())) > 1
-    assert not [sentence for sentence in comparable(runs) if "seeds" in sentence or "chooses among" in sentence]
+    assert not [
+        sentence for sentence in comparable(rows_of(runs)) if "seeds" in sentence or "chooses among" in sentence
+    ]
 
 
 def test_the_same_question_is_known_also_with_fewer_seeds_and_no_other(undisturbed: tuple[Lab, Experiment]) -> None:
@@ -107,8 +110,8 @@ def test_a_plan_that_was_stopped_waits_and_finishes_as_if_it_had_not_been(
     experiment = compare(lab, asked(lab))
     runs = stopped_early(lab, experiment)
     assert {run.plan for run in runs} == {"waiting"}
-    assert "Finish the experiment" in verdict(runs).reason
-    assert not unchosen(runs), "no network goes while the search is not complete"
+    assert "Finish the experiment" in verdict(rows_of(runs)).reason
+    assert not unchosen(rows_of(runs)), "no network goes while the search is not complete"
     assert lab.launcher.finish([run.id for run in runs])
     check_found_the_same(ended(lab, experiment), undisturbed)
 
@@ -153,7 +156,7 @@ def test_seeds_and_ranks_are_added_where_the_search_would_have_trained_them(
     wider = [*settings, (short(rate=0.00316), LoRASpec.of(rank=8))]
     lab.experiments.grow(lab.store.experiment(experiment.id), wider, range(SEEDS + 1))
     runs = ended(lab, experiment)
-    assert "LoRA r=8" in {choice.arm.spec.label for choice in rate_choices(runs) if choice.at_end is None}
+    assert "LoRA r=8" in {choice.arm.spec.label for choice in rate_choices(rows_of(runs)) if choice.at_end is None}
     assert set(trained(runs).values()) == {1}
     assert set(plan_of(lab.store.experiment(experiment.id)).queued) == {(run.spec.arm, run.spec.seed) for run in runs}
 
@@ -169,7 +172,7 @@ def test_a_plan_that_cannot_go_on_waits_with_its_reason(lab: Lab, monkeypatch: p
         runs = ended(lab, experiment)
         assert {run.plan for run in runs} == {"waiting"}
     assert "The dataset is gone" in lab.store.log(runs[-1].id)[-1][1]
-    assert verdict(runs).reason
+    assert verdict(rows_of(runs)).reason
     assert lab.launcher.finish([run.id for run in runs]) == 0
     wait_until(lambda: len(lab.store.members(experiment)) > len(runs))
 

@@ -21,10 +21,12 @@ from core.networks.perceptron import PerceptronSpec
 from core.plan.axes import VarySpec
 from core.plan.configuration import Configuration
 from core.plan.plan import Plan
-from core.plan.search import TuneSpec, grid_rate
+from core.plan.search import TuneSpec
+from core.results.choice import chosen_arms
+from core.results.rates import grid_rate
+from core.results.row import rows_of
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run
-from core.study.arms.choice import chosen_arms
 from tests.study.samples import make_run
 
 SEEDS = tuple(range(5))
@@ -119,7 +121,7 @@ def test_the_fewest_epochs_as_good_as_the_best_and_the_best_rate_of_both_neighbo
 ) -> None:
     runs = trained(asked(longer, epochs), shape({"full": 1000, "lora": best}))
     assert rates_by_epochs(runs) == expected
-    chosen = {arm.spec.optim.epochs for arm in chosen_arms(runs) if arm.spec.kind == "lora"}
+    chosen = {arm.spec.optim.epochs for arm in chosen_arms(rows_of(runs)) if arm.spec.kind == "lora"}
     assert chosen == {max(expected, key=expected.__getitem__)}, "the answer chooses as the plan did"
 
 
@@ -138,7 +140,7 @@ def test_half_a_margin_is_what_longer_training_has_to_add(gained: float, chosen:
             80 + gained * (epochs >= 30) - 5 * (epochs < 10) - abs(2 * math.log10(rate) + (6 if kind == "full" else 4))
         )
 
-    assert {arm.spec.optim.epochs for arm in chosen_arms(trained(asked(), value))} == {chosen}
+    assert {arm.spec.optim.epochs for arm in chosen_arms(rows_of(trained(asked(), value)))} == {chosen}
 
 
 def test_all_seeds_choose_where_the_first_ones_missed_what_longer_training_adds() -> None:
@@ -151,7 +153,7 @@ def test_all_seeds_choose_where_the_first_ones_missed_what_longer_training_adds(
     runs = trained(asked(), value)
     assert rates_by_epochs(runs) == {3: 1, 10: 3, 30: 3, 90: 3}
     assert rates_by_epochs(runs, "full") == {3: 1, 10: 3, 30: 1}
-    assert {arm.spec.label: arm.spec.optim.epochs for arm in chosen_arms(runs)} == {"Full": 10, "LoRA r=4": 90}
+    assert {arm.spec.label: arm.spec.optim.epochs for arm in chosen_arms(rows_of(runs))} == {"Full": 10, "LoRA r=4": 90}
 
 
 def test_a_study_keeps_the_epochs_of_its_points_and_patience_ends_training_by_itself() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.plan.search import FIRST_POINTS, MOST, grid_rate, points_around, search_seeds, wanted
+from core.plan.search import FIRST_POINTS, MOST, points_around, search_seeds, wanted
+from core.results.rates import grid_rate
 
 SEEDS = tuple(range(5))
 FIRST = search_seeds(SEEDS)

@@ -23,6 +23,7 @@ from core.plan.axes import AXES, VarySpec, axis_of, matched
 from core.plan.configuration_file import read_configuration, write_configuration
 from core.plan.experiment import Setting
 from core.plan.search import TuneSpec
+from core.results.row import rows_of
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment
@@ -56,7 +57,7 @@ def test_learning_rates_are_found_at_each_point(studied: tuple[Lab, Experiment])
     assert [at.point for at in found.points] == list(POINTS)
     for at in found.points:
         assert {run.spec.optim.epochs for run in at.runs} == {at.point}
-        choices = rate_choices(at.runs)
+        choices = rate_choices(rows_of(at.runs))
         assert {choice.arm.spec.label for choice in choices} == {"Full", "LoRA r=2"}
         for choice in choices:
             assert (choice.at_end, choice.arm.seeds) == (None, tuple(range(SEEDS)))

@@ -12,10 +12,11 @@ from core.errors import UnknownRunError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.run_spec import RunSpec
 from core.store.notes import RunNotes
 from core.store.record import Experiment, Run
-from core.study.arms.choice import chosen_arms
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.launching import fine_tune
 
@@ -35,7 +36,7 @@ def with_files(lab: Lab, experiment: Experiment) -> set[str]:
 
 def chosen_of(runs: list[Run]) -> set[str]:
     """The runs of the settings that were chosen."""
-    chosen = {arm.key for arm in chosen_arms(runs)}
+    chosen = {arm.key for arm in chosen_arms(rows_of(runs))}
     return {run.id for run in runs if run.spec.arm in chosen}
 
 

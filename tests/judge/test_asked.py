@@ -126,7 +126,7 @@ def test_a_fraction_is_shown_in_percent_and_a_loss_is_better_where_it_is_lower()
     rows = [{"method": method, "seed": 0, "accuracy": value} for method, value in (("full", 0.5), ("lora", 0.25))]
     assert [row.value for row in read(csv_of(rows), unit="fraction").results.rows] == [50.0, 25.0]
     losses = [{"method": method, "seed": 0, "loss": value} for method, value in (("full", 1.5), ("lora", 0.25))]
-    assert read(csv_of(losses)).results.scale.measure.sign == -1
+    assert read(csv_of(losses)).results.scale.primary.sign == -1
 
 
 def test_a_run_that_diverged_is_a_failed_one_and_the_notes_say_so() -> None:
@@ -179,8 +179,8 @@ def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None
     assert asked(read(lone)) == ["evaluated"]
     test, validation = (read(lone, evaluated=part) for part in ("test", "validation"))
     assert [row.value for row in test.results.rows] == [row["accuracy"] for row in ROWS]
-    assert test.results.scale.measure.noun == "accuracy"
-    assert validation.results.scale.measure.noun == "validation accuracy"
+    assert test.results.scale.primary.noun == "accuracy"
+    assert validation.results.scale.primary.noun == "validation accuracy"
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_without_a_validation_part_nothing_is_chosen_and_the_page_says_why(idle:
     rows = [{**row, "validation": ""} for row in rows_of(rates=(0.001,))]
     answer = judged(idle, csv_of(rows))
     assert any("were not chosen by us" in sentence for sentence in carried(answer))
-    assert {candidate.arm.spec.label: candidate.level for candidate in answer.verdict.candidates} == {
+    assert {candidate.arm.setting.label: candidate.level for candidate in answer.verdict.candidates} == {
         "LoRA r=4": "open",
         "vera r=256": "shown",
     }

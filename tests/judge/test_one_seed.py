@@ -39,7 +39,7 @@ READING = {"method": "peft_type", "unit": "fraction", "unseeded": "one", "exampl
 
 def test_a_table_as_peft_publishes_it_says_which_differences_can_be_told(idle: Lab) -> None:
     answer = judged(idle, table(), **READING)
-    found = {arm.spec.kind: each for arm, each in answer.networks}
+    found = {arm.setting.method: each for arm, each in answer.networks}
     z = {
         name: (share - 0.472) / math.sqrt(2 * (m := (share + 0.472) / 2) * (1 - m) / QUESTIONS)
         for name, share in SHARES.items()
@@ -66,7 +66,7 @@ def test_with_single_answers_mcnemars_test_tells_more(idle: Lab) -> None:
         for place in range(QUESTIONS)
     ]
     answer = judged(idle, csv_of(rows), csv_of(each))
-    found = {arm.spec.kind: each for arm, each in answer.networks}
+    found = {arm.setting.method: each for arm, each in answer.networks}
     p = [
         binomtest(int((right & ~full).sum()), int((right != full).sum())).pvalue
         for name, right in methods.items()

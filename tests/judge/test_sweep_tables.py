@@ -96,7 +96,7 @@ def test_one_measure_of_a_sweep_gets_a_table_and_the_column_that_would_make_it_a
 
 def test_what_is_of_the_validation_part_is_called_so_in_every_sentence(idle: Lab) -> None:
     tuned, given = (judged(idle, csv_of(sweep(rates=rates)), evaluated="validation") for rates in (RATES, RATES[1:2]))
-    assert "test part" not in choice_sentence(rate_choices(tuned.runs))
+    assert "test part" not in choice_sentence(rate_choices(tuned.rows))
     assert given.verdict.reason == "", "nothing was chosen, and the settings are compared"
     texts = [headline(given.verdict), *explanation(given.verdict), report_html(judged_report(given))]
     assert [text for text in texts if "accuracy" in text.lower().replace("validation accuracy", "")] == []

@@ -25,7 +25,8 @@ from core.methods.lora import LoRASpec
 from core.methods.low_rank import add_lora
 from core.methods.method import Role
 from core.networks.file import fingerprint, read_network
-from core.study.arms.arm import arms_of
+from core.results.arm import arms_of
+from core.results.row import rows_of
 from core.study.arms.verdict import verdict
 from core.study.figures.palette import colours_of
 from core.study.weights.change import read_change
@@ -191,7 +192,7 @@ def test_it_is_trained_and_compared_like_any_method(lab: Lab) -> None:
     experiment = compared(lab, "rotation-45", "digits", None, short(epochs=3), arms, range(2))
     runs = finish(lab, *experiment.runs)
     assert {(run.state, run.cause) for run in runs} == {("finished", None)}
-    assert [arm.label for arm in arms_of(runs)] == ["Full", "LoRA r=4", "DoRA r=1", "DoRA r=4"]
+    assert [arm.label for arm in arms_of(rows_of(runs))] == ["Full", "LoRA r=4", "DoRA r=1", "DoRA r=4"]
     assert len(set(colours_of(run.spec for run in runs).values())) == 4
     lora, dora = (next(run for run in runs if run.spec.label == label) for label in ("LoRA r=4", "DoRA r=4"))
     assert (dora.spec.role, sharing("dora", "perceptron").step, dora.result.bank) == (Role.ADAPTER, "autograd", 1)
@@ -203,4 +204,4 @@ def test_it_is_trained_and_compared_like_any_method(lab: Lab) -> None:
     network = read_network(lab.artifacts.path(dora.id, MERGED))
     assert network(torch.rand(3, 784)).shape == (3, 10)
     assert all(delta.any() for delta in read_change(lab, dora).deltas.values())
-    assert "DoRA r=4" in {candidate.arm.label for candidate in verdict(runs).candidates}
+    assert "DoRA r=4" in {candidate.arm.label for candidate in verdict(rows_of(runs)).candidates}

@@ -19,10 +19,12 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec, Role
 from core.methods.registry import METHODS, methods
 from core.networks.file import read_network
+from core.results.arm import arms_of
+from core.results.row import rows_of
+from core.results.setting import setting_of
 from core.run_spec import RunSpec, default_rate
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.arm import arms_of
 from core.study.figures.palette import NEUTRAL, colour_of
 from tests.conftest import DIGITS, TURNED, compared, finish, short
 from tests.docs.examples import example
@@ -65,7 +67,7 @@ def test_what_only_this_test_registers_is_unknown_before() -> None:
 def test_it_is_trained_alone_and_changes_what_it_says(opened: Lab, experiment: Experiment) -> None:
     runs = opened.store.members(experiment)
     assert {(run.state, run.cause) for run in runs} == {("finished", None)}
-    assert len(arms_of(runs)) == 4
+    assert len(arms_of(rows_of(runs))) == 4
     for run in runs:
         if run.spec.kind == "top":
             before = read_network(opened.artifacts.base(run)).state_dict()
@@ -80,6 +82,6 @@ def test_pages_show_it(opened: Lab, experiment: Experiment) -> None:
     assert "Top two" in draw("finetune").pills(key="finetune-controls").options
     assert "only the last two layers" in str(draw("finetune").pills(key="finetune-controls").help)
     assert "Top two, layers 2" in texts(draw("compare"))
-    assert colour_of(opened.store.members(experiment)[-1].spec) != NEUTRAL
+    assert colour_of(setting_of(opened.store.members(experiment)[-1].spec)) != NEUTRAL
     assert "top" in methods(Role.CONTROL)
     assert default_rate(TopSpec) == 0.002

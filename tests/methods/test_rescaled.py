@@ -23,9 +23,10 @@ from core.errors import AdapterError, BaseMismatchError, SpecError
 from core.methods.adapted import adapted_layers, merge, merged_copy, unmerge
 from core.methods.registry import METHODS
 from core.networks.file import read_network
+from core.results.arm import arms_of
+from core.results.row import rows_of
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
-from core.study.arms.arm import arms_of
 from core.study.arms.tables import comparison_table, comparison_text, runs_table
 from core.study.arms.verdict import verdict
 from core.study.figures.palette import colours_of
@@ -187,14 +188,14 @@ def test_rows_of_one_request_have_it_lora_or_no_adapter(done: Done) -> None:
 
 def test_tables_and_report_show_its_own_fields(done: Done) -> None:
     runs = done.lab.store.members(done.experiment)
-    assert [arm.label for arm in arms_of(runs)] == ["Full", "LoRA r=2", "IA3 g=1", "IA3 g=16"]
-    for table in (comparison_table(arms_of(runs)), runs_table(runs)):
+    assert [arm.label for arm in arms_of(rows_of(runs))] == ["Full", "LoRA r=2", "IA3 g=1", "IA3 g=16"]
+    for table in (comparison_table(arms_of(rows_of(runs))), runs_table(runs)):
         by_setting = table.groupby("Setting").first()
         assert (by_setting["Group"]["IA3 g=16"], by_setting["Rank"]["LoRA r=2"]) == (16, 2)
         assert table.isna()["Rank"].sum() > table.isna()["Group"].sum() - len(table)
-    assert list(comparison_text(arms_of(runs))["Group"]) == ["–", "–", "1", "16"]
+    assert list(comparison_text(arms_of(rows_of(runs)))["Group"]) == ["–", "–", "1", "16"]
     assert len(set(colours_of(run.spec for run in runs).values())) == len(ARMS)
-    assert verdict(runs).told is not None
+    assert verdict(rows_of(runs)).told is not None
     html = report_html(report_of(done.lab, done.experiment))
     assert "spread 0.1, on layers.0 layers.2" in html
     assert "data order, the draw of LoRA's A and the draw of IA3's factors" in html.replace("&#x27;", "'")

@@ -40,10 +40,11 @@ from core.networks.file import read_network, write_network
 from core.networks.registry import FAMILIES
 from core.numbers import percent
 from core.plan.configuration import preset_configuration
+from core.results.arm import arms_of
+from core.results.row import rows_of
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
 from core.serving.request import PredictRequest, Row
-from core.study.arms.arm import arms_of
 from core.study.arms.tables import comparison_table, runs_table
 from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
@@ -216,13 +217,13 @@ def test_its_card_says_what_it_is_and_its_code_runs(done: Done, tmp_path: Path) 
 
 def test_the_comparison_names_a_verdict_for_it(done: Done) -> None:
     members = done.lab.store.members(done.experiment)
-    found = verdict(members)
+    found = verdict(rows_of(members))
     assert found.told is not None
     assert headline(found)
-    table = comparison_table(arms_of(members))
+    table = comparison_table(arms_of(rows_of(members)))
     assert len(table) == len(ARMS)
     assert len(runs_table(members)) == 2 * len(ARMS)
-    assert {arm.role for arm in arms_of(members)} == {Role.REFERENCE, Role.ADAPTER, Role.CONTROL}
+    assert {arm.role for arm in arms_of(rows_of(members))} == {Role.REFERENCE, Role.ADAPTER, Role.CONTROL}
 
 
 def test_the_report_is_complete_and_says_which_network_it_is_about(done: Done) -> None:

@@ -28,16 +28,17 @@ from core.networks.network import NetworkSpec
 from core.objectives.language import LanguageSpec
 from core.objectives.measure import Answers
 from core.plan.configuration_file import read_configuration, write_configuration
+from core.results.arm import arms_of
+from core.results.measures import FORGETTING, quantity
+from core.results.row import rows_of
 from core.run_spec import RunSpec
 from core.serving import inputs
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.study.arms.arm import arms_of
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.report.answer import answer_of
 from core.study.report.report import report_of
-from core.study.stats.measures import FORGETTING, quantity
 from core.study.weights import predicted
 from core.study.weights.predicted import text_costs
 from core.training.evaluation import evaluate
@@ -128,7 +129,7 @@ def test_an_imported_network_is_measured_on_other_texts_before_and_after(done: D
         for end, network in networks.items():
             found = evaluate(network, source.test, (), objective=LanguageSpec()).measures["bits_per_byte"]
             assert run.result.measures[f"source_bits_per_byte{end}"] == pytest.approx(found, rel=1e-5)
-    assert "of the source" in forgetting_in_short(*arms_of(done.lab.store.members(done.direct))[::-1])
+    assert "of the source" in forgetting_in_short(*arms_of(rows_of(done.lab.store.members(done.direct)))[::-1])
     assert ("Forgetting measured on", "others, at most 32 tokens") in report_of(done.lab, done.direct).facts
     asked = done.lab.experiments.configuration(done.direct)
     assert read_configuration(write_configuration(asked), done.lab.catalog, done.lab.networks) == asked
@@ -262,7 +263,7 @@ def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: s
 
 def test_a_text_on_which_settings_differ_is_opened_token_by_token(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pages.tryit.answers.APART", 0.01)
-    full, lora = arms_of(done.lab.store.members(done.topics))
+    full, lora = arms_of(rows_of(done.lab.store.members(done.topics)))
     found = text_costs(done.lab, full, lora, 4)
     app = draw("tryit", experiment=done.topics.id, **{"try-example": str(found.rows[3] + 1)})
     assert app.number_input(key="try-example").value == found.rows[3] + 1

@@ -14,11 +14,12 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.objectives.classification import ClassificationSpec
 from core.objectives.measure import Answers, Measure, Values
+from core.results.arm import judged_by
+from core.results.choice import best_arm, is_adapter
+from core.results.epochs import common_seeds
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.arm import judged_by
-from core.study.arms.choice import best_arm, is_adapter
-from core.study.arms.epochs import common_seeds
 from core.study.arms.family import differences_between
 from core.study.report.answer import answer_of
 from core.study.stats.crossed import crossed
@@ -58,11 +59,11 @@ def test_it_is_the_mean_of_the_accuracies_on_each_class() -> None:
 
 def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab) -> None:
     runs = opened.store.members(experiment)
-    assert judged_by(runs).primary is BALANCED
+    assert judged_by(rows_of(runs)).primary is BALANCED
     for run in runs:
         assert run.score == run.result.measures[BALANCED.name]
         assert np.isfinite(opened.store.curve(run.id).measured(f"validation_{BALANCED.name}")).all()
-    adapter = best_arm(runs, is_adapter)
+    adapter = best_arm(rows_of(runs), is_adapter)
     validated = {
         rate: np.mean([run.validated for run in runs if run.spec.optim.learning_rate == rate]) for rate in RATES
     }

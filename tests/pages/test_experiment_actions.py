@@ -10,9 +10,10 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.experiment import Setting, settings_of
 from core.plan.search import FIRST_POINTS, default_search, tuned_arms
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.run_spec import default_rate
 from core.store.record import Run
-from core.study.arms.choice import chosen_arms
 from core.study.arms.design_words import look_line
 from core.study.arms.tuning import rate_choices
 from core.study.report.report import report_of
@@ -144,7 +145,7 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     ]
     experiment = fine_tune(opened, base, TURNED, arms, range(2))
     before = finish(opened, *experiment.runs)
-    assert {choice.at_end for choice in rate_choices(before)} == {"highest"}
+    assert {choice.at_end for choice in rate_choices(rows_of(before))} == {"highest"}
     app = draw("compare", experiment=experiment.id)
     assert "0.00316 is the highest" in texts(app)
     assert opened.looks.of(experiment.id) == [], "nothing was tested"
@@ -159,7 +160,9 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     assert "still to finish" in texts(draw("compare", experiment=experiment.id))
     finish(opened, *opened.store.experiment(experiment.id).runs)
     app = draw("compare", experiment=experiment.id)
-    ends = {choice.at_end for choice in rate_choices(opened.store.members(opened.store.experiment(experiment.id)))}
+    ends = {
+        choice.at_end for choice in rate_choices(rows_of(opened.store.members(opened.store.experiment(experiment.id))))
+    }
     assert any("Extend rates" in option for option in app.menu_button[0].options) is (ends != {None})
 
 
@@ -210,7 +213,9 @@ def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, 
     assert {spec.but(optim=spec.optim.but(epochs=spec.optim.epochs // 3)) for spec in new} == old
     assert len(new) == 4
     app = draw("compare", experiment=experiment.id)
-    assert {arm.spec.optim.epochs for arm in chosen_arms(opened.store.members(experiment))} == {new[0].optim.epochs}
+    assert {arm.spec.optim.epochs for arm in chosen_arms(rows_of(opened.store.members(experiment)))} == {
+        new[0].optim.epochs
+    }
 
 
 def test_a_selection_of_runs_has_no_actions(filled: Lab) -> None:

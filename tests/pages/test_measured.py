@@ -10,7 +10,8 @@ import pytest
 import streamlit as st
 
 from core.errors import LabError
-from core.study.arms.arm import arms_of
+from core.results.arm import arms_of
+from core.results.row import rows_of
 from pages.shared.experiment.measured import measured, measured_unseen
 from tests.study.samples import make_arm_runs
 
@@ -42,14 +43,14 @@ def failing(lab: Any) -> int:
 
 def test_runs_and_arms_are_recognized_by_run_id() -> None:
     runs = make_arm_runs("full", [95.0, 96.0])
-    arms = arms_of(runs)
-    assert measured(one, None, arms, [1, 2]) == measured(one, None, arms_of(runs), [1, 2])
+    arms = arms_of(rows_of(runs))
+    assert measured(one, None, arms, [1, 2]) == measured(one, None, arms_of(rows_of(runs)), [1, 2])
     measured(one, None, runs[0])
     measured(one, None, runs[0])
     assert len(CALLS) == 2
     measured(one, None, runs[1])
     measured(one, None, arms, [1, 3])
-    measured(one, None, arms_of(runs[:1]), [1, 2])
+    measured(one, None, arms_of(rows_of(runs[:1])), [1, 2])
     assert len(CALLS) == 5
 
 

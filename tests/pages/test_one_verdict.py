@@ -23,11 +23,12 @@ from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.numbers import NOTHING, percent
+from core.results.arm import all_arms, arms_of
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Experiment, Run
-from core.study.arms.arm import all_arms, arms_of
-from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.frontier import at_equal_accuracy, frontier_pairs, frontiers
 from core.study.arms.verdict import Verdict, verdict
@@ -205,10 +206,10 @@ def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: 
     """All six seeds of a setting are better, which leans where it is the only one and does not beside another."""
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": 0.61, "LoRA r=4": 0}, 6)):
         members = lab.store.members(experiment)
-        two = [arm for arm in chosen_arms(members) if arm.spec.label in ("Full", "LoRA r=1")]
+        two = [arm for arm in chosen_arms(rows_of(members)) if arm.spec.label in ("Full", "LoRA r=1")]
         found = answer_of(lab, experiment)
         labels = {arm.spec.label for arm in two}
-        assert (found.level, verdict(run for run in members if run.spec.label in labels).level) == (
+        assert (found.level, verdict(rows_of(run for run in members if run.spec.label in labels)).level) == (
             Level.OPEN,
             Level.LEANING,
         )
@@ -229,7 +230,7 @@ def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: 
         assert list(table["Setting"]) == ["Full", "LoRA r=1"]
 
         # A setting that validation did not choose is drawn where it is asked for, beside the one that it did.
-        rates = [arm for arm in arms_of(members) if arm.spec.label == "Full"]
+        rates = [arm for arm in arms_of(rows_of(members)) if arm.spec.label == "Full"]
         query["arms"] = ",".join(arm.key for arm in rates)
         (table,) = [f.value for f in draw("compare", **query, view="Table").dataframe if "Setting" in f.value]
         assert list(table["Setting"]) == [f"Full, lr {rate:g}" for rate in RATES]
@@ -337,7 +338,7 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
             members = lab.store.members(search)
             new += [run.id for run in members if run.is_live]
             table = views(draw("home", experiment=search.id))[f"home-{search.id}-curves"]["table"]
-            assert [row[0] for row in table["rows"]] == [arm.label for arm in all_arms(members)], (
+            assert [row[0] for row in table["rows"]] == [arm.label for arm in all_arms(rows_of(members))], (
                 "labels of one experiment, although most of its runs are of another one, too"
             )
             set_state(lab, "queued", *new)
@@ -407,7 +408,7 @@ def as_planted(lab: Lab, experiment: Experiment, case: Case | None) -> Iterator[
 def equal_rows(lab: Lab, experiment: Experiment, found: Verdict) -> dict[float, float]:
     """Difference of forgetting of the setting that is told of at equal accuracy, by accuracy, as the report has it."""
     runs = lab.store.members(experiment)
-    pairs = frontier_pairs(frontiers(runs, epochs_of(lab, runs), 90.0))
+    pairs = frontier_pairs(frontiers(rows_of(runs), epochs_of(lab, runs), 90.0))
     own = [pair for pair in pairs if pair[0].label == found.told.arm.spec.label]
     return {equal.level: equal.interval.mean for pair in own for equal in at_equal_accuracy(*pair)}
 

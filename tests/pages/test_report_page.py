@@ -15,6 +15,7 @@ from core.lab import Lab
 from core.numbers import NOTHING, bytes_text
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
+from core.results.setting import setting_of
 from core.store.record import Experiment, Run
 from core.study.arms.forgetting_clause import OWN_RATES
 from core.study.arms.tuning import is_tuned
@@ -80,7 +81,7 @@ def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(
     (newest,) = opened.store.experiments()
     specs = [run.spec for run in opened.store.members(newest)]
     assert len(specs) == 27
-    assert is_tuned(specs)
+    assert is_tuned(map(setting_of, specs))
     assert {spec.kind for spec in specs} == {"full", "lora", "head"}
     assert {opened.store.run(str(spec.base)).spec.seed == spec.seed for spec in specs} == {True}
     stop_all(opened)

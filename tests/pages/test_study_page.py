@@ -16,6 +16,7 @@ from core.lab import Lab, close_lab, open_lab
 from core.methods.lora import LoRASpec
 from core.numbers import count_text
 from core.plan.axes import VarySpec
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.arms.growth import RATES_OFFERED
@@ -164,7 +165,7 @@ def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> N
     members = opened.store.members(swept)
     by_run = {
         run.id: value
-        for arm in sweep_arms(members)
+        for arm in sweep_arms(rows_of(members))
         for run, value in zip(arm.finished.values(), arm.validation, strict=True)
     }
     assert by_run.keys() == set(swept.runs)

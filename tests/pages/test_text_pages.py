@@ -22,9 +22,10 @@ from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
 from core.numbers import bytes_text
 from core.plan.configuration import Configuration
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.run_spec import RunSpec, default_optim
 from core.study.arms.balance import macro_f1_sentence
-from core.study.arms.choice import chosen_arms
 from core.study.arms.forgetting_clause import NO_SOURCE
 from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal
@@ -237,7 +238,7 @@ def test_macro_f1_and_the_largest_class_stand_beside_accuracy_and_on_home_only_w
     everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("home", experiment=trained_home.direct.id)
-    arms = {arm.spec.kind: arm for arm in chosen_arms(everything.store.members(trained_home.direct))}
+    arms = {arm.spec.kind: arm for arm in chosen_arms(rows_of(everything.store.members(trained_home.direct)))}
     assert "Macro-F1, the mean" not in texts(app), "nothing has been learned"
     assert any("Accuracy misleads here" in warning.value for warning in app.warning)
     compare = texts(seen("compare", experiment=trained_home.direct.id, view="Accuracy"))

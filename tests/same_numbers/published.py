@@ -9,8 +9,8 @@ from functools import cache
 from html import unescape
 from typing import Any
 
+from core.results.measures import quantity
 from core.study.stats.claims import Difference, Pair, difference_of
-from core.study.stats.measures import quantity
 from tests.same_numbers.figures import unpacked
 from tests.same_numbers.homes import TESTS
 from tests.same_numbers.printed import FIGURE

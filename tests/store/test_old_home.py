@@ -21,10 +21,11 @@ from core.engine.jobs.run_files import ADAPTER, NETWORK, PREDICTIONS
 from core.files import sha256_of
 from core.lab import Lab
 from core.networks.file import read_network
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.looks import Look
 from core.store.record import Run
-from core.study.arms.choice import chosen_arms
 from core.study.report.answer import answer_of, is_study, study_of
 from core.study.report.judged import judged_answer
 from core.study.weights.predicted import predictions, true_targets
@@ -139,7 +140,7 @@ def test_verdicts_studies_and_judged_results_are_found_again_and_their_looks_cou
         if is_study(experiment):
             studies += len(study_of(lab, experiment).points)
         else:
-            assert sorted(arm.key for arm in chosen_arms(members)) == known["chosen"]
+            assert sorted(arm.key for arm in chosen_arms(rows_of(members))) == known["chosen"]
             answer_of(lab, experiment)
     assert studies == 2
     (judged,) = lab.judged.list()

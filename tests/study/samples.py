@@ -11,12 +11,12 @@ import pandas as pd
 
 from core.data.task_spec import TaskSpec
 from core.objectives.registry import CLASSIFICATION
+from core.results.arm import Arm
+from core.results.measures import COSTS
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State
-from core.study.arms.arm import Arm
 from core.study.arms.compared import paired_differences
 from core.study.stats.claims import Difference
-from core.study.stats.measures import COSTS
 
 SOURCE = TaskSpec.of(dataset="digits")
 TARGET = TaskSpec.of(dataset="digits", rotation=45.0)

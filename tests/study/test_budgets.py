@@ -8,9 +8,10 @@ from statistics import fmean
 import pytest
 
 from core.lab import Lab
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.store.record import Experiment
 from core.study.arms.budgets import by_budget, passed_epochs
-from core.study.arms.choice import chosen_arms
 from core.study.arms.study import Standing, crossings
 from core.study.report.evidence import epochs_of
 from core.study.weights import predicted
@@ -22,10 +23,13 @@ def test_each_budget_has_every_method_at_its_best_rate_and_nothing_is_tested(
     lab, experiment = undisturbed
     runs = lab.store.members(experiment)
     before = lab.looks.of(experiment.id)
-    found = by_budget(runs, predicted.tested_by(lab))
+    found = by_budget(rows_of(runs), predicted.tested_by(lab))
     assert [at.point for at in found.points] == [1, 3]
     for at in found.points:
-        own = {arm.spec.label: arm for arm in chosen_arms(run for run in runs if run.spec.optim.epochs == at.point)}
+        own = {
+            arm.spec.label: arm
+            for arm in chosen_arms(rows_of(run for run in runs if run.spec.optim.epochs == at.point))
+        }
         (candidate,) = at.by_line.values()
         full = at.verdict.full
         assert (full.key, candidate.arm.key) == (own["Full"].key, own["LoRA r=2"].key)
@@ -41,7 +45,7 @@ def test_epochs_that_were_passed_end_with_what_the_validation_part_says(undistur
     lab, experiment = undisturbed
     runs = lab.store.members(experiment)
     curves = epochs_of(lab, runs)
-    (found,) = passed_epochs(runs, curves)
+    (found,) = passed_epochs(rows_of(runs), curves)
     assert (found.label, list(found.epochs)) == ("LoRA r=2", [1, 2, 3])
     whole = [run for run in runs if run.spec.optim.epochs == 3]
     seeds = {run.spec.seed for run in whole}
@@ -64,10 +68,10 @@ def test_where_rates_change_or_training_ends_by_itself_passed_epochs_say_nothing
     runs = lab.store.members(experiment)
     curves = epochs_of(lab, runs)
     changed = [replace(run, spec=run.spec.but(optim=run.spec.optim.but(**change))) for run in runs]
-    assert passed_epochs(changed, curves) == []
+    assert passed_epochs(rows_of(changed), curves) == []
 
 
 def test_one_budget_is_none_and_a_crossing_lies_where_the_sign_changes(undisturbed: tuple[Lab, Experiment]) -> None:
     lab, experiment = undisturbed
-    assert by_budget([run for run in lab.store.members(experiment) if run.spec.optim.epochs == 3]) is None
+    assert by_budget(rows_of([run for run in lab.store.members(experiment) if run.spec.optim.epochs == 3])) is None
     assert crossings([(1, -2.0), (3, -0.5), (10, 0.5), (30, 0.0), (90, -1.0)]) == [(3, 10)]

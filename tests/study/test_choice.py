@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from core.cli.comparison import as_json, print_comparison
 from core.methods.lora import LoRASpec
-from core.store.record import Run
-from core.study.arms.arm import Arm, arms_of
-from core.study.arms.choice import (
+from core.results.arm import Arm, arms_of
+from core.results.choice import (
     best,
     chosen_arms,
     comparisons_of,
@@ -29,6 +28,8 @@ from core.study.arms.choice import (
     no_choice_sentence,
     winners,
 )
+from core.results.row import rows_of
+from core.store.record import Run
 from core.study.arms.sweep import best_adapters, chosen, sweep_arms, sweep_table
 from core.study.arms.tuning import rate_choices
 from core.study.arms.verdict import verdict
@@ -124,34 +125,34 @@ def rates_of(found: list[Arm]) -> dict[str, float]:
 
 @every_case
 def test_every_caller_names_the_same_winner(case, monkeypatch):
-    monkeypatch.setattr("core.cli.comparison.answer_of", lambda lab, experiment, runs: verdict(runs))
+    monkeypatch.setattr("core.cli.comparison.answer_of", lambda lab, experiment, runs: verdict(rows_of(runs)))
     runs = case.runs
     expected = {label: rate for label, rate in (("Full", case.full), ("LoRA r=4", case.lora)) if rate is not None}
-    keys = {arm.key for arm in arms_of(runs) if expected.get(arm.spec.label) == arm.learning_rate}
+    keys = {arm.key for arm in arms_of(rows_of(runs)) if expected.get(arm.spec.label) == arm.learning_rate}
 
-    (arms,) = comparisons_of(runs)
+    (arms,) = comparisons_of(rows_of(runs))
     assert {arm.key for arm in winners(arms)} == keys
     assert tuple(rate_of(best(filter(among, arms))) for among in (is_full, is_adapter)) == (case.full, case.lora)
 
     # Compare, Home, Report and the command line.
-    assert rates_of(chosen_arms(runs)) == expected
-    assert {run.state for arm in chosen_arms(runs) for run in arm.runs} == {"finished"}
-    assert {arm.seeds for arm in chosen_arms(runs)} == {(0, 1, 2)}
-    assert {found.arm.key for found in rate_choices(runs)} == keys
+    assert rates_of(chosen_arms(rows_of(runs))) == expected
+    assert {run.state for arm in chosen_arms(rows_of(runs)) for run in arm.runs} == {"finished"}
+    assert {arm.seeds for arm in chosen_arms(rows_of(runs))} == {(0, 1, 2)}
+    assert {found.arm.key for found in rate_choices(rows_of(runs))} == keys
     fake = SimpleNamespace(artifacts=SimpleNamespace(path=lambda id, name: Path(f"/{id}/{name}")))
     base = make_run("pretrain")
     printed = json.loads(json.dumps(as_json(fake, WITHOUT_PLAN, [base], runs)))
     named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}
     assert named == expected
 
-    found = verdict(within(runs, 5.0), selected=True)  # whether or not some are to finish
+    found = verdict(rows_of(within(runs, 5.0)), selected=True)  # whether or not some are to finish
     assert (rate_of(found.full), rate_of(found.best.arm if found.best else None)) == (case.full, case.lora)
     assert {candidate.arm.key for candidate in found.candidates} <= keys
     if case.lora is None:
         assert headline(found).startswith("No verdict yet")
 
     # Sweep.
-    arms = sweep_arms(runs)
+    arms = sweep_arms(rows_of(runs))
     assert tuple(map(rate_of, chosen(arms))) == (case.full, case.lora)
     adapters = {label: rate_of(arm) for label, arm in best_adapters(arms).items()}
     assert adapters == ({"LoRA r=4": case.lora} if case.lora else {})
@@ -174,8 +175,8 @@ def test_every_caller_names_the_same_winner(case, monkeypatch):
 
 @every_case
 def test_a_setting_that_a_failed_seed_rules_out_is_named(case, capsys, monkeypatch):
-    monkeypatch.setattr("core.cli.comparison.answer_of", lambda lab, experiment, runs: verdict(runs))
-    sentences = dropped_sentences(case.runs)
+    monkeypatch.setattr("core.cli.comparison.answer_of", lambda lab, experiment, runs: verdict(rows_of(runs)))
+    sentences = dropped_sentences(rows_of(case.runs))
     words = "; ".join(case.dropped)
     assert sentences == ([f"Left out of the choice because a seed failed: {words}."] if case.dropped else [])
     print_comparison(None, WITHOUT_PLAN, case.runs)
@@ -190,31 +191,33 @@ def put_away(runs: list[Run]) -> list[Run]:
 
 def test_where_nothing_has_finished_nothing_is_chosen_and_no_verdict_is_given():
     stopped = full(("stopped", 90.0)) + lora(("stopped", 95.0)) + lora(("stopped", 96.0), rate=0.01)
-    assert chosen_arms(stopped) == []
+    assert chosen_arms(rows_of(stopped)) == []
     said = "No setting has finished, so there is no verdict."
-    assert headline(verdict(put_away(stopped))) == no_choice_sentence(stopped) == said
-    assert headline(verdict(stopped)) == "No verdict yet: 3 of 3 runs were stopped. Finish the experiment."
-    assert chosen(sweep_arms(stopped)) == (None, None)
+    assert headline(verdict(rows_of(put_away(stopped)))) == no_choice_sentence(rows_of(stopped)) == said
+    assert headline(verdict(rows_of(stopped))) == "No verdict yet: 3 of 3 runs were stopped. Finish the experiment."
+    assert chosen(sweep_arms(rows_of(stopped))) == (None, None)
     # They are still there to be looked at.
-    assert len(arms_of(stopped)) == len(main_arms(stopped)) == 3
+    assert len(arms_of(rows_of(stopped))) == len(main_arms(stopped)) == 3
     failed = full(90.0, FAILED) + lora(FAILED, 90.0)
-    assert headline(verdict(failed)) == "No setting has finished without a failed seed, so there is no verdict."
-    assert no_choice_sentence(TWO_FULL) == ""
+    assert (
+        headline(verdict(rows_of(failed))) == "No setting has finished without a failed seed, so there is no verdict."
+    )
+    assert no_choice_sentence(rows_of(TWO_FULL)) == ""
 
 
 def test_a_seed_that_was_trained_again_to_the_end_has_not_failed():
     again = lora(95.0, 95.0, FAILED, rate=0.01)
     again.append(replace(again[0], id="again", spec=again[2].spec, created=9.0))
-    assert dropped_sentences(TWO_FULL + GOOD_LORA + again) == []
-    assert rates_of(chosen_arms(TWO_FULL + GOOD_LORA + again))["LoRA r=4"] == 0.01
+    assert dropped_sentences(rows_of(TWO_FULL + GOOD_LORA + again)) == []
+    assert rates_of(chosen_arms(rows_of(TWO_FULL + GOOD_LORA + again)))["LoRA r=4"] == 0.01
 
 
 def test_a_setting_without_all_seeds_wins_only_where_no_other_has_them_all():
     waiting = lora(99.0, QUEUED, QUEUED, rank=16)
     runs = TWO_FULL + GOOD_LORA + waiting
-    (arms,) = comparisons_of(runs)
+    (arms,) = comparisons_of(rows_of(runs))
     # It is shown for its rank, beside which there is no other, and does not stand for LoRA.
-    assert {arm.spec.label for arm in chosen_arms(runs)} == {"Full", "LoRA r=4", "LoRA r=16"}
+    assert {arm.spec.label for arm in chosen_arms(rows_of(runs))} == {"Full", "LoRA r=4", "LoRA r=16"}
     first = best(filter(is_adapter, arms))
     assert first.spec.method.rank == 4
     # Nor does it narrow what the others are judged on.
@@ -223,11 +226,11 @@ def test_a_setting_without_all_seeds_wins_only_where_no_other_has_them_all():
 
 def test_settings_without_all_seeds_are_judged_on_the_seeds_that_they_share():
     runs = lora(80.0, 99.0, QUEUED) + lora(90.0, QUEUED, QUEUED, rate=0.01)
-    assert rates_of(chosen_arms(runs)) == {"LoRA r=4": 0.01}
-    (found,) = rate_choices(runs)
+    assert rates_of(chosen_arms(rows_of(runs))) == {"LoRA r=4": 0.01}
+    (found,) = rate_choices(rows_of(runs))
     assert found.seeds == (0,)
     apart = lora(80.0, QUEUED) + lora(QUEUED, 90.0, rate=0.01)
-    assert [arm.learning_rate for arm in chosen_arms(apart)] == [0.005, 0.01]
+    assert [arm.learning_rate for arm in chosen_arms(rows_of(apart))] == [0.005, 0.01]
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -238,7 +241,7 @@ def test_ties_go_to_fewer_parameters_then_the_lower_rate_then_the_lower_alpha(or
         # What rounding alone tells apart is a tie.
         for seed, value in enumerate((90.0 + 1e-12 * alpha, 0.3)):
             runs.append(make_run("lora", seed, rank=rank, validation_accuracy=value, **setting))
-    first = best(comparisons_of(runs)[0])
+    first = best(comparisons_of(rows_of(runs))[0])
     assert (first.spec.method.rank, first.learning_rate, first.spec.method.alpha) == (4, 0.005, 8.0)
 
 
@@ -259,17 +262,20 @@ EXPERIMENTS = st.lists(st.lists(OUTCOMES, min_size=3, max_size=3), min_size=1, m
 
 def picked(runs: list[Run]) -> object:
     """All that callers pick, in a form to compare."""
-    found = verdict(put_away(runs))
+    found = verdict(rows_of(put_away(runs)))
     first = main_run(runs)
     return (
-        [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(runs)],
-        [(best(filter(is_full, arms)), best(filter(is_adapter, arms)), best(arms)) for arms in comparisons_of(runs)],
-        [*chosen(sweep_arms(runs)), *best_adapters(sweep_arms(runs)).values()],
-        [(found.arm.key, found.seeds, found.tried) for found in rate_choices(runs)],
+        [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(rows_of(runs))],
+        [
+            (best(filter(is_full, arms)), best(filter(is_adapter, arms)), best(arms))
+            for arms in comparisons_of(rows_of(runs))
+        ],
+        [*chosen(sweep_arms(rows_of(runs))), *best_adapters(sweep_arms(rows_of(runs))).values()],
+        [(found.arm.key, found.seeds, found.tried) for found in rate_choices(rows_of(runs))],
         first and first.spec.arm,
         found.full and found.full.key,
         found.best and found.best.arm.key,
-        dropped_sentences(runs),
+        dropped_sentences(rows_of(runs)),
     )
 
 
@@ -297,7 +303,7 @@ def test_the_order_of_runs_and_the_test_part_have_no_say(runs, random):
 @settings(max_examples=60, deadline=None)
 @given(EXPERIMENTS)
 def test_what_wins_has_no_failed_seed_and_the_best_of_all_wins_its_own_group(runs):
-    (arms,) = comparisons_of(runs)
+    (arms,) = comparisons_of(rows_of(runs))
     won = winners(arms)
     assert not any(arm.failed for arm in won)
     for among in (is_full, is_adapter, lambda arm: True):

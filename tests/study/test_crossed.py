@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr, stdtrit
 
+from core.results.intervals import t_interval, t_p
 from core.study.stats.claims import win_probability
 from core.study.stats.crossed import crossed
 from core.study.stats.holm import holm
-from core.study.stats.intervals import t_interval, t_p
 
 VALUES = st.sampled_from([-100.0, 0.0, 100.0])
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=7)

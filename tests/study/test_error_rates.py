@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.special import bdtrik, ndtr
 
+from core.results.intervals import ERROR_RATE
 from core.study.stats.crossed import Crossed, crossed
-from core.study.stats.intervals import ERROR_RATE
 from core.study.stats.spending import spent
 from docs.measurements.error_rates import (
     ONE_SIDED,

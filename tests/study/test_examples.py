@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from core.results.intervals import t_interval
 from core.study.arms.examples import (
     ArmPredictions,
     Disagreement,
@@ -15,7 +16,6 @@ from core.study.arms.examples import (
     disagreements,
 )
 from core.study.stats.images import MIN_IMAGES, image_facts
-from core.study.stats.intervals import t_interval
 
 TRUTH = np.array([0, 0, 1, 1, 1, 3])
 

@@ -11,11 +11,12 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.search import tuned_arms
+from core.results.choice import chosen_arms
+from core.results.row import row_of, rows_of
+from core.results.setting import labels_of, setting_of
 from core.run_spec import OptimSpec
 from core.store.record import Run
-from core.study.arms.arm import labels_of
-from core.study.arms.choice import chosen_arms
-from core.study.arms.fairness import MAX_NAMED, lost_runs, missing_runs, named_runs
+from core.study.arms.fairness import MAX_NAMED, lost_rows, missing_rows, named_rows
 from core.study.arms.growth import extended
 from tests.study.samples import make_arm_runs, make_run
 
@@ -84,30 +85,33 @@ def test_a_run_that_diverged_or_failed_its_certificate_is_not_chosen_and_no_lost
     full = make_arm_runs("full", [90.0])
     runs = [*full, at(0.005), at(0.5, cause=cause)]
     assert runs[-1].has_diverged
-    assert [arm.learning_rate for arm in chosen_arms(runs)] == [0.001, 0.005]
-    assert missing_runs(runs) == [runs[-1]]
-    assert lost_runs(runs) == []
+    assert [arm.learning_rate for arm in chosen_arms(rows_of(runs))] == [0.001, 0.005]
+    assert missing_rows(rows_of(runs)) == rows_of(runs[-1:])
+    assert lost_rows(rows_of(runs)) == []
     lost = [at(0.005, cause=cause), at(0.5, cause=cause)]
-    assert lost_runs([*full, *lost]) == lost
+    assert lost_rows(rows_of([*full, *lost])) == rows_of(lost)
     other = at(0.5, cause="The disk is gone.")
     assert not other.has_diverged
-    assert lost_runs([*full, at(0.005), other]) == [other]
+    assert lost_rows(rows_of([*full, at(0.005), other])) == [row_of(other)]
 
 
 def test_what_was_trained_again_or_put_away_is_not_missing() -> None:
     stopped = make_run("full", 1, state="stopped")
     again = make_run("full", 1, created=1.0)
     failed_again = make_run("full", 1, state="failed", created=2.0)
-    assert missing_runs([stopped]) == [stopped]
-    assert missing_runs([stopped, failed_again]) == [failed_again]
-    assert missing_runs([failed_again, again, stopped]) == []
-    assert missing_runs([replace(stopped, archived=True)]) == []
+    assert missing_rows(rows_of([stopped])) == [row_of(stopped)]
+    assert missing_rows(rows_of([stopped, failed_again])) == [row_of(failed_again)]
+    assert missing_rows(rows_of([failed_again, again, stopped])) == []
+    assert missing_rows(rows_of([replace(stopped, archived=True)])) == []
 
 
 def test_runs_are_named_by_setting_and_seed_and_many_settings_are_counted() -> None:
     runs = [make_run("full", 1), make_run("lora", 2), make_run("lora", 0)]
-    assert named_runs(runs, labels_of(run.spec for run in runs)) == "Full (seed 1) and LoRA r=4 (seeds 0 and 2)"
+    assert (
+        named_rows(rows_of(runs), labels_of(map(setting_of, (run.spec for run in runs))))
+        == "Full (seed 1) and LoRA r=4 (seeds 0 and 2)"
+    )
     many = [make_run("lora", rank=rank) for rank in range(1, MAX_NAMED + 3)]
-    named = named_runs(many, labels_of(run.spec for run in many))
+    named = named_rows(rows_of(many), labels_of(map(setting_of, (run.spec for run in many))))
     assert named.count("seed 0") == MAX_NAMED
     assert named.endswith(" and 2 more settings")

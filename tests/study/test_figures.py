@@ -14,7 +14,10 @@ from hypothesis.extra.numpy import arrays
 
 from core.methods.method import Role
 from core.methods.registry import methods
-from core.study.arms.arm import arms_of
+from core.results.arm import arms_of
+from core.results.measures import quantity
+from core.results.row import rows_of
+from core.results.setting import setting_of
 from core.study.figures.curves import (
     AXES,
     NamedCurve,
@@ -38,7 +41,6 @@ from core.study.figures.palette import (
 )
 from core.study.figures.style import LINE_HEIGHT, MAX_LINE, layout_of, subtitle_lines
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
-from core.study.stats.measures import quantity
 from tests.study.samples import QUANTITIES, make_arm_runs, make_curve, make_run
 from tests.study.shown import contrast, linear, luminance, parts_of, read, themed
 
@@ -47,7 +49,11 @@ LOSSES = arrays(
     np.float64, st.integers(0, 400), elements=st.floats(-10, 10) | st.sampled_from([np.nan, np.inf, -np.inf])
 )
 ARMS = arms_of(
-    make_arm_runs("full", [95.0, 96.0]) + make_arm_runs("lora", [90.0, 91.0]) + make_arm_runs("lora", [85.0], rank=8)
+    rows_of(
+        make_arm_runs("full", [95.0, 96.0])
+        + make_arm_runs("lora", [90.0, 91.0])
+        + make_arm_runs("lora", [85.0], rank=8)
+    )
 )
 
 
@@ -198,7 +204,7 @@ def test_dots_show_each_run_and_no_mean_of_one():
 def test_a_missing_value_is_said_not_left_blank():
     for draw in (arm_dots, bars):
         assert [(note.y, note.text) for note in draw(ARMS, "adapter_bytes").layout.annotations] == [(0, "none")]
-    lost = arms_of([make_run("full", accuracy=np.nan)])
+    lost = arms_of(rows_of([make_run("full", accuracy=np.nan)]))
     assert arm_dots(lost, "accuracy").layout.annotations[0].text == "not a number"
 
 
@@ -244,13 +250,13 @@ def test_a_method_and_rank_has_one_colour_whatever_is_beside_it_and_however_it_w
         spec = SPECS[place]
         tuned = spec.but(optim=spec.optim.but(learning_rate=rate))
         beside = colours_of([*(SPECS[other] for other in places), tuned])
-        assert beside[spec.arm] == beside[tuned.arm] == colours_of([spec])[spec.arm] == colour_of(spec)
+        assert beside[spec.arm] == beside[tuned.arm] == colours_of([spec])[spec.arm] == colour_of(setting_of(spec))
 
 
 def test_arms_and_their_specs_get_the_same_colours_all_different():
     runs = [make_run("lora", rank=rank) for rank in range(1, 65)]
     runs += [make_run("full"), make_run("pretrain")]
-    colours = colours_of(arms_of(runs))
+    colours = colours_of(arms_of(rows_of(runs)))
     assert colours == colours_of(run.spec for run in runs)
     assert len(set(colours.values())) == len(runs)
 
@@ -264,7 +270,7 @@ def test_a_subset_keeps_its_colours(draw):
 def test_shades_tell_learning_rates_apart_and_appear_only_where_there_are_several(spec):
     tried = [spec.but(optim=spec.optim.but(learning_rate=rate)) for rate in (0.0001, 0.001, 0.01, 0.1)]
     shades = shades_of(tried)
-    assert [shades[one.arm] for one in tried] == [shade_of(one) for one in tried]
+    assert [shades[one.arm] for one in tried] == [shade_of(setting_of(one)) for one in tried]
     light = [luminance(parts_of(shade)) for shade in shades.values()]
     assert light == sorted(light)
     assert len(set(shades.values())) == len(tried)

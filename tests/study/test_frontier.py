@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from core.data.task_spec import TaskSpec
-from core.study.arms.arm import arms_of
+from core.results.arm import arms_of
+from core.results.row import rows_of
 from core.study.arms.forgetting_clause import AS_MUCH, OWN_RATES, forgetting_clause, forgetting_in_short, rates_note
 from core.study.arms.frontier import (
     Point,
@@ -60,7 +61,7 @@ def test_the_frontier_is_what_no_point_beats_on_both():
 
 def test_every_rate_and_epoch_is_a_point_and_a_mean_over_seeds():
     runs, curves = lab_notes(extra=lambda method, seed: NOISE[seed])
-    full, lora = frontiers(runs, curves, BEFORE)
+    full, lora = frontiers(rows_of(runs), curves, BEFORE)
     assert [full.label, lora.label] == ["Full", "LoRA r=4"]
     assert len(full.points) == 3 * 4
     assert {point.learning_rate for point in full.points} == {0.001, 0.003, 0.01}
@@ -72,7 +73,7 @@ def test_every_rate_and_epoch_is_a_point_and_a_mean_over_seeds():
 
 def pair_of(runs, curves, before=BEFORE):
     """LoRA and full fine-tuning."""
-    ((lora, full),) = frontier_pairs(frontiers(runs, curves, before))
+    ((lora, full),) = frontier_pairs(frontiers(rows_of(runs), curves, before))
     return lora, full
 
 
@@ -98,13 +99,13 @@ def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
         f"{SEEN}: LoRA r=4 and LoRA r=16 forgot more; Full forgot less; Full could not be told apart."
     )
     assert list(frontier_table(found)["Seen"]) == ["more"] * 3
-    arms = {arm.spec.label: arm for arm in arms_of(runs) if arm.learning_rate in (0.01, 0.015)}
+    arms = {arm.spec.label: arm for arm in arms_of(rows_of(runs)) if arm.learning_rate in (0.01, 0.015)}
     told = arms["LoRA r=4"], arms["Full"]
-    assert equal_to_full(*told, runs, curves) == tuple(found), "the same, wherever the base stood"
+    assert equal_to_full(*told, rows_of(runs), curves) == tuple(found), "the same, wherever the base stood"
     few = {run.id for run in runs if run.spec.seed < 2}
     for said in (forgetting_clause, forgetting_in_short):
         assert said(*told).rstrip(".").endswith(AS_MUCH)
-        whole = said(*told, equal_to_full(*told, runs, curves)).rstrip(".")
+        whole = said(*told, equal_to_full(*told, rows_of(runs), curves)).rstrip(".")
         assert whole.startswith(said(*told).rstrip("."))
         number = f"at 96.0 %: +{found[0].interval.mean:.2f} points, 95 % interval +"
         assert f"; at equal validation accuracy on the target, LoRA r=4 forgot more in what was seen ({number}" in whole
@@ -141,27 +142,27 @@ def test_a_setting_with_a_failed_seed_takes_no_part():
     runs, curves = lab_notes()
     failed = next(run for run in runs if run.spec.role == "adapter" and run.spec.optim.learning_rate == 0.05)
     runs[runs.index(failed)] = replace(failed, state="failed", result=None)
-    _, lora = frontiers(runs, curves, BEFORE)
+    _, lora = frontiers(rows_of(runs), curves, BEFORE)
     assert {point.learning_rate for point in lora.points} == {0.005, 0.015}
     assert len(lora.points) == 2 * 4
 
 
 def test_a_class_split_is_judged_among_the_sources_classes():
     runs, curves = lab_notes()
-    plain, masked = (frontiers(runs, curves, BEFORE, masked)[0] for masked in (False, True))
+    plain, masked = (frontiers(rows_of(runs), curves, BEFORE, masked)[0] for masked in (False, True))
     assert max(p.forgetting for p in plain.points) == pytest.approx(40.0)
     assert max(p.forgetting for p in masked.points) == pytest.approx(10.0)
 
 
 def test_without_curves_or_a_source_there_is_nothing():
     runs, curves = lab_notes()
-    assert frontiers(runs, {}, BEFORE) == []
-    assert frontiers(runs, {id: make_curve([1.0], 4, source=False) for id in curves}, BEFORE) == []
+    assert frontiers(rows_of(runs), {}, BEFORE) == []
+    assert frontiers(rows_of(runs), {id: make_curve([1.0], 4, source=False) for id in curves}, BEFORE) == []
 
 
 def test_the_figure_has_a_cloud_and_a_line_for_each_method():
     runs, curves = lab_notes()
-    found = frontiers(runs, curves, BEFORE)
+    found = frontiers(rows_of(runs), curves, BEFORE)
     colours = colours_of(run.spec for run in runs)
     figure = frontier_figure(found, colours)
     assert [trace.mode for trace in figure.data] == ["markers", "lines+markers"] * 2
@@ -175,7 +176,7 @@ def pair(lora_lost, full_lost, **both):
     def make(method, lost):
         return [make_run(method, seed, source_accuracy=97.0 - x, **both) for seed, x in enumerate(lost)]
 
-    full, lora = arms_of(make("full", full_lost) + make("lora", lora_lost))
+    full, lora = arms_of(rows_of(make("full", full_lost) + make("lora", lora_lost)))
     return lora, full
 
 
@@ -220,12 +221,12 @@ def test_the_clause_says_which_classes_counted():
         for method, lost in (("full", 1), ("lora", 9))
         for seed in range(8)
     ]
-    full, lora = arms_of(runs)
+    full, lora = arms_of(rows_of(runs))
     assert "among the source's classes" in forgetting_clause(lora, full)
 
 
 def test_there_is_no_clause_without_a_source_of_its_own_or_a_second_seed():
     same = [make_run(method, seed, spec={"source": TARGET}) for method in ("full", "lora") for seed in range(3)]
     for runs in (same, [make_run("full"), make_run("lora")]):
-        full, lora = arms_of(runs)
+        full, lora = arms_of(rows_of(runs))
         assert forgetting_clause(lora, full) == ""

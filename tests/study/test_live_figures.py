@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.results.arm import Arm, all_arms
+from core.results.row import rows_of
 from core.store.record import EPOCH_COLUMNS, UNFINISHED, Curve, State
-from core.study.arms.arm import Arm, all_arms
 from core.study.figures.live import (
     MAX_OF_LINE,
     MAX_POINTS,
@@ -49,7 +50,7 @@ def made(*settings: tuple[str, float, list[Curve]]) -> tuple[list[Arm], dict[str
             runs.append(run)
             if own:
                 curves[run.id] = own[seed]
-    return all_arms(runs), curves
+    return all_arms(rows_of(runs)), curves
 
 
 def one(*own: Curve) -> tuple[Arm, dict[str, Curve]]:
@@ -70,7 +71,7 @@ def test_the_mean_is_of_the_runs_that_have_reached_a_step() -> None:
 def told(*states: State) -> tuple[str, list[float], str | None]:
     """Three seeds of one setting in these states, of which the last one is at 43 % and the others are at 89 %."""
     arm, curves = one(*(curve([1.0], [43.0, *[89.0] * (state != states[-1])]) for state in states))
-    arm = replace(arm, runs=tuple(replace(run, state=state) for run, state in zip(arm.runs, states, strict=True)))
+    arm = replace(arm, rows=rows_of(replace(run, state=state) for run, state in zip(arm.runs, states, strict=True)))
     subtitle = live_measure([arm], curves)["layout"]["title"]["subtitle"]["text"]
     return latest_text(arm, curves), list(mean_measure(arm, curves)[1]), subtitle
 
@@ -136,7 +137,7 @@ def test_bold_is_what_the_answer_may_use_and_once_all_has_ended_what_it_chose() 
     going = [replace(run, state="running", result=None) if run.spec.seed == 1 else run for run in runs[-2:]]
     for all_runs, so_far in ((runs, ""), ([*runs[:-2], *going], " so far")):
         epochs = {"full": 3, "lora": 3 if so_far else 9}
-        arms = all_arms(all_runs)
+        arms = all_arms(rows_of(all_runs))
         curves = {run.id: curve([1.0], [reached[run.spec.kind, run.spec.optim.epochs]]) for run in all_runs}
         figure = live_measure(arms, curves)
         bold = {trace["uid"] for trace in figure["data"] if trace["showlegend"]}

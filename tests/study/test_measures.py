@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.study.arms.arm import arms_of
+from core.results.arm import arms_of
+from core.results.intervals import Interval, t_interval
+from core.results.measures import bounded, quantity, spread_text
+from core.results.row import rows_of
 from core.study.arms.difference_tables import interval_text
 from core.study.arms.tables import comparison_text
 from core.study.figures.curves import arm_dots
 from core.study.figures.style import whiskers
 from core.study.figures.tradeoffs import accuracy_against
-from core.study.stats.intervals import Interval, t_interval
-from core.study.stats.measures import bounded, quantity, spread_text
 from tests.study.samples import make_arm_runs
 
 
@@ -64,7 +65,7 @@ def test_a_mean_reads_as_people_write_it(interval, measure, text):
 
 
 def test_seeds_that_agree_have_no_interval_of_width_zero_anywhere():
-    arms = arms_of(make_arm_runs("full", [97.5] * 3) + make_arm_runs("lora", [20.0, 99.0, 95.0]))
+    arms = arms_of(rows_of(make_arm_runs("full", [97.5] * 3) + make_arm_runs("lora", [20.0, 99.0, 95.0])))
     assert comparison_text(arms)["Accuracy"].tolist()[0] == "97.50 %"
     table = comparison_text(arms).to_string()
     assert "±" not in table

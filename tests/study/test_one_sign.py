@@ -23,11 +23,12 @@ from core.__main__ import main
 from core.cli import comparison
 from core.judge.sources import Given
 from core.lab import Lab
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Run
 from core.store.store import Store
-from core.study.arms.choice import chosen_arms
 from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.figures.differences import difference_rows
@@ -94,7 +95,7 @@ def disagreements(runs: Sequence[Run], found: Verdict) -> list[str]:
             low, high = limits[claim["rule"]]
             if claim["holds"] and not low < setting["difference"] < high:
                 wrong.append(f"JSON: {claim} of {setting['difference']}")
-    arms = named(chosen_arms(runs))
+    arms = named(chosen_arms(rows_of(runs)))
     label = next(arm.label for arm in arms if arm.key == found.told.arm.key)
     figure = json.loads(difference_rows(found, arms, {}).to_json())
     drawn = [trace["x"] for trace in figure["data"] if trace["marker"].get("symbol") == "diamond"]
@@ -164,10 +165,10 @@ def test_sentence_json_figure_and_report_have_the_sign_of_the_difference(
         looks = Looks(Store(Path(folder) / "lab.sqlite3"))
         for stage in history:
             runs = runs_at(stage, tests, best)
-            found = verdict(runs, looks=looks.of("e"))
+            found = verdict(rows_of(runs), looks=looks.of("e"))
             looks.record("e", found.looks)
             assert disagreements(runs, found) == [], stage
-            assert headline(verdict(runs, looks=looks.of("e"))) == headline(found), "it is read again"
+            assert headline(verdict(rows_of(runs), looks=looks.of("e"))) == headline(found), "it is read again"
 
 
 def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradicts(

@@ -11,8 +11,9 @@ import torch
 from core.engine.jobs.run_files import NETWORK, PREDICTIONS, StoredAnswers, compact, predictions_bytes, read_predictions
 from core.errors import DamagedFileError, LabError, PredictionsError, RunStateError
 from core.files import sha256_of, write_atomically
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.run_spec import RunSpec
-from core.study.arms.choice import chosen_arms
 from core.study.weights.predicted import (
     arm_predictions,
     disagreed,
@@ -44,7 +45,7 @@ def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
 
 def test_arms_are_summarised_as_their_results_are(studied):
     lab, experiment = studied
-    arms = chosen_arms(lab.store.members(experiment))
+    arms = chosen_arms(rows_of(lab.store.members(experiment)))
     found = results_by_class(lab, arms)
     counts = np.bincount(true_targets(lab, arms[0].spec))
     for arm, single in zip(arms, arm_predictions(lab, arms), strict=True):

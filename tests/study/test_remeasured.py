@@ -13,9 +13,10 @@ from core.engine.jobs.run_files import NETWORK
 from core.errors import RunStateError
 from core.lab import Lab
 from core.networks.file import read_network
+from core.results.arm import arms_of
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
 from core.settings import Settings
-from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms
 from core.study.weights.cuts import cut_arms
 from core.study.weights.remeasured import base_accuracies, mean_accuracies, parallel, remeasure
 
@@ -23,7 +24,7 @@ from core.study.weights.remeasured import base_accuracies, mean_accuracies, para
 @pytest.fixture(scope="session")
 def chosen(studied):
     lab, experiment = studied
-    return chosen_arms(lab.store.members(experiment))
+    return chosen_arms(rows_of(lab.store.members(experiment)))
 
 
 def of(arms, label):
@@ -81,7 +82,7 @@ def test_a_report_says_what_is_gone_instead_of_failing(filled_home, tmp_path):
     runs = lab.store.members(lab.store.experiments()[0])
     for run in runs:
         (lab.settings.runs / run.id / NETWORK).unlink(missing_ok=True)
-    found = remeasure(lab, arms_of(runs))
+    found = remeasure(lab, arms_of(rows_of(runs)))
     assert found.cuts == ()
     assert NETWORK in found.missing
     lab.close()

@@ -19,6 +19,8 @@ from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.pretrain import PretrainSpec
 from core.numbers import bytes_text, signed_text
+from core.results.measures import EACH, digits_of
+from core.results.row import rows_of
 from core.settings import Settings
 from core.study.arms.difference_tables import finding_text, full_differences, interval_text
 from core.study.arms.forgetting_clause import OWN_RATES
@@ -33,7 +35,6 @@ from core.study.report.forgetting import forgetting_section
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.parts import Plot, Table
 from core.study.report.report import report
-from core.study.stats.measures import EACH, digits_of
 from core.study.stats.words import off_text, p_text
 from pages.shared.ui.pickers import base_facts
 from tests.study.samples import SPREAD, make_arm_runs, make_curve, make_run, tuned, within
@@ -351,7 +352,7 @@ def bare(evidence, runs):
         members=tuple(runs),
         curves={run.id: make_curve([1.0, 0.5], source=False) for run in runs},
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
-        verdict=verdict(runs),
+        verdict=verdict(rows_of(runs)),
     )
 
 

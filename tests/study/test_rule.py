@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import stdtr
 
+from core.results.intervals import t_p
 from core.study.stats.family import Around, Compared, Differences, family_p, p_values, within_p
 from core.study.stats.holm import holm
-from core.study.stats.intervals import t_p
 from core.study.stats.power import Design
 from core.study.stats.spending import level_of
 

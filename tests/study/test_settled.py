@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.results.arm import arms_of
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
+from core.results.setting import setting_of
 from core.store.record import Run
-from core.study.arms.arm import arms_of
-from core.study.arms.choice import chosen_arms
 from core.study.arms.fairness import EPOCHS_DIFFER, comparable
 from core.study.arms.growth import longer
 from core.study.arms.settled import Course, all_settled, course_of, has_better_epochs, updates_of
@@ -30,7 +32,7 @@ def runs_with(trends: list[float], method: str = "full", epochs: int = 10, **opt
 
 
 def course(*args: Any, **more: Any) -> Course:
-    (arm,) = arms_of(runs_with(*args, **more))
+    (arm,) = arms_of(rows_of(runs_with(*args, **more)))
     return course_of(arm)
 
 
@@ -57,7 +59,7 @@ def test_what_says_nothing_of_longer_training_is_not_known() -> None:
     assert course(flat, epochs=9) == Course.UNKNOWN
     assert course(flat, patience=3) == Course.UNKNOWN
     assert course(flat, decay="cosine") == Course.UNKNOWN
-    assert [course_of(arm) for arm in arms_of(make_run(seed=seed) for seed in range(4))] == [Course.UNKNOWN]
+    assert [course_of(arm) for arm in arms_of(rows_of(make_run(seed=seed) for seed in range(4)))] == [Course.UNKNOWN]
 
 
 def test_of_settings_that_would_gain_half_the_margin_few_are_called_settled() -> None:
@@ -76,7 +78,7 @@ def test_of_settings_that_would_gain_half_the_margin_few_are_called_settled() ->
     ],
 )
 def test_the_verdict_says_so(full: list[float], lora: list[float], settled: bool | None, said: str) -> None:
-    found = verdict([*runs_with(full), *runs_with(lora, "lora")])
+    found = verdict(rows_of([*runs_with(full), *runs_with(lora, "lora")]))
     compared = [found.full, found.told.arm]
     assert (all_settled(compared), updates_of(compared)) == (settled, 100)
     assert said in " ".join(explanation(found))
@@ -106,7 +108,7 @@ def searched(runs: list[Run]) -> list[Run]:
 
 
 def chosen(runs: list[Run]) -> dict[str, int]:
-    return {arm.spec.kind: arm.spec.optim.epochs for arm in chosen_arms(runs)}
+    return {arm.spec.kind: arm.spec.optim.epochs for arm in chosen_arms(rows_of(runs))}
 
 
 def test_each_method_is_compared_at_the_fewest_epochs_that_are_as_good_as_its_best() -> None:
@@ -120,7 +122,9 @@ def test_each_method_is_compared_at_the_fewest_epochs_that_are_as_good_as_its_be
     assert chosen([*both, *of_epochs(30, 85.0, "full", "lora")[:-1]]) == {"full": 30, "lora": 10, "head": 10}, "a seed"
     more = [*of_epochs(10, 80.0, "full", seeds=8), *of_epochs(30, 85.0, "full")]
     assert chosen(more) == {"full": 10}, "the better ones are of three seeds alone"
-    assert not is_tuned(run.spec for run in [*both, *of_epochs(30, 85.0, "full", "lora")]), "epochs are no tuning"
+    assert not is_tuned(map(setting_of, (run.spec for run in [*both, *of_epochs(30, 85.0, "full", "lora")]))), (
+        "epochs are no tuning"
+    )
 
 
 def test_methods_that_could_not_choose_among_the_same_epochs_are_no_fair_comparison() -> None:
@@ -130,7 +134,7 @@ def test_methods_that_could_not_choose_among_the_same_epochs_are_no_fair_compari
         ([*both, *longer], True),
         (searched([*both, *longer]), False),
     ):
-        assert [each for each in comparable(runs) if "epochs" in each] == [EPOCHS_DIFFER] * is_told
+        assert [each for each in comparable(rows_of(runs)) if "epochs" in each] == [EPOCHS_DIFFER] * is_told
 
 
 @pytest.mark.parametrize(
@@ -150,10 +154,10 @@ def test_other_numbers_of_epochs_that_were_tried_say_whether_a_setting_is_settle
     tried = ((3, fewer, 3), (10, own, 8), (30, more, 3))
     both = [of_epochs(n, value, "full", "lora", seeds=seeds, beside=1.0) for n, value, seeds in tried if value]
     runs = searched([run for own in both for run in own])
-    (full, _) = chosen_arms(runs)
+    (full, _) = chosen_arms(rows_of(runs))
     assert (full.spec.optim.epochs, course_of(full)) == (10, expected)
     assert has_better_epochs(full) is (expected in (Course.OVERTRAINED, Course.IMPROVING))
-    found = verdict(runs)
+    found = verdict(rows_of(runs))
     assert all_settled(found.compared) is {Course.SETTLED: True, Course.UNKNOWN: None}.get(expected, False)
     said = " ".join(explanation(found))
     assert ("did better on the validation part with a third of the epochs." in said) is (expected is Course.OVERTRAINED)
@@ -167,7 +171,7 @@ def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
         *of_epochs(30, 85.0, "lora", seeds=8),
         *of_epochs(3, 70.0, "full", "lora"),
     ]
-    found = verdict(runs)
+    found = verdict(rows_of(runs))
     assert chosen(runs) == {"full": 10, "lora": 30}
     assert "LoRA r=4 for 30 epochs is 5.00 points less accurate" in headline(found)
     assert "than full fine-tuning for 10 epochs." in headline(found)
@@ -175,7 +179,7 @@ def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
     assert "after 10 each, LoRA r=4 was 10.00 points less accurate" in equal
     assert "over 3 seeds; full fine-tuning had no runs of 30 epochs." in equal
     assert [at.difference and at.difference.seeds for at in found.at_equal_epochs] == [(0, 1, 2), None]
-    alike = verdict(of_epochs(10, 90.0, "full", seeds=8) + of_epochs(10, 85.0, "lora", seeds=8))
+    alike = verdict(rows_of(of_epochs(10, 90.0, "full", seeds=8) + of_epochs(10, 85.0, "lora", seeds=8)))
     assert alike.at_equal_epochs == ()
     assert "epochs" not in headline(alike)
 
@@ -183,7 +187,7 @@ def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
 def test_equal_epochs_are_those_of_the_setting_that_is_told_not_of_the_best_one() -> None:
     full = [*of_epochs(10, 85.0, "full", seeds=8), *of_epochs(30, 90.0, "full", seeds=8)]
     cheap = of_epochs(10, 90.0, "lora", seeds=8, rank=1)
-    found = verdict([*full, *cheap, *of_epochs(30, 91.0, "lora", seeds=8, rank=16)])
+    found = verdict(rows_of([*full, *cheap, *of_epochs(30, 91.0, "lora", seeds=8, rank=16)]))
     assert found.told is not None
     assert found.best is not None
     assert [each.arm.spec.label for each in (found.told, found.best)] == ["LoRA r=1", "LoRA r=16"]
@@ -199,12 +203,14 @@ def test_longer_training_takes_the_chosen_rates_and_their_neighbors() -> None:
         for rate in (0.001, 0.01, 0.1)
         for seed in range(3)
     ]
-    found = {(method.kind, optim.learning_rate, optim.epochs, optim.patience) for optim, method in longer(runs)}
+    found = {
+        (method.kind, optim.learning_rate, optim.epochs, optim.patience) for optim, method in longer(rows_of(runs))
+    }
     assert found == {
         *(("full", rate, 30, 0) for rate in (0.001, 0.01, 0.1)),
         *(("lora", rate, 30, 0) for rate in (0.01, 0.1)),
     }
-    assert longer([]) == []
+    assert longer(rows_of([])) == []
 
 
 def test_a_rate_that_decays_is_judged_by_runs_of_a_third_of_the_epochs() -> None:
@@ -213,7 +219,7 @@ def test_a_rate_that_decays_is_judged_by_runs_of_a_third_of_the_epochs() -> None
         return [make_run(seed=seed, optim=optim, **{TREND: 80 + gain}) for seed, gain in enumerate(gains)]
 
     def judged(runs: list[Run]) -> Course:
-        return course_of(chosen_arms(runs)[0])
+        return course_of(chosen_arms(rows_of(runs))[0])
 
     long = at(9, [2.0, 2.1, 2.2, 2.1])
     assert judged(long) is Course.UNKNOWN
@@ -241,7 +247,7 @@ def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
         for method, shift, trends in (("full", ahead, full), ("lora", 0.0, lora))
         for seed, trend in enumerate([*trends, *trends])
     ]
-    found = verdict(runs)
+    found = verdict(rows_of(runs))
     assert found.holds_on is expected
     said = " ".join(explanation(found))
     remains = "The difference is projected to remain with three times the epochs at these learning rates."
@@ -250,8 +256,8 @@ def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
 
 
 def test_whether_it_holds_on_is_not_said_without_a_choice_or_trends() -> None:
-    assert verdict(of_epochs(10, 80.0, "full", "lora")).holds_on is None
-    assert verdict([*runs_with([1.0, 1.1]), *runs_with([1.0, 1.1], "lora")]).holds_on is None
+    assert verdict(rows_of(of_epochs(10, 80.0, "full", "lora"))).holds_on is None
+    assert verdict(rows_of([*runs_with([1.0, 1.1]), *runs_with([1.0, 1.1], "lora")])).holds_on is None
 
 
 @pytest.mark.parametrize(("steps", "step"), [(9, NextStep.LONGER), (49, NextStep.LONGER), (50, NextStep.SEEDS)])
@@ -261,7 +267,7 @@ def test_few_updates_are_no_basis_for_more_seeds(steps: int, step: NextStep) -> 
         for method in ("full", "lora")
         for seed in range(3)
     ]
-    found = verdict(runs)
+    found = verdict(rows_of(runs))
     assert (found.claim, found.next_step) == (None, step)
 
 
@@ -273,9 +279,11 @@ def test_a_measure_without_a_scale_is_told_with_that_of_the_base() -> None:
     ]
     full, lora = "ull fine-tuning is 1.2500 lower in loss than the base (1.5100 → 0.2600)", "LoRA r=4"
     both = f"F{full}, {lora} 1.0000 lower in loss (1.5100 → 0.5100)."
-    assert both in caveats(verdict(runs))
+    assert both in caveats(verdict(rows_of(runs)))
     alone = f"{lora} is 1.0000 lower in loss than the base (1.5100 → 0.5100)."
-    assert caveats(verdict(runs[3:])) == [alone]
-    assert caveats(verdict(runs[:3])) == [f"F{full}."]
-    assert caveats(verdict([*runs[:2], replace(runs[2], state="running", result=None)])) == [], "to be read at the end"
-    assert not any("the base" in sentence for sentence in explanation(verdict(runs_with([1.0] * 3))))
+    assert caveats(verdict(rows_of(runs[3:]))) == [alone]
+    assert caveats(verdict(rows_of(runs[:3]))) == [f"F{full}."]
+    assert caveats(verdict(rows_of([*runs[:2], replace(runs[2], state="running", result=None)]))) == [], (
+        "to be read at the end"
+    )
+    assert not any("the base" in sentence for sentence in explanation(verdict(rows_of(runs_with([1.0] * 3)))))

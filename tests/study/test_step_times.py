@@ -13,10 +13,11 @@ from core.forecast.step_time import FULL, WAYS, Measured, StepTimes, StepTimeSpe
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.numbers import NOTHING
-from core.study.arms.arm import arms_of
+from core.results.arm import arms_of
+from core.results.intervals import median_interval, paired_ratio
+from core.results.row import rows_of
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
 from core.study.arms.trained_memory import memory_columns, trained_memory
-from core.study.stats.intervals import median_interval, paired_ratio
 from tests.conftest import DIGITS
 from tests.study.samples import make_run
 from tests.training.tiny_texts import spec_of
@@ -128,7 +129,7 @@ def test_the_run_that_took_most_counts_and_a_bank_is_named():
 
 def test_without_forecast_or_measurement_nothing_is_shown():
     full, lora = make_run(peak_memory=None), make_run("lora", peak_memory=10**6)
-    arms = arms_of([full, lora])
+    arms = arms_of(rows_of([full, lora]))
     assert memory_columns(arms, {}) == {}
     assert memory_columns(arms, {full.id: forecast(1)}) == {}
     columns = memory_columns(arms, {run.id: forecast(10**6) for run in (full, lora)})

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
+from core.results.arm import Arm
+from core.results.choice import best
+from core.results.intervals import t_interval
+from core.results.row import rows_of
+from core.results.setting import setting_of
 from core.run_spec import OptimSpec
 from core.store.record import Run
-from core.study.arms.arm import Arm
-from core.study.arms.choice import best
 from core.study.arms.sweep import (
     Grid,
     at_alpha,
@@ -32,7 +35,6 @@ from core.study.arms.sweep import (
 )
 from core.study.figures.palette import FULL, RANKS, colour_of
 from core.study.figures.sweep import front_of, heat_map, ink_on, lowest_of_interest, pareto, rate_curves, size_curve
-from core.study.stats.intervals import t_interval
 from tests.study.samples import make_run, within
 from tests.study.shown import contrast, themed
 
@@ -59,7 +61,7 @@ def moved(run: Run, seed: int) -> Run:
 
 
 def sweep(*settings: list[Run]) -> list[Arm]:
-    return sweep_arms([run for members in settings for run in members])
+    return sweep_arms(rows_of([run for members in settings for run in members]))
 
 
 ARMS = sweep(
@@ -100,15 +102,15 @@ def test_a_grid_that_does_not_hold_gets_a_sentence(changes, sentence):
 
 def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
     runs = [run for arm in ARMS for run in arm.runs]
-    assert is_sweep(run.spec for run in runs)
-    assert not is_sweep(run.spec for arm in ARMS[:3] for run in arm.runs)
-    assert not is_sweep(make_run("lora", seed).spec for seed in range(9))
+    assert is_sweep(map(setting_of, (run.spec for run in runs)))
+    assert not is_sweep(map(setting_of, (run.spec for arm in ARMS[:3] for run in arm.runs)))
+    assert not is_sweep(map(setting_of, (make_run("lora", seed).spec for seed in range(9))))
 
 
 @given(st.permutations([run for arm in ARMS for run in arm.runs]))
 def test_cells_do_not_depend_on_the_order_of_runs(runs):
-    assert sweep_arms(runs) == ARMS
-    assert [arm.validation for arm in sweep_arms(runs)] == [arm.validation for arm in ARMS]
+    assert sweep_arms(rows_of(runs)) == ARMS
+    assert [arm.validation for arm in sweep_arms(rows_of(runs))] == [arm.validation for arm in ARMS]
     cells = [(arm.spec.method.size, arm.spec.method.strength, arm.learning_rate) for arm in ARMS[3:7]]
     assert cells == [(1, 8.0, 0.001), (1, 8.0, 0.01), (1, 8.0, 0.1), (4, 8.0, 0.01)]
 
@@ -117,7 +119,7 @@ def test_cells_do_not_depend_on_the_order_of_runs(runs):
 def test_only_finished_runs_with_a_finite_value_count(state):
     runs = made(4, 0.01, [90.0, 92.0, math.nan if state == "finished" else 99.0])
     runs[2] = replace(runs[2], state=state)
-    (arm,) = sweep_arms(runs)
+    (arm,) = sweep_arms(rows_of(runs))
     assert arm.validation == (90.0, 92.0)
     assert arm.finished_only.values("accuracy")[:2] == (90.0, 92.0)
     assert len(arm.finished_only.runs) == (3 if state == "finished" else 2)
@@ -131,7 +133,7 @@ def test_settings_are_shown_over_the_seeds_that_decided():
     first = made(4, 0.01, [92.0, 80.0])
     second = [moved(run, seed) for seed, run in zip((0, 2), made(4, 0.1, [91.0, 91.0]), strict=True)]
     runs = first + second + [make_run("lora", seed, state="stopped", optim={"learning_rate": 0.001}) for seed in (1, 2)]
-    one, two = (arm for arm in sweep_arms(runs) if arm.validation)
+    one, two = (arm for arm in sweep_arms(rows_of(runs)) if arm.validation)
     assert best([one, two]) is one
     assert (one.judged, one.validation, two.validation) == ((0,), (92.0,), (91.0,))
     assert "(92.00 %, seed 0)" in rates_sentence([one, two])
@@ -208,7 +210,7 @@ def test_a_best_rate_at_the_end_of_those_tried_is_said():
 def test_a_clock_that_is_set_changes_no_duration():
     for started, ended in ((0.0, 10.0), (1e9, 0.0), (0.0, 1e9)):
         run = replace(make_run("lora"), training_seconds=10.0, started=started, ended=ended)
-        assert trained_seconds([run, replace(run, state="running", training_seconds=4.0, step=50)]) == 14
+        assert trained_seconds(rows_of([run, replace(run, state="running", training_seconds=4.0, step=50)])) == 14
 
 
 def test_the_table_has_a_row_a_setting_and_marks_the_choices():
@@ -286,7 +288,7 @@ def test_one_setting_that_learnt_nothing_does_not_make_the_others_look_alike():
 def test_a_low_loss_is_the_good_end_of_the_heat_map_and_a_high_one_is_cut_off():
     losses = {0.1: 9.0, 0.2: 0.5, 0.3: 0.4, 0.4: 0.3}
     runs = [made(4, rate, [90.0], validation_loss=loss, loss=loss)[0] for rate, loss in losses.items()]
-    arms = sweep_arms(within(runs, None, "loss"))
+    arms = sweep_arms(rows_of(within(runs, None, "loss")))
     heat = heat_map(arms)
     tiles = {heat.rows[tile.row]: tile for tile in heat.tiles}
     assert [tiles[rate].text for rate in ("0.1", "0.4")] == ["9.000", "0.300"]
@@ -345,7 +347,7 @@ def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
 
 
 def test_a_rank_has_one_colour_in_all_figures():
-    colours = {arm.spec.label: colour_of(arm.spec) for arm in ARMS}
+    colours = {arm.spec.label: colour_of(setting_of(arm.spec)) for arm in ARMS}
     assert colours == {"Full": FULL, "LoRA r=1": RANKS[1], "LoRA r=4": RANKS[4]}
     assert [trace.line.color for trace in rate_curves(ARMS).data] == list(colours.values())
     assert [trace.marker.color for trace in pareto(ARMS).data[1:]] == list(colours.values())

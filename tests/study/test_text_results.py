@@ -14,13 +14,14 @@ from core.errors import DatasetError
 from core.forecast.forecast import frozen_sentence
 from core.lab import Lab
 from core.networks.perceptron import PerceptronSpec
+from core.results.arm import Arm, arms_of
+from core.results.choice import chosen_arms
+from core.results.row import row_of, rows_of
 from core.settings import Settings
 from core.store.search import Query
 from core.store.store import Store
 from core.study.arms.answers_table import RIGHT, differing_table
-from core.study.arms.arm import Arm, arms_of
 from core.study.arms.balance import macro_f1_sentence, misleading_sentence, share_sentence
-from core.study.arms.choice import chosen_arms
 from core.study.arms.examples import ArmPredictions, Differing, differing
 from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.settings import settings_of
@@ -51,7 +52,7 @@ def lab(trained_home: TrainedHome) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def direct(lab: Lab, trained_home: TrainedHome) -> list[Arm]:
-    return chosen_arms(lab.store.members(trained_home.direct))
+    return chosen_arms(rows_of(lab.store.members(trained_home.direct)))
 
 
 @pytest.fixture(scope="module")
@@ -99,21 +100,21 @@ def test_accuracy_is_called_misleading_where_one_class_is_far_more_than_its_bala
     of_network = {"network": PerceptronSpec(num_classes=classes)}
     of_task = {"task": TaskSpec.of(dataset="digits", classes=range(classes))}
     for spec in (of_network, of_task):
-        found = misleading_sentence(make_run(spec=spec, largest_class=share))
+        found = misleading_sentence(row_of(make_run(spec=spec, largest_class=share)))
         assert found.startswith(f"Accuracy misleads here: {share} % of the test images are") if misleads else not found
 
 
 def test_the_share_of_the_largest_class_is_said_where_it_is_known():
-    known = make_run(largest_class=25.0).result
+    known = row_of(make_run(largest_class=25.0))
     assert share_sentence(known, "text") == "The largest class has 25.0 % of the test texts."
-    assert share_sentence(make_run(largest_class=None).result, "text") == share_sentence(None, "text") == ""
+    assert share_sentence(row_of(make_run(largest_class=None)), "text") == ""
 
 
 def test_runs_of_earlier_versions_have_no_macro_f1_and_no_sentence():
-    old = arms_of(make_arm_runs("full", [80.0, 82.0], macro_f1=None, largest_class=None))
+    old = arms_of(rows_of(make_arm_runs("full", [80.0, 82.0], macro_f1=None, largest_class=None)))
     assert macro_f1_sentence(old) == ""
     assert comparison_table(old)["Macro-F1 (%)"].isna().all()
-    assert "Full 88.00 %" in macro_f1_sentence(arms_of(make_arm_runs("full", [80.0, 82.0])))
+    assert "Full 88.00 %" in macro_f1_sentence(arms_of(rows_of(make_arm_runs("full", [80.0, 82.0]))))
 
 
 def test_examples_are_called_by_their_kind():

@@ -14,7 +14,10 @@ from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.registry import METHODS
-from core.plan.search import TuneSpec, grid_rate, rates_around, tuned_arms
+from core.plan.search import TuneSpec, rates_around, tuned_arms
+from core.results.rates import grid_rate
+from core.results.row import rows_of
+from core.results.setting import setting_of
 from core.run_spec import OptimSpec, default_rate
 from core.study.arms.tuning import (
     choice_sentence,
@@ -88,7 +91,7 @@ def test_validation_chooses_the_rates_and_the_test_part_does_not():
         ("lora", 0.05, 89.0, 80.0),
     ):
         runs += make_arm_runs(method, [tested] * 3, optim={"learning_rate": rate}, validation_accuracy=validated)
-    full, lora = rate_choices(runs)
+    full, lora = rate_choices(rows_of(runs))
     assert (full.arm.learning_rate, full.at_end, full.ratio) == (0.001, None, 1)
     assert (lora.arm.learning_rate, lora.at_end, lora.ratio) == (0.05, "highest", 50)
     sentence = choice_sentence([full, lora])
@@ -111,7 +114,7 @@ def test_a_rate_of_one_times_another_is_said_in_words(rates, sentence):
     runs = make_arm_runs("full", [90.0] * 3, optim={"learning_rate": 0.001})
     for rank, rate in zip((1, 4), rates, strict=True):
         runs += make_arm_runs("lora", [90.0] * 3, rank=rank, optim={"learning_rate": rate})
-    assert sentence in choice_sentence(rate_choices(runs))
+    assert sentence in choice_sentence(rate_choices(rows_of(runs)))
 
 
 def at_rates(method, rates, **settings):
@@ -131,7 +134,7 @@ def test_where_nothing_ranks_the_settings_none_is_said_to_be_chosen_or_best(meth
         for name, tried in rates.items()
         for run in at_rates(name, tried, **({"validation_accuracy": None} if name == method else {}))
     ]
-    choices = rate_choices(runs)
+    choices = rate_choices(rows_of(runs))
     assert [c.ranked for c in choices] == [c.arm.spec.kind != method for c in choices]
     assert len(one_per_group(choices)) == 2
     sentence = choice_sentence(choices)
@@ -155,33 +158,39 @@ def test_what_is_said_of_the_rates_tried_names_their_epochs_where_other_numbers_
 
     short, long = tried((0.001, 0.002, 0.004), 30), tried((0.001, 0.002), 90)
     for runs, words in ((short, ""), ([*short, *long], " with 30 epochs")):
-        choices = rate_choices(runs)
+        choices = rate_choices(rows_of(runs))
         assert [choice.tried for choice in choices] == [(0.001, 0.002, 0.004)] * 2
         assert choice_sentence(choices).startswith(f"Each setting was trained{words} at 3 learning rates; ")
         end = f"0.004 is the highest learning rate tried for LoRA r=4{words}: a better one may lie beyond it."
         assert end in end_sentences(choices)
-        assert f"LoRA r=4 (0.004 is the highest{words})" in headline(verdict(runs))
+        assert f"LoRA r=4 (0.004 is the highest{words})" in headline(verdict(rows_of(runs)))
 
 
 def test_a_rate_is_called_best_only_where_both_sides_had_several():
     several, one = at_rates("full", (0.001, 0.002)), at_rates("lora", (0.01,))
-    assert "LoRA's rate is 5 times that of full fine-tuning." in choice_sentence(rate_choices(several + one))
+    assert "LoRA's rate is 5 times that of full fine-tuning." in choice_sentence(rate_choices(rows_of(several + one)))
     more = at_rates("lora", (0.005, 0.01))
-    assert "LoRA's best rate is 5 times that of full fine-tuning." in choice_sentence(rate_choices(several + more))
+    assert "LoRA's best rate is 5 times that of full fine-tuning." in choice_sentence(
+        rate_choices(rows_of(several + more))
+    )
 
 
 def test_each_method_and_rank_is_told_apart_by_how_many_rates_it_had():
     runs = at_rates("full", (0.001, 0.002)) + at_rates("lora", (0.01,)) + at_rates("lora", (0.01, 0.02), rank=8)
-    tried = rates_tried(run.spec for run in runs)
+    tried = rates_tried(map(setting_of, (run.spec for run in runs)))
     assert (tried.several, tried.one) == (("Full", "LoRA r=8"), ("LoRA r=4",))
 
 
 def test_an_experiment_is_tuned_where_something_was_tried_in_several_ways():
     one = make_arm_runs("full", [90.0]) + make_arm_runs("lora", [90.0]) + make_arm_runs("lora", [90.0], rank=8)
-    assert not is_tuned(run.spec for run in one)
-    assert is_tuned(run.spec for run in one + make_arm_runs("lora", [90.0], optim={"learning_rate": 0.02}))
+    assert not is_tuned(map(setting_of, (run.spec for run in one)))
+    assert is_tuned(
+        map(setting_of, (run.spec for run in one + make_arm_runs("lora", [90.0], optim={"learning_rate": 0.02})))
+    )
     # A control is no second way of full fine-tuning.
-    assert not is_tuned(run.spec for run in one + make_arm_runs("full", [90.0], spec={"method": "scratch"}))
+    assert not is_tuned(
+        map(setting_of, (run.spec for run in one + make_arm_runs("full", [90.0], spec={"method": "scratch"})))
+    )
 
 
 def test_tuning_favours_no_method_where_both_are_alike():

@@ -14,9 +14,10 @@ from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunE
 from core.files import write_atomically
 from core.lab import Lab
 from core.methods.lora import LoRASpec
+from core.results.arm import arms_of
+from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Run
-from core.study.arms.arm import arms_of
 from core.study.weights.change import Changes, layer_shapes, main_arms, main_run, read_change, run_of_seed
 from tests.conftest import TURNED, short
 from tests.launching import fine_tune
@@ -119,7 +120,7 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
     runs = [run(None, 0.001, 90.0), run(None, 0.01, 95.0), run(1, 0.001, 80.0), run(1, 0.01, 70.0), run(4, 0.001, 85.0)]
     shown = main_arms(runs)
     assert [(arm.spec.kind, arm.learning_rate) for arm in shown] == [("full", 0.01), ("lora", 0.001), ("lora", 0.001)]
-    worse = next(arm for arm in arms_of(runs) if arm.spec.kind == "lora" and arm.learning_rate == 0.01)
+    worse = next(arm for arm in arms_of(rows_of(runs)) if arm.spec.kind == "lora" and arm.learning_rate == 0.01)
     assert worse.key in {arm.key for arm in main_arms(runs, always=worse.runs[0])}
     ended = run(1, 0.01, 70.0, seed=1)
     early = replace(ended, state="stopped")
@@ -135,6 +136,6 @@ def test_of_each_rank_the_best_arm_by_validation_is_shown_and_the_chosen_one():
 
 
 def test_another_arm_is_shown_with_the_same_seed_where_it_has_it():
-    (arm,) = arms_of([make_run("full", seed) for seed in (3, 5)])
+    (arm,) = arms_of(rows_of([make_run("full", seed) for seed in (3, 5)]))
     assert run_of_seed(arm, 5).spec.seed == 5
     assert run_of_seed(arm, 9).spec.seed == 3

@@ -8,8 +8,9 @@ import pytest
 
 from core.lab import Lab
 from core.objectives.classification import ClassificationSpec
+from core.results.arm import Arm, arms_of
+from core.results.row import rows_of
 from core.settings import Settings
-from core.study.arms.arm import Arm, arms_of
 from core.study.figures.palette import NEUTRAL
 from core.study.weights.change import Changes
 from core.study.weights.figures import (
@@ -121,7 +122,7 @@ def test_every_figure_is_plain_json():
 
 
 def arms_and_spectra() -> tuple[list[Arm], dict[str, dict[str, Spectrum]]]:
-    arms = arms_of([*make_arm_runs("full", [90.0, 91.0]), *make_arm_runs("lora", [88.0], rank=3)])
+    arms = arms_of(rows_of([*make_arm_runs("full", [90.0, 91.0]), *make_arm_runs("lora", [88.0], rank=3)]))
     changes = [full_change(0), full_change(1), lora_change(rank=3)]
     runs = [run for arm in arms for run in arm.runs]
     return arms, {run.id: spectra_of(change) for run, change in zip(runs, changes, strict=True)}

@@ -1,6 +1,6 @@
 """Arms of an experiment: which settings win, how they differ, and what may be said of them.
 
-``best()`` and ``winners()`` in ``core/study/arms/choice.py`` apply the one rule for every page, report and command;
+``best()`` and ``winners()`` in ``core/results/choice.py`` apply the one rule for every page, report and command;
 ``chosen_arms()`` and ``best_arm()`` give what wins with its finished runs. Only finished runs count, a setting with a
 failed seed never wins and is named, the validation part decides, and ties go to fewer trained parameters. What may be
 said of the winners on the test part is another question: ``docs/statistics.md``. Figures of runs in training draw the

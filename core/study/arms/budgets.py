@@ -15,49 +15,53 @@ from numpy.typing import NDArray
 
 from core.methods.method import Role
 from core.plan.axes import MAX_POINTS, EpochsAxis, VarySpec
-from core.store.record import Curve, Run
-from core.study.arms.arm import Arm, arm_order, grouped, judged_by
-from core.study.arms.choice import comparisons_of
+from core.results.arm import Arm, grouped, judged_by
+from core.results.choice import comparisons_of
+from core.results.epochs import common_seeds
+from core.results.intervals import Interval, t_interval
+from core.results.row import Row
+from core.results.setting import order
+from core.store.record import Curve
 from core.study.arms.compared import compared_settings
-from core.study.arms.epochs import common_seeds
 from core.study.arms.family import Tested, candidate_of, untested
 from core.study.arms.study import AtPoint, StudyAnswer
 from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import Verdict
-from core.study.stats.intervals import Interval, t_interval
 
 
-def by_budget(runs: Iterable[Run], tested: Tested = untested) -> StudyAnswer | None:
+def by_budget(rows: Iterable[Row], tested: Tested = untested) -> StudyAnswer | None:
     """What was reached with each number of epochs, as a study of epochs of which nothing was tested; None where there
     are not two numbers with which full fine-tuning and an adapter have a finished seed in common.
 
     Args:
-        runs: of an experiment without an axis.
+        rows: of an experiment without an axis.
         tested: has the measure of each test example of a run.
     """
-    everything = [run for run in runs if run.spec.role in (Role.REFERENCE, Role.ADAPTER)]
+    everything = [row for row in rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER)]
     points = []
-    for epochs in sorted({run.spec.optim.epochs for run in everything}):
-        at = _at(epochs, [run for run in everything if run.spec.optim.epochs == epochs], tested)
+    for epochs in sorted({row.setting.epochs for row in everything}):
+        at = _at(epochs, [row for row in everything if row.setting.epochs == epochs], tested)
         points += [at] if at is not None else []
     if len(points) < 2:
         return None
-    adapters = {run.spec.label: run.spec for run in everything if run.spec.role is Role.ADAPTER}
-    lines = {spec.label: spec.method for spec in sorted(adapters.values(), key=arm_order)}
+    adapters = {row.setting.label: row.setting for row in everything if row.setting.role is Role.ADAPTER}
+    lines = {each.label: each.spec.method for each in sorted(adapters.values(), key=order) if each.spec is not None}
     vary = VarySpec.of(name=EpochsAxis.name, points=tuple(at.point for at in points[-MAX_POINTS:]))
     return StudyAnswer(vary, judged_by(everything).margin, lines, tuple(points[-MAX_POINTS:]))
 
 
-def _at(epochs: int, runs: list[Run], tested: Tested) -> AtPoint | None:
+def _at(epochs: int, rows: list[Row], tested: Tested) -> AtPoint | None:
     """What was reached with a number of epochs; each setting over the seeds that it shares with full fine-tuning."""
-    full, arms, reason = compared_settings(runs)
+    full, arms, reason = compared_settings(rows)
     if reason or full is None:
         return None
-    everyone = next(group for group in comparisons_of(runs) if any(arm.key == full.key for arm in group))
+    everyone = next(group for group in comparisons_of(rows) if any(arm.key == full.key for arm in group))
     seeds = {arm.key: common_seeds([full, arm]) for arm in arms}
-    own = {arm.spec.label: candidate_of(arm, full, everyone, seeds[arm.key], tested) for arm in arms if seeds[arm.key]}
-    verdict = Verdict(judged_by(runs).margin, rates_tried(run.spec for run in runs), full, tuple(own.values()))
-    return AtPoint(epochs, tuple(runs), verdict, tuple(arms), own)
+    own = {
+        arm.setting.label: candidate_of(arm, full, everyone, seeds[arm.key], tested) for arm in arms if seeds[arm.key]
+    }
+    verdict = Verdict(judged_by(rows).margin, rates_tried(row.setting for row in rows), full, tuple(own.values()))
+    return AtPoint(epochs, tuple(rows), verdict, tuple(arms), own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,26 +82,26 @@ class Passed:
         return [(int(epoch), each.mean) for epoch, each in zip(self.epochs, self.intervals, strict=True)]
 
 
-def passed_epochs(runs: Sequence[Run], curves: Mapping[str, Curve]) -> list[Passed]:
+def passed_epochs(rows: Sequence[Row], curves: Mapping[str, Curve]) -> list[Passed]:
     """The differences from full fine-tuning after epochs that the compared settings passed; none where rates change.
 
     Args:
-        runs: of an experiment.
+        rows: of an experiment.
         curves: of its finished runs, by run id.
     """
-    groups = [arms for arms in comparisons_of(runs) if any(arm.role is Role.REFERENCE for arm in arms)]
+    groups = [arms for arms in comparisons_of(rows) if any(arm.role is Role.REFERENCE for arm in arms)]
     if not groups:
         return []
     arms = [arm for arm in groups[0] if arm.finished and not arm.failed]
-    if any(arm.spec.optim.decay != "constant" or arm.spec.optim.warmup or arm.spec.optim.patience for arm in arms):
+    if any(arm.setting.decay != "constant" or arm.setting.warmup or arm.setting.patience for arm in arms):
         return []
     name = judged_by(arms).validated
-    by_label = grouped(arms, lambda arm: arm.spec.label)
+    by_label = grouped(arms, lambda arm: arm.setting.label)
     full = next((own for own in by_label.values() if own[0].role is Role.REFERENCE), [])
     seeds = common_seeds([*full, *(arm for arm in arms if arm.role is Role.ADAPTER and arm.is_complete)])
     values = {arm.key: _measured(arm, seeds, curves, name) for arm in arms if set(seeds) <= set(arm.finished)}
     best = {label: _best_of(own, values) for label, own in by_label.items()}
-    reference = best.get(full[0].spec.label) if full else None
+    reference = best.get(full[0].setting.label) if full else None
     if reference is None or not seeds:
         return []
     found = []
@@ -125,7 +129,7 @@ def _best_of(
     arms: Sequence[Arm], values: Mapping[str, Mapping[int, NDArray[np.float64]]]
 ) -> dict[int, NDArray[np.float64]] | None:
     """The values of the arm that is best after each epoch, by epoch; None where none has any."""
-    sign = arms[0].spec.objective.primary.sign
+    sign = arms[0].setting.objective.primary.sign
     found: dict[int, NDArray[np.float64]] = {}
     for arm in arms:
         for epoch, own in values.get(arm.key, {}).items():

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
+from core.results.intervals import MIN_SEEDS
 from core.study.stats.claims import Difference, Level, is_lopsided
 from core.study.stats.crossed import Crossed, crossed
 from core.study.stats.family import Compared, Found
-from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.power import Design
 
 EASY = 0.05
@@ -124,7 +124,7 @@ class Candidate:
         Args:
             settings: number of those that are tested together.
         """
-        width = self.arm.spec.objective.primary.width
+        width = self.arm.setting.objective.primary.width
         if self.crossed.seeds < MIN_SEEDS:
             return None
         return Design(*self.crossed.spreads, self.crossed.examples, max(settings, 1), width)
@@ -137,12 +137,12 @@ class Candidate:
         if self.crossed.examples < 2:
             return None
         example = self.crossed.spreads[1] if self.crossed.seeds > 1 else 0.0
-        width = self.arm.spec.objective.primary.width
+        width = self.arm.setting.objective.primary.width
         return Design(0.0, example, 0.0, self.crossed.examples, max(settings, 1), width)
 
     def is_easy(self, full: Arm) -> bool:
         """Whether the test examples are easy: the better mean of both is within :data:`EASY` of the measure's best."""
-        measure = self.arm.spec.objective.primary
+        measure = self.arm.setting.objective.primary
         left = min(abs(measure.limits[measure.higher_is_better] - arm.tested.mean) for arm in (self.arm, full))
         return math.isfinite(measure.width) and left <= EASY * measure.width
 
@@ -150,7 +150,7 @@ class Candidate:
         """Whether it or full fine-tuning has the best value of the measure with every seed, and the other one is worse
         by at most :data:`FEW_EXAMPLES` test examples.
         """
-        measure, seeds = self.arm.spec.objective.primary, self.difference.seeds
+        measure, seeds = self.arm.setting.objective.primary, self.difference.seeds
         best = measure.limits[measure.higher_is_better]
         if not any(all(arm.by_seed(measure.name)[seed] == best for seed in seeds) for arm in (self.arm, full)):
             return False

@@ -10,18 +10,18 @@ import numpy as np
 from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
 from core.numbers import capitalized, listed
-from core.plan.budget import can_be_longer
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
+from core.results.choice import winners
+from core.results.epochs import common_seeds, most_epochs
+from core.results.intervals import MIN_SEEDS, Interval
+from core.results.length import can_be_longer
+from core.results.measures import digits_of, ends_text, value_text
 from core.study.arms.balance import learnt_sentence, unlearnt, unlearnt_sentence
-from core.study.arms.choice import winners
-from core.study.arms.epochs import common_seeds, most_epochs
 from core.study.arms.family import Tested, differences_between, seen_difference
 from core.study.arms.settled import all_settled, updates_text
 from core.study.arms.withheld import NOT_YET, NextStep, Reason
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
-from core.study.stats.intervals import MIN_SEEDS, Interval
-from core.study.stats.measures import digits_of, ends_text, value_text
 from core.study.stats.words import off_text
 from core.wording.tasks import examples_text
 
@@ -69,7 +69,7 @@ def unlearned_reason(
 
 def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) -> tuple[NextStep | None, str]:
     """What may help where settings learned too little, and the same in words; ``short`` are those that did."""
-    if any(sum(other.tuning_group == arm.tuning_group for other in arms) < 2 for arm in compared):
+    if any(sum(other.setting.group == arm.setting.group for other in arms) < 2 for arm in compared):
         return NextStep.SETTINGS, CURES[NextStep.SETTINGS]
     if not all(can_be_longer(most_epochs(arm)) for arm in compared):
         return None, CURES[None].format("was as long as an experiment may be")
@@ -95,7 +95,7 @@ def _above_trivial(arm: Arm, tested: Tested, trivial: Tested) -> Interval | None
     """What a setting is better than trivial answers, with its interval as of :func:`is_unlearnt`; None where that is
     not known of each test example.
     """
-    pairs = [(tested(run), trivial(run)) for run in arm.finished.values()]
+    pairs = [(tested(row), trivial(row)) for row in arm.finished.values()]
     known = [own - base for own, base in pairs if own is not None and base is not None and len(own) == len(base)]
     if len(known) < len(pairs) or not known:
         return None
@@ -113,8 +113,8 @@ def _interval_words(found: Sequence[Arm], tested: Tested, trivial: Tested) -> st
     if len(known) < len(found):
         own = ("interval", "does", "it is") if len(found) == 1 else ("intervals", "do", "they are")
         return "" if few else f": the 95 % {own[0]} over seeds {own[1]} not rule out that {own[2]} no better"
-    counted_examples = min(len(values) for run in found[0].runs if (values := tested(run)) is not None)
-    examples = examples_text(found[0].spec.network.learns, counted_examples, "test")
+    counted_examples = min(len(values) for row in found[0].rows if (values := tested(row)) is not None)
+    examples = examples_text(found[0].setting.learns, counted_examples, "test")
     spans, over = [], f"95 % interval over {'' if few else 'seeds and '}{examples} "
     for arm, better in zip(found, known, strict=True):
         what = arm.what().change
@@ -139,7 +139,7 @@ def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Tested) -> str:
 
 def _beside(kind: str, arms: Sequence[Arm], full: Arm, tested: Tested) -> Difference | None:
     """Full fine-tuning minus a control; None where it was not trained with two common seeds."""
-    control = next((arm for arm in winners(arms) if arm.spec.kind == kind), None)
+    control = next((arm for arm in winners(arms) if arm.setting.method == kind), None)
     seeds = common_seeds([full, control]) if control is not None else ()
     if control is None or len(seeds) < 2:
         return None

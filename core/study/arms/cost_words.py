@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from core.numbers import bytes_text, count_text, counted, times_text
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
+from core.results.measures import EACH
 from core.study.arms.forgetting_clause import forgetting_clause
 from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
-from core.study.stats.measures import EACH
 
 
 def costs(verdict: Verdict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.objectives.objective import ObjectiveSpec
-from core.study.stats.intervals import Interval, t_interval
+from core.results.intervals import Interval, t_interval
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import pandas as pd
 
 from core.methods.method import Role
 from core.numbers import NOTHING, counted
-from core.study.arms.arm import Arm, grouped
+from core.results.arm import Arm, grouped
+from core.results.intervals import MIN_SEEDS, Interval
+from core.results.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
 from core.study.arms.candidate import Candidate
 from core.study.arms.compared import against_full, paired_differences
 from core.study.arms.cut import CutArm
 from core.study.arms.verdict import Verdict
 from core.study.stats.claims import Difference, Level, Pair, difference_of
-from core.study.stats.intervals import MIN_SEEDS, Interval
-from core.study.stats.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
 from core.study.stats.words import p_text
 
 SEEN = "seen, not tested"
@@ -93,8 +93,8 @@ def tested_settings(arms: Sequence[Arm], found: Verdict) -> dict[str, Candidate]
 
 def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
     """The primary measure of every higher rank minus that of the lowest of the same method."""
-    sized = sorted((arm for arm in arms if arm.spec.method.size_field), key=lambda arm: arm.spec.method.size)
-    pairs = [(arm, own[0]) for own in grouped(sized, lambda arm: arm.spec.kind).values() for arm in own[1:]]
+    sized = sorted((arm for arm in arms if arm.setting.size is not None), key=lambda arm: arm.setting.size)
+    pairs = [(arm, own[0]) for own in grouped(sized, lambda arm: arm.setting.method).values() for arm in own[1:]]
     return paired_differences(pairs, arms[0].primary) if pairs else []
 
 
@@ -113,7 +113,7 @@ def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Differe
             what,
         )
         for arm in arms
-        if (rank := arm.spec.method.inner_rank) is not None and rank in cut_of
+        if (rank := arm.setting.rank) is not None and rank in cut_of
     ]
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.numbers import counted
-from core.study.arms.arm import Arm
-from core.study.arms.epochs import at_epochs, common_seeds
+from core.results.arm import Arm
+from core.results.epochs import at_epochs, common_seeds
 from core.study.arms.family import Tested, differences_between, seen_difference
 from core.study.arms.tuning import name_in_sentence
 from core.study.stats.claims import Difference
@@ -36,14 +36,14 @@ def at_equal_epochs(arm: Arm, full: Arm, tested: Tested) -> tuple[AtEpochs, ...]
         full: full fine-tuning, also chosen.
         tested: has the measure of each test example of a run.
     """
-    both = sorted({arm.spec.optim.epochs, full.spec.optim.epochs})
+    both = sorted({arm.setting.epochs, full.setting.epochs})
     return tuple(_at(epochs, arm, full, tested) for epochs in both) if len(both) > 1 else ()
 
 
 def _at(epochs: int, arm: Arm, full: Arm, tested: Tested) -> AtEpochs:
     ours, theirs = at_epochs(arm, epochs), at_epochs(full, epochs)
     pairs = ((arm, ours), (full, theirs))
-    missing = tuple(name_in_sentence(own.spec.label) for own, found in pairs if found is None)
+    missing = tuple(name_in_sentence(own.setting.label) for own, found in pairs if found is None)
     if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
         return AtEpochs(epochs, missing, None)
     return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from core.engine.jobs.run_files import Predictions
 from core.objectives.classification import ACCURACY
+from core.results.intervals import Interval, t_interval
+from core.results.measures import bounded, quantity
 from core.study.stats.images import ImageFacts, image_facts
-from core.study.stats.intervals import Interval, t_interval
-from core.study.stats.measures import bounded, quantity
 
 ACCURACIES = quantity(ACCURACY.name)
 

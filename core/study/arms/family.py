@@ -8,33 +8,33 @@ from dataclasses import replace
 import numpy as np
 
 from core.objectives.measure import Values
-from core.plan.search import are_neighbors
+from core.results.arm import Arm
+from core.results.epochs import longer_of, shorter_of
+from core.results.rates import are_neighbors
+from core.results.row import Row
 from core.store.looks import Member
-from core.store.record import Run
-from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate
 from core.study.arms.compared import paired_differences
-from core.study.arms.epochs import longer_of, shorter_of
 from core.study.stats.claims import Difference
 from core.study.stats.crossed import crossed
 from core.study.stats.family import Compared, Differences
 
-Tested = Callable[[Run], Values | None]
-"""Returns the primary measure of each test example of a run, (n,), in its unit; None where that is not known."""
+Tested = Callable[[Row], Values | None]
+"""Returns the primary measure of each test example of a row, (n,), in its unit; None where that is not known."""
 
 
-def untested(run: Run) -> None:
+def untested(row: Row) -> None:
     """Nothing is known of single test examples: differences are over seeds alone."""
 
 
 def member_name(arm: Arm) -> str:
     """The name of a method and rank in the store, as in ``lora 4``."""
-    return f"{arm.spec.kind} {arm.spec.method.size}"
+    return f"{arm.setting.method} {arm.setting.size}"
 
 
 def member_of(arm: Arm) -> Member:
     """What a setting is tested as: its method and rank, with its number of epochs."""
-    return member_name(arm), arm.spec.optim.epochs
+    return member_name(arm), arm.setting.epochs
 
 
 def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Tested) -> Candidate:
@@ -97,15 +97,15 @@ def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Test
 
 def neighbors(arm: Arm, arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
     """The same setting at the lower and at the higher neighbor of its learning rate, by
-    :func:`core.plan.search.are_neighbors`; None where that was not tried.
+    :func:`core.results.rates.are_neighbors`; None where that was not tried.
     """
     rate = arm.learning_rate
     alike = [
         other
         for other in arms
-        if other.tuning_group == arm.tuning_group
+        if other.setting.group == arm.setting.group
         and are_neighbors(other.learning_rate, rate)
-        and other.spec.but(optim=other.spec.optim.but(learning_rate=rate)).arm == arm.key
+        and arm.setting.differs_in_rate(other.setting)
     ]
     below = [other for other in alike if other.learning_rate < rate]
     above = [other for other in alike if other.learning_rate > rate]
@@ -132,4 +132,4 @@ def _has(arm: Arm | None, seeds: Sequence[int]) -> bool:
 
 def _of(arm: Arm, seeds: Iterable[int]) -> Arm:
     wanted = set(seeds)
-    return replace(arm, runs=tuple(run for run in arm.finished_only.runs if run.spec.seed in wanted))
+    return replace(arm, rows=tuple(row for row in arm.finished_only.rows if row.seed in wanted))

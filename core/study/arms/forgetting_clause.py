@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from core.results.arm import Arm
+from core.results.measures import FORGETTING, FORGETTING_MASKED, value_text
 from core.run_spec import RunSpec
-from core.study.arms.arm import Arm
 from core.study.arms.compared import paired_differences
 from core.study.arms.frontier import EqualAccuracy, equal_clause
 from core.study.stats.claims import Difference
-from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, value_text
 from core.study.stats.words import more_or_less, size_span_text, span_text
 from core.wording.tasks import task_text
 
@@ -110,7 +110,7 @@ def _why(arm: Arm, equal: Sequence[EqualAccuracy]) -> str:
 
 def _difference(arm: Arm, full: Arm) -> Difference | None:
     """Forgetting of one arm minus that of full fine-tuning; None where it says nothing."""
-    if arm.spec.source is None or arm.spec.source == arm.spec.task:
+    if arm.setting.source is None or arm.setting.source == arm.setting.task:
         return None  # nothing was learned before that could be forgotten
     # With classes left out, plain forgetting mostly shows which outputs the head now prefers.
     (found,) = paired_differences([(arm, full)], FORGETTING_MASKED if arm.spec.is_split else FORGETTING)

@@ -21,11 +21,13 @@ from core.methods.registry import methods
 from core.numbers import NOTHING, listed, number_text, signed_text
 from core.objectives.classification import ACCURACY
 from core.objectives.measure import Measure
-from core.store.record import Curve, Run
-from core.study.arms.arm import Arm, TuningGroup, judged_by
-from core.study.arms.choice import by_group, candidates, comparisons_of, is_adapter, is_full, winners
-from core.study.stats.intervals import MIN_SEEDS, Interval, t_interval
-from core.study.stats.measures import FORGETTING, digits_of, ends_text, quantity, value_text
+from core.results.arm import Arm, judged_by
+from core.results.choice import by_group, candidates, comparisons_of, is_adapter, is_full, winners
+from core.results.intervals import MIN_SEEDS, Interval, t_interval
+from core.results.measures import FORGETTING, digits_of, ends_text, quantity, value_text
+from core.results.row import Row
+from core.results.setting import TuningGroup
+from core.store.record import Curve
 from core.study.stats.words import span_text
 
 FRONTIER_NOTE = (
@@ -104,15 +106,15 @@ def non_dominated(points: Iterable[Point]) -> tuple[Point, ...]:
     return tuple(reversed(found))
 
 
-def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, masked: bool = False) -> list[Frontier]:
+def frontiers(rows: Iterable[Row], curves: Mapping[str, Curve], before: float, masked: bool = False) -> list[Frontier]:
     """The frontier of full fine-tuning and of every LoRA rank.
 
-    Settings that may win by :mod:`core.study.arms.choice` take part, with the seeds that all of a method have finished.
+    Settings that may win by :mod:`core.results.choice` take part, with the seeds that all of a method have finished.
     The more rates and epochs a method has, the further out its frontier lies, so this is fair only where methods were
     tuned equally; :func:`core.study.arms.fairness.comparable` warns where they were not.
 
     Args:
-        runs: of one experiment.
+        rows: of one experiment.
         curves: of its finished runs, by id; settings without them are left out.
         before: accuracy of the base on the source's validation part, in percent; the mean where each seed has a base.
             It shifts all points alike and cancels in every comparison.
@@ -123,7 +125,7 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
         primary measure is no percentage, of which no share is an equal level.
     """
     found = []
-    everything = list(runs)
+    everything = list(rows)
     if judged_by(everything).primary.unit != "%":
         return []
     for arms in comparisons_of(everything):
@@ -133,7 +135,7 @@ def frontiers(runs: Iterable[Run], curves: Mapping[str, Curve], before: float, m
 
 
 def _frontier(arms: Sequence[Arm], curves: Mapping[str, Curve], before: float, masked: bool) -> Frontier:
-    objective = arms[0].spec.objective
+    objective = arms[0].setting.objective
     columns = [objective.validated, objective.on_source(masked)]
     seeds = sorted(set.intersection(*(set(arm.finished) for arm in arms)))
     means: list[Point] = []
@@ -154,8 +156,8 @@ def _frontier(arms: Sequence[Arm], curves: Mapping[str, Curve], before: float, m
             (means if seed is None else by_seed[seed]).extend(own)
     return Frontier(
         winners(arms)[0].key,
-        arms[0].spec.label,
-        arms[0].tuning_group,
+        arms[0].setting.label,
+        arms[0].setting.group,
         tuple(means),
         {seed: tuple(points) for seed, points in by_seed.items()},
         objective.primary,
@@ -191,22 +193,22 @@ def at_equal_accuracy(a: Frontier, b: Frontier) -> list[EqualAccuracy]:
 
 
 def equal_to_full(
-    arm: Arm, full: Arm, runs: Iterable[Run], curves: Mapping[str, Curve], masked: bool = False
+    arm: Arm, full: Arm, rows: Iterable[Row], curves: Mapping[str, Curve], masked: bool = False
 ) -> tuple[EqualAccuracy, ...]:
     """Forgetting of one setting's method and rank minus that of full fine-tuning, at equal accuracy on the target.
 
     Args:
         arm: the setting.
         full: full fine-tuning on the same base and task.
-        runs: of the experiment.
+        rows: of the experiment.
         curves: of the finished runs of both tuning groups, by id; others are not needed.
         masked: whether accuracy on the source considers only the outputs of the source's own classes.
 
     Returns:
         As of :func:`at_equal_accuracy`; nothing where :func:`frontiers` has nothing of one of them.
     """
-    groups = arm.tuning_group, full.tuning_group
-    pairs = frontier_pairs(frontiers(runs, curves, before=0.0, masked=masked))  # where the base stood cancels
+    groups = arm.setting.group, full.setting.group
+    pairs = frontier_pairs(frontiers(rows, curves, before=0.0, masked=masked))  # where the base stood cancels
     return tuple(one for a, b in pairs if (a.group, b.group) == groups for one in at_equal_accuracy(a, b))
 
 

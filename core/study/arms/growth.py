@@ -8,25 +8,26 @@ from core.methods.method import Role
 from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.plan.budget import LONGER
 from core.plan.experiment import Setting, with_ranks
-from core.plan.search import are_neighbors, grid_rate, neighbors_of, tuned_arms
+from core.plan.search import tuned_arms
+from core.results.choice import comparisons_of, winners
+from core.results.epochs import most_epochs
+from core.results.length import LONGER
+from core.results.rates import are_neighbors, grid_rate, neighbors_of
+from core.results.row import Row
 from core.run_spec import default_rate, optim_for
-from core.store.record import Run
-from core.study.arms.choice import comparisons_of, winners
-from core.study.arms.epochs import most_epochs
 from core.study.arms.tuning import rate_choices
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 """Learning rates that sweeps try and experiments can be grown by: the points of the grid from 0.0000316 to 0.316."""
 
 
-def longer(runs: Sequence[Run]) -> list[Setting]:
+def longer(rows: Sequence[Row]) -> list[Setting]:
     """The settings of an answer and their neighboring learning rates, for three times as many epochs as the most that
     were tried.
 
     Args:
-        runs: of an experiment; where its rates are searched for, a search finds the neighbors.
+        rows: of an experiment; where its rates are searched for, a search finds the neighbors.
 
     Returns:
         Settings that are to be added; none where nothing was chosen.
@@ -35,24 +36,24 @@ def longer(runs: Sequence[Run]) -> list[Setting]:
         SpecError: that many epochs are out of bounds.
     """
     found: list[Setting] = []
-    for arms in comparisons_of(runs):
+    for arms in comparisons_of(rows):
         for arm in winners(arms):
-            alike = [other for other in arms if other.tuning_group == arm.tuning_group]
+            alike = [other for other in arms if other.setting.group == arm.setting.group]
             group = sorted(alike, key=lambda other: other.learning_rate)
             place = [other.key for other in group].index(arm.key)
-            around = [arm] if arm.runs[0].plan is not None else group[max(0, place - 1) : place + 2]
+            around = [arm] if arm.rows[0].plan is not None else group[max(0, place - 1) : place + 2]
             if arm.role in (Role.REFERENCE, Role.ADAPTER):
                 epochs = LONGER * most_epochs(arm)
                 found += [(other.spec.optim.but(epochs=epochs, patience=0), other.spec.method) for other in around]
     return list(dict.fromkeys(found))
 
 
-def rates_beside(runs: Sequence[Run]) -> tuple[float, ...]:
+def rates_beside(rows: Sequence[Row]) -> tuple[float, ...]:
     """The neighbors of chosen learning rates that were not tried, ascending: beyond a chosen one that is the first or
     last of those tried, and where none of these is half a decade away. What is searched for is found by the search.
     """
     found = set[float]()
-    for choice in rate_choices(runs):
+    for choice in rate_choices(rows):
         if choice.ranked and not choice.is_searched and choice.arm.role in (Role.REFERENCE, Role.ADAPTER):
             rate = choice.arm.learning_rate
             above = {other > rate for other in choice.tried if are_neighbors(other, rate)}

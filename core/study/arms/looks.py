@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from core.results.arm import Arm
 from core.store.looks import FULL, Look, Member, Shown
-from core.study.arms.arm import Arm
 from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.family import member_of
 from core.study.stats.family import Found, leaning, p_values
@@ -52,7 +52,7 @@ def families_of(
         name: what a setting is tested as.
         full: full fine-tuning as it was chosen; None where members say themselves what they are compared with.
     """
-    epochs = None if full is None else full.spec.optim.epochs
+    epochs = None if full is None else full.setting.epochs
     known = list(dict.fromkeys(look.account for look in sorted(looks, key=lambda look: look.at)))
     known = [account for account in known if epochs is None or _epochs_of_full(account) in (None, epochs)]
     taken = {member for account in known for member in account}
@@ -96,7 +96,7 @@ def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> t
     level = level_of(seeds, [look.seeds for look in others]) if known is None else known.level
     found: list[Found | None] = [None] * len(candidates)
     if seeds > 1:
-        width = candidates[0].arm.spec.objective.primary.width
+        width = candidates[0].arm.setting.objective.primary.width
         found = [*p_values([each.compared for each in candidates], margin, failed, width)]
     leans = leaning([each.difference.values for each in candidates], failed)
     shown = [each for candidate, test in zip(candidates, found, strict=True) for each in _shown(candidate, test, level)]

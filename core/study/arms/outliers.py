@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.store.record import Run
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
+from core.results.measures import Quantity, bare_text, digits_of, value_text
+from core.results.row import Row
 from core.study.arms.candidate import Candidate
 from core.study.arms.verdict import Verdict
 from core.study.stats.claims import outlying
-from core.study.stats.measures import Quantity, bare_text, digits_of, value_text
 
 
-def outliers(verdict: Verdict) -> list[tuple[Arm, Run]]:
-    """The runs that lie far from the others of their setting: further than seeds do, and than so few test examples
+def outliers(verdict: Verdict) -> list[tuple[Arm, Row]]:
+    """The rows that lie far from the others of their setting: further than seeds do, and than so few test examples
     allow; see :func:`core.study.stats.claims.outlying`.
     """
     told = verdict.told
     if told is None or verdict.reason:
         return []
-    examples, limits = told.crossed.examples, told.arm.spec.objective.primary.limits
+    examples, limits = told.crossed.examples, told.arm.setting.objective.primary.limits
     return [
         (arm, arm.finished[seed])
         for arm in verdict.compared
@@ -29,12 +29,12 @@ def outliers(verdict: Verdict) -> list[tuple[Arm, Run]]:
     ]
 
 
-def outlier_sentence(arm: Arm, run: Run) -> str:
-    """That a run of an arm lies far from its others, and why to look at it."""
+def outlier_sentence(arm: Arm, row: Row) -> str:
+    """That a row of an arm lies far from its others, and why to look at it."""
     what, values = arm.what(arm.primary), arm.by_seed(arm.primary)
-    value = values.pop(run.spec.seed)
+    value = values.pop(row.seed)
     return (
-        f"{arm.name} reached {value_text(what, value)} with seed {run.spec.seed}, far from its other seeds "
+        f"{arm.name} reached {value_text(what, value)} with seed {row.seed}, far from its other seeds "
         f"({_range_text(what, list(values.values()))}): look at that run, because the tests "
         "assume that runs do not fail now and then."
     )

@@ -2,7 +2,7 @@
 
 A setting is settled where neither three times its epochs nor a third of them make the mean of its primary measure on
 the validation part better by more than half the margin, as far as they were tried. Where three times as many were not,
-what they would add is bounded by what each seed would gain, :func:`core.plan.budget.gain`: the setting is settled where
+what they would add is bounded by what each seed would gain, :func:`core.results.length.gain`: the setting is settled where
 that is shown to be less than half the margin, improving where it is shown to be above zero, and else it is not known.
 
 A difference holds on where it would still be there with three times the epochs, if each seed of both settings gained
@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from core.numbers import capitalized, count_text, listed
-from core.plan.budget import gain
-from core.plan.search import SETTLED_DIGITS
-from core.study.arms.arm import Arm
-from core.study.arms.epochs import at_epochs, gained, shorter_of
+from core.results.arm import Arm
+from core.results.epochs import at_epochs, gained, shorter_of
+from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_interval
+from core.results.length import gain
+from core.results.rates import SETTLED_DIGITS
 from core.study.arms.tuning import name_in_sentence
 from core.study.stats.claims import Difference
-from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, t_interval
 
 FEW_UPDATES = 50
 """Below this number a network has hardly moved from its base; what is still improving there has to train longer before
@@ -46,7 +46,7 @@ def course_of(arm: Arm) -> Course:
     if (is_better := _is_better(arm, longer=True)) is not None:
         return Course.IMPROVING if is_better else Course.SETTLED
     found = list(gains_of(arm).values())
-    return course_by(found, arm.spec.objective.margin) if len(found) == len(arm.finished) else Course.UNKNOWN
+    return course_by(found, arm.setting.objective.margin) if len(found) == len(arm.finished) else Course.UNKNOWN
 
 
 def course_by(gains: Sequence[float], margin: float) -> Course:
@@ -68,7 +68,7 @@ def gains_of(arm: Arm) -> dict[int, float]:
     """What three times the epochs would add, by seed, of the finished runs of which it is known."""
     third = shorter_of(arm)
     before = {} if third is None else third.finished
-    found = {seed: gain(run, before.get(seed)) for seed, run in arm.finished.items()}
+    found = {seed: gain(row, before.get(seed)) for seed, row in arm.finished.items()}
     return {seed: value for seed, value in found.items() if value is not None}
 
 
@@ -84,7 +84,7 @@ def _is_better(arm: Arm, longer: bool) -> bool | None:
     not tried.
     """
     found = gained(arm, longer)
-    return None if found is None else found > arm.spec.objective.margin / 2 + 10**-SETTLED_DIGITS
+    return None if found is None else found > arm.setting.objective.margin / 2 + 10**-SETTLED_DIGITS
 
 
 def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:
@@ -99,7 +99,7 @@ def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None =
         full: full fine-tuning.
         margin: how much worse it may be, where it is to stay within that; None where it is to stay better, or worse.
     """
-    most, seeds = max(arm.spec.optim.epochs, full.spec.optim.epochs), difference.seeds
+    most, seeds = max(arm.setting.epochs, full.setting.epochs), difference.seeds
     own, other = at_epochs(arm, most), at_epochs(full, most)
     if own is None or other is None or len(seeds) < MIN_SEEDS:
         return None
@@ -121,7 +121,7 @@ def all_settled(arms: Iterable[Arm]) -> bool | None:
 
 def updates_of(arms: Iterable[Arm]) -> int:
     """Number of updates of the longest of these runs."""
-    return max((run.result.steps for arm in arms for run in arm.finished.values() if run.result), default=0)
+    return max((row.steps for arm in arms for row in arm.finished.values()), default=0)
 
 
 def has_hardly_begun(arm: Arm) -> bool:
@@ -166,7 +166,7 @@ def course_sentences(arms: Sequence[Arm], holds: bool | None = None, at_rates: b
 
 def _settled_sentences(arms: Sequence[Arm]) -> list[str]:
     """What says that some settings are settled: numbers of epochs that were tried, or the trend of their runs."""
-    objective = arms[0].spec.objective
+    objective = arms[0].setting.objective
     half = objective.primary.amount_text(objective.margin / 2)
     longer, shorter = ({arm.key for arm in arms if gained(arm, side) is not None} for side in (True, False))
     ways = {
@@ -176,6 +176,6 @@ def _settled_sentences(arms: Sequence[Arm]) -> list[str]:
     }
     told = {way: [arm.name for arm in arms if arm.key in keys] for way, keys in ways.items() if keys}
     found = [way.format(listed(list(map(name_in_sentence, names))), half) for way, names in told.items()]
-    untried = [name_in_sentence(arm.name) for arm in arms if arm.key not in shorter and arm.spec.optim.epochs > 1]
+    untried = [name_in_sentence(arm.name) for arm in arms if arm.key not in shorter and arm.setting.epochs > 1]
     missing = [f"Not measured: whether a third of the epochs would do for {listed(untried)}."] if untried else []
     return [f"Settled: {'; '.join(found)}.", *missing]

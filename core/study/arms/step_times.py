@@ -10,7 +10,7 @@ from core.forecast.step_time import FULL, WAYS, StepTimes, Way
 from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.numbers import NOTHING, count_text, listed, number_text
-from core.study.stats.intervals import Interval, median_interval, paired_ratio
+from core.results.intervals import Interval, median_interval, paired_ratio
 from core.training.sharing import sharing
 
 TITLES: dict[Way, str] = {

@@ -16,14 +16,14 @@ from itertools import pairwise
 from core.methods.method import MethodSpec, Role
 from core.plan.axes import Axis, Point, VarySpec
 from core.plan.plan import Plan
+from core.results.arm import Arm, judged_by
+from core.results.choice import best_arm, comparisons_of, is_adapter
+from core.results.epochs import common_seeds
+from core.results.row import Row
 from core.store.looks import Look, Member
-from core.store.record import Run
-from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate, Rule
-from core.study.arms.choice import best_arm, comparisons_of, is_adapter
 from core.study.arms.compared import compared_settings
 from core.study.arms.controls import unlearned_reason
-from core.study.arms.epochs import common_seeds
 from core.study.arms.family import Tested, candidate_of, member_name, untested
 from core.study.arms.looks import families_of, look_at
 from core.study.arms.settled import all_settled
@@ -59,7 +59,7 @@ class AtPoint:
     """What a study found at one point of its axis."""
 
     point: Point
-    runs: tuple[Run, ...]
+    rows: tuple[Row, ...]
     """All of them; what does not depend on the axis is in those of every point."""
     verdict: Verdict
     """The verdict at this point, with what was tested in the family of all points."""
@@ -152,18 +152,18 @@ def crossings(means: Sequence[tuple[Point, float]]) -> list[tuple[Point, Point]]
 
 def study(
     plan: Plan,
-    runs: Sequence[Run],
+    rows: Sequence[Row],
     tested: Tested = untested,
     looks: Sequence[Look] = (),
     trivial: Tested = untested,
-    bases: Sequence[Run] = (),
+    bases: Sequence[Row] = (),
 ) -> StudyAnswer:
     """Compare full fine-tuning with each method and rank at each point of an axis.
 
     Args:
         plan: of the experiment, whose configuration has the axis.
-        runs: all of the experiment, in any state.
-        tested: has the measure of each test example of a run.
+        rows: all of the experiment, in any state.
+        tested: has the measure of each test example of a row.
         looks: earlier ones at this experiment.
         trivial: has the same measure of the answers that need no input.
         bases: that count with the runs.
@@ -174,12 +174,12 @@ def study(
     vary = plan.configuration.vary
     if vary is None:
         raise ValueError("This experiment is no study.")
-    everything = list(runs)
+    everything = list(rows)
     margin = judged_by(everything).margin
     arms = [arm.method for arm in plan.configuration.arms if arm.method.role is Role.ADAPTER]
     lines = {method.label: method for method in arms}
     seen = [
-        _seen(point, part, [run for run in everything if part.has(run.spec)], margin)
+        _seen(point, [row for row in everything if row.run is not None and part.has(row.run.spec)], margin)
         for point, part in zip(vary.points, plan.parts, strict=True)
     ]
     found = StudyAnswer(vary, margin, lines, tuple(seen))
@@ -192,12 +192,12 @@ def study(
     return _looked(found, _members(plan), common, tested, looks, trivial)
 
 
-def _seen(point: Point, part: Plan, runs: list[Run], margin: float) -> AtPoint:
+def _seen(point: Point, rows: list[Row], margin: float) -> AtPoint:
     """What is at a point before anything of the test part is read."""
-    full, arms, reason = compared_settings(runs)
-    rates = rates_tried(run.spec for run in runs if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
-    leading = best_arm(runs, is_adapter)
-    return AtPoint(point, tuple(runs), Verdict(margin, rates, full, reason=reason, leading=leading), tuple(arms))
+    full, arms, reason = compared_settings(rows)
+    rates = rates_tried(row.setting for row in rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
+    leading = best_arm(rows, is_adapter)
+    return AtPoint(point, tuple(rows), Verdict(margin, rates, full, reason=reason, leading=leading), tuple(arms))
 
 
 def _without(found: StudyAnswer, reason: str) -> StudyAnswer:
@@ -239,14 +239,14 @@ def _looked(
         full = at.verdict.full
         if full is None:
             continue
-        everyone = next(group for group in comparisons_of(at.runs) if any(arm.key == full.key for arm in group))
+        everyone = next(group for group in comparisons_of(at.rows) if any(arm.key == full.key for arm in group))
         own = [arm for arm in everyone if is_adapter(arm)]
         # A member is told by its point, which may be a number of epochs, or have several.
         names |= {arm.key: (f"{found.vary.name}={at.point} {member_name(arm)}", 0) for arm in own}
         tried += own
         for arm in at.arms:
             candidates[arm.key] = candidate_of(arm, full, everyone, seeds, tested)
-            ends = ends_reason(at.runs, [full, arm])
+            ends = ends_reason(at.rows, [full, arm])
             if (why := unlearned_reason(everyone, full, arm, tested, trivial, ends)) is not None:
                 reasons[arm.key] = why.text
     able = [candidate.arm for key, candidate in candidates.items() if key not in reasons]
@@ -273,7 +273,7 @@ def _decided(
     if at.verdict.full is None or not own:
         return at
     keys = {candidate.arm.key: candidate for candidate in own}
-    picked = best_arm(at.runs, lambda arm: is_adapter(arm) and arm.key in keys)
+    picked = best_arm(at.rows, lambda arm: is_adapter(arm) and arm.key in keys)
     best = keys[picked.key] if picked is not None else None
     withheld = next((reasons[key] for key in keys if key in reasons and key == (best and best.arm.key)), "")
     verdict = replace(

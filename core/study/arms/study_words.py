@@ -10,7 +10,8 @@ from core.methods.method import Role
 from core.numbers import bytes_text, count_text, listed
 from core.objectives.measure import Measure
 from core.plan.axes import EpochsAxis, Point
-from core.study.arms.arm import Arm, judged_by
+from core.results.arm import Arm, judged_by
+from core.results.measures import digits_of, spread_text, value_text
 from core.study.arms.candidate import Candidate
 from core.study.arms.compared import frozen_head_sentence
 from core.study.arms.design_words import level_text
@@ -20,7 +21,6 @@ from core.study.arms.settled import Course, course_of, updates_of
 from core.study.arms.study import AtPoint, Standing, StudyAnswer, standing_of
 from core.study.arms.tables import mean_text
 from core.study.stats.claims import Difference, Level
-from core.study.stats.measures import digits_of, spread_text, value_text
 from core.study.stats.spending import CLAIM_SEEDS
 from core.study.stats.words import off_text, p_text
 from core.wording.tasks import examples_text
@@ -77,7 +77,7 @@ def study_level(found: StudyAnswer) -> str:
 
 
 def _measure(found: StudyAnswer) -> Measure:
-    return judged_by(run for at in found.points for run in at.runs).primary
+    return judged_by(row for at in found.points for row in at.rows).primary
 
 
 def _line_finding(found: StudyAnswer, line: str, measure: Measure) -> str:
@@ -131,7 +131,7 @@ def study_basis(found: StudyAnswer) -> list[str]:
         are = "is 1" if seeds == 1 else f"are {seeds}"
         sentences.append(f"A claim takes at least {CLAIM_SEEDS} seeds, and there {are}.")
     if first.difference.examples:
-        examples = examples_text(first.arm.spec.network.learns, first.difference.examples, "test")
+        examples = examples_text(first.arm.setting.learns, first.difference.examples, "test")
         sentences.append(f"Intervals are over seeds and {examples}, one by one at 95 %.")
     sentences.append("Learning rates were found at each point, for every method and rank alike.")
     updates = sorted(updates_of([at.verdict.full]) for at in found.points if at.verdict.full)
@@ -147,7 +147,7 @@ def study_basis(found: StudyAnswer) -> list[str]:
         )
     if not found.axis.is_scale:
         sentences.append("Points are compared with full fine-tuning and not with each other: which is best is open.")
-    if any(own.arm.spec.label != line for at in found.points for line, own in at.by_line.items()):
+    if any(own.arm.setting.label != line for at in found.points for line, own in at.by_line.items()):
         sentences.append("Ranks are chosen so that every point trains about as many parameters.")
     if changes := [change for line in found.lines if (change := found.change(line))]:
         ends = f"{found.points[0].point} to {found.points[-1].point} ({found.axis.title.lower()})"
@@ -166,7 +166,7 @@ def study_basis(found: StudyAnswer) -> list[str]:
         sentences += [f"{line} at {where}: {words}" for line, words in medians if words]
         for line, why in place.withheld.items():
             sentences.append(f"{line} at {where} was not tested. {why.removeprefix('No verdict: ')}")
-    heads = {frozen_head_sentence(each.arm.spec) for each in found.candidates}
+    heads = {frozen_head_sentence(each.arm.setting) for each in found.candidates}
     return [*sentences, *filter(None, heads), *_unsettled(found)]
 
 
@@ -206,7 +206,7 @@ def _row(found: StudyAnswer, at: AtPoint, arm: Arm, candidate: Candidate | None,
     shown, tests = ("", None) if candidate is None else (_shown(candidate), candidate.found)
     texts = {
         found.axis.title: found.axis.tick(at.point),
-        "Setting": arm.spec.label if arm.role is Role.REFERENCE else arm.name,
+        "Setting": arm.setting.label if arm.role is Role.REFERENCE else arm.name,
         "Learning rate": f"{arm.learning_rate:g}",
         measure.axis: spread_text(done.interval(measure.name), done.what()),
         "Difference from full": off_text(candidate.difference) if candidate is not None else "",
@@ -217,7 +217,7 @@ def _row(found: StudyAnswer, at: AtPoint, arm: Arm, candidate: Candidate | None,
         "Trainable": count_text(done.trained),
         "Memory": bytes_text(done.interval("memory").mean),
         "Time per run": mean_text(done, "seconds"),
-        "Seeds": str(len(done.runs)),
+        "Seeds": str(len(done.rows)),
     }
     return texts
 

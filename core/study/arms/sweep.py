@@ -14,16 +14,17 @@ from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.method import MethodSpec, Role
 from core.numbers import count_text, listed, seeds_text
-from core.plan.experiment import Setting
+from core.plan import experiment
 from core.plan.search import FIRST_POINTS
-from core.run_spec import OptimSpec, RunSpec
+from core.results.arm import Arm, grouped, judged_by
+from core.results.choice import best, comparisons_of, is_adapter, is_full, no_choice_sentence
+from core.results.measures import ends_text, value_text
+from core.results.row import Row
+from core.results.setting import Setting, differing_of, joined_settings, order
+from core.run_spec import OptimSpec
 from core.spec import bounds
-from core.store.record import Run
-from core.study.arms.arm import Arm, arm_order, differing_of, grouped, joined_settings, judged_by
-from core.study.arms.choice import best, comparisons_of, is_adapter, is_full, no_choice_sentence
 from core.study.arms.tables import is_count, mean_text, varied_columns
 from core.study.arms.tuning import end_sentence, ratio_text
-from core.study.stats.measures import ends_text, value_text
 
 MAX_RUNS = 2000
 """Maximum number of runs in one sweep or study."""
@@ -60,7 +61,7 @@ class Grid:
         """Runs in all."""
         return self.num_arms * self.seeds
 
-    def arms(self, optim: OptimSpec, adapter: MethodSpec) -> list[Setting]:
+    def arms(self, optim: OptimSpec, adapter: MethodSpec) -> list[experiment.Setting]:
         """Settings of every arm: full fine-tuning first, then adapters by the varied fields and learning rate.
 
         Args:
@@ -81,55 +82,56 @@ class Grid:
                 f"A sweep takes at most {count_text(MAX_RUNS)} runs and this one has {count_text(self.num_runs)}: "
                 f"choose fewer {', '.join([*names, 'learning rates'])} or seeds."
             )
-        full: list[Setting] = [(optim.but(learning_rate=rate), FullSpec()) for rate in sorted(self.full_learning_rates)]
+        full: list[experiment.Setting] = [
+            (optim.but(learning_rate=rate), FullSpec()) for rate in sorted(self.full_learning_rates)
+        ]
         return full + [
             (optim.but(learning_rate=rate), adapter.but(**dict(zip(self.varied, values, strict=True))))
             for *values, rate in product(*map(sorted, self.varied.values()), sorted(self.learning_rates))
         ]
 
 
-def setting_text(spec: RunSpec) -> str:
+def setting_text(setting: Setting) -> str:
     """What a sweep varies, in words, as in ``LoRA r=4, alpha 8, learning rate 0.01``."""
-    field = spec.method.strength_field
-    strength = f", {spec.method.setting_text(field)}" if field else ""
-    return f"{spec.label}{strength}, learning rate {spec.optim.learning_rate:g}"
+    alpha = f", {setting.alpha_text}" if setting.alpha_text else ""
+    return f"{setting.label}{alpha}, learning rate {setting.learning_rate:g}"
 
 
-def setting_texts(specs: Iterable[RunSpec]) -> dict[str, str]:
-    """The same of each arm, by its key; those that would read alike also have the settings in which they differ."""
-    alike: dict[str, list[RunSpec]] = {}
-    for spec in specs:
-        alike.setdefault(setting_text(spec), []).append(spec)
+def setting_texts(settings: Iterable[Setting]) -> dict[str, str]:
+    """The same of each setting, by its key; those that would read alike also have that in which they differ."""
+    alike: dict[str, list[Setting]] = {}
+    for setting in settings:
+        alike.setdefault(setting_text(setting), []).append(setting)
     differing = {text: differing_of(own) for text, own in alike.items()}
     return {
-        key: f"{text}, {joined_settings(settings)}" if settings else text
+        key: f"{text}, {joined_settings(texts)}" if texts else text
         for text, own in differing.items()
-        for key, settings in own.items()
+        for key, texts in own.items()
     }
 
 
-def is_sweep(specs: Iterable[RunSpec]) -> bool:
-    """Whether runs have enough different ranks, alphas and learning rates to be shown as a sweep."""
-    settings = {
-        (s.kind, s.method.size, s.method.strength, s.optim.learning_rate) for s in specs if s.role is not Role.CONTROL
+def is_sweep(settings: Iterable[Setting]) -> bool:
+    """Whether rows have enough different ranks, alphas and learning rates to be shown as a sweep."""
+    found = {
+        (each.method, each.size, each.alpha, each.learning_rate) for each in settings if each.role is not Role.CONTROL
     }
-    return len(settings) >= MIN_ARMS
+    return len(found) >= MIN_ARMS
 
 
-def sweep_arms(runs: Iterable[Run]) -> list[Arm]:
+def sweep_arms(rows: Iterable[Row]) -> list[Arm]:
     """The arms of a sweep, full fine-tuning first, then LoRA by rank, alpha and learning rate, named by what it varies.
 
     Args:
-        runs: all of one experiment. Controls are left out, but the seeds that they lack count as everywhere else.
+        rows: all of one experiment. Controls are left out, but the seeds that they lack count as everywhere else.
     """
-    arms = [arm for arms in comparisons_of(runs) for arm in arms if arm.role is not Role.CONTROL]
-    return [replace(arm, label=setting_text(arm.spec)) for arm in sorted(arms, key=lambda arm: arm_order(arm.spec))]
+    arms = [arm for arms in comparisons_of(rows) for arm in arms if arm.role is not Role.CONTROL]
+    return [replace(arm, label=setting_text(arm.setting)) for arm in sorted(arms, key=lambda arm: order(arm.setting))]
 
 
 def best_adapters(arms: Iterable[Arm]) -> dict[str, Arm]:
     """The best alpha and learning rate of each adapter method and rank, by its label, in the order of the arms."""
-    adapters = sorted(filter(is_adapter, arms), key=lambda arm: arm_order(arm.spec))
-    found = {label: best(members) for label, members in grouped(adapters, lambda arm: arm.spec.label).items()}
+    adapters = sorted(filter(is_adapter, arms), key=lambda arm: order(arm.setting))
+    found = {label: best(members) for label, members in grouped(adapters, lambda arm: arm.setting.label).items()}
     return {label: arm for label, arm in found.items() if arm is not None}
 
 
@@ -146,8 +148,8 @@ def at_alpha(arms: Iterable[Arm], alpha: float | None) -> list[Arm]:
         arms: of a sweep.
         alpha: the arms' alpha; None takes the best one for each rank and learning rate.
     """
-    own = (arm for arm in arms if alpha is None or arm.spec.method.strength in (None, alpha))
-    tiles = grouped(own, lambda arm: (arm.spec.kind, arm.spec.method.size, arm.learning_rate))
+    own = (arm for arm in arms if alpha is None or arm.setting.alpha in (None, alpha))
+    tiles = grouped(own, lambda arm: (arm.setting.method, arm.setting.size, arm.learning_rate))
     return [best(members) or members[0] for members in tiles.values()]
 
 
@@ -175,11 +177,11 @@ def rates_sentence(arms: Sequence[Arm]) -> str:
         if arm is not None
     ]
     if not parts:
-        return no_choice_sentence(run for arm in arms for run in arm.runs) or "Nothing ranks these settings."
+        return no_choice_sentence(row for arm in arms for row in arm.rows) or "Nothing ranks these settings."
     are = "setting is" if len(parts) == 1 else "settings are"
     sentences = [f"On the validation part the best {are} {listed(parts)}."]
     if full is not None and lora is not None:
-        sentences.append(_ratio_sentence(lora.spec.method.title, lora.learning_rate / full.learning_rate))
+        sentences.append(_ratio_sentence(lora.setting.title, lora.learning_rate / full.learning_rate))
     sentences += [_end_sentence(arm, arms) for arm in (lora, full) if arm is not None]
     return " ".join(filter(None, sentences))
 
@@ -200,21 +202,21 @@ def _end_sentence(best: Arm, arms: Iterable[Arm]) -> str:
     """A warning where the best rate is the first or last that was tried: a better one may lie beyond it."""
     tried = {arm.learning_rate for arm in arms if _fixed(arm) == _fixed(best)}
     own = [bounds(type(best.spec.method), name).title.lower() for name in best.spec.method.varied()]
-    name = f"this {' and '.join(own)}" if own else best.spec.method.title.lower()
+    name = f"this {' and '.join(own)}" if own else best.setting.title.lower()
     return end_sentence(best.learning_rate, tried, name)
 
 
 def _fixed(arm: Arm) -> tuple[object, ...]:
-    return arm.spec.kind, arm.spec.method.size, arm.spec.method.strength
+    return arm.setting.method, arm.setting.size, arm.setting.alpha
 
 
-def trained_seconds(runs: Iterable[Run]) -> float:
+def trained_seconds(rows: Iterable[Row]) -> float:
     """Seconds of training that the runs took, each by the clock of its own training.
 
     The machine's time of day may be set while they train, so nothing is taken from when they started and ended. A run
     that waits to be trained again does not count.
     """
-    return sum(run.training_seconds for run in runs if run.state != "queued")
+    return sum(row.seconds for row in rows if row.state != "queued")
 
 
 def sweep_table(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
@@ -230,7 +232,7 @@ def sweep_table(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
     axis, on = _titles(arms)
     varied = varied_columns([arm.spec.method for arm in arms])
     columns: dict[str, tuple[str, Sequence[object]]] = {
-        "Method": ("string", [arm.spec.kind for arm in arms]),
+        "Method": ("string", [arm.setting.method for arm in arms]),
         **{title: (_kind_of(title, values), values) for title, values in varied.items()},
         "Learning rate": ("Float64", [arm.learning_rate for arm in arms]),
         "Chosen": ("boolean", [arm.key in picked for arm in arms]),
@@ -242,7 +244,7 @@ def sweep_table(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
         f"± {axis}": ("Float64", [interval.half_width for interval in tested]),
         "Trainable parameters": ("Int64", [arm.trained or None for arm in done]),
         "Training time (s)": ("Float64", [arm.interval("seconds").mean for arm in done]),
-        "Time shared": ("boolean", [arm.shares_time if arm.runs else None for arm in done]),
+        "Time shared": ("boolean", [arm.shares_time if arm.rows else None for arm in done]),
     }
     if unread:
         del columns[axis], columns[f"± {axis}"]
@@ -258,7 +260,7 @@ def sweep_view(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
     table = sweep_table(arms, unread).drop(columns="Time shared")
     times = [mean_text(arm.finished_only, "seconds") if arm.finished else None for arm in arms]
     table["Training time (s)"] = pd.Series(times, dtype="string")
-    table["Method"] = pd.array([arm.spec.method.title for arm in arms], dtype="string")
+    table["Method"] = pd.array([arm.setting.title for arm in arms], dtype="string")
     axis, on = _titles(arms)
     for title, intervals in (
         (f"Validation {on}", [arm.validated for arm in arms]),

@@ -12,16 +12,17 @@ from core.methods.method import MethodSpec
 from core.numbers import NOTHING, bytes_text, count_text, counted, exact_text, listed, seconds_text
 from core.objectives.classification import LARGEST_CLASS
 from core.objectives.measure import SOURCE
-from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.experiment import Setting
+from core.results.arm import Arm, judged_by
+from core.results.measures import COSTS, EACH, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
+from core.results.row import row_of
+from core.results.scale import Objective
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run
 from core.store.search import Entry
-from core.study.arms.arm import Arm, judged_by
 from core.study.arms.tuning import RateChoice, one_per_group, ratio_text
-from core.study.stats.measures import COSTS, EACH, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
 
 _COSTS = {
     "Training time (s)": "seconds",
@@ -34,7 +35,7 @@ _COUNTS = ("Rank", "Seeds", "Seed", "Epochs", _PARAMETERS, *(title for title in 
 """Columns of whole numbers."""
 
 
-def _means(objectives: Iterable[ObjectiveSpec], known: Callable[[str], bool]) -> dict[str, str]:
+def _means(objectives: Iterable[Objective], known: Callable[[str], bool]) -> dict[str, str]:
     """Columns of means that tables show, with the name of the quantity in each; losses only where they are known."""
     found: dict[str, str] = {_PARAMETERS: "trainable_parameters"}
     own = list(dict.fromkeys(objectives)) or [CLASSIFICATION]
@@ -62,7 +63,7 @@ def _means_of(arms: Sequence[Arm]) -> dict[str, str]:
     def known(name: str) -> bool:
         return any(arm.values(name) for arm in arms)
 
-    return _means((arm.spec.objective for arm in arms), known)
+    return _means((arm.setting.objective for arm in arms), known)
 
 
 _ALWAYS = tuple(str(OptimSpec.model_fields[name].title) for name in ("learning_rate", "epochs", "batch_size"))
@@ -79,10 +80,10 @@ def comparison_table(arms: Sequence[Arm]) -> pd.DataFrame:
     """
     columns: dict[str, list[Any]] = {
         "Setting": [arm.label for arm in arms],
-        "Method": [arm.spec.kind for arm in arms],
+        "Method": [arm.setting.method for arm in arms],
         **varied_columns([arm.spec.method for arm in arms]),
         "Learning rate": [arm.learning_rate for arm in arms],
-        "Seeds": [len(arm.runs) for arm in arms],
+        "Seeds": [len(arm.rows) for arm in arms],
     }
     for title, name in _means_of(arms).items():
         intervals = [arm.interval(name) for arm in arms]
@@ -102,7 +103,7 @@ def comparison_text(arms: Sequence[Arm]) -> pd.DataFrame:
         "Setting": [arm.label for arm in arms],
         **{title: list(map(_varied_text, values)) for title, values in varied.items()},
         "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
-        "Seeds": [count_text(len(arm.runs)) for arm in arms],
+        "Seeds": [count_text(len(arm.rows)) for arm in arms],
     }
     for title, name in _means_of(arms).items():
         columns[title.split(" (")[0]] = [mean_text(arm, name) for arm in arms]
@@ -204,7 +205,7 @@ def _value(run: Run, name: str) -> float | None:
     objective = run.spec.objective
     if name not in COSTS and name not in (FORGETTING, FORGETTING_MASKED):
         return run.result.measures.get(name)
-    return quantity(name, objective).of(run.result)
+    return quantity(name, objective).of(row_of(run))
 
 
 def entries_table(entries: Iterable[Entry], titles: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -303,7 +304,7 @@ def rates_table(choices: Sequence[RateChoice]) -> pd.DataFrame:
     """
     rows = one_per_group(choices)
     columns = {
-        "Setting": [choice.arm.spec.label for choice in rows],
+        "Setting": [choice.arm.setting.label for choice in rows],
         "Rates tried": [", ".join(f"{rate:g}" for rate in choice.tried) for choice in rows],
         "Chosen": [f"{choice.arm.learning_rate:g}" if choice.ranked else NOTHING for choice in rows],
         "Over that of full": [f"{ratio_text(c.ratio)} ×" if c.ratio else NOTHING for c in rows],

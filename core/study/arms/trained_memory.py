@@ -2,7 +2,7 @@
 
 It is that of all runs of a bank together. Full fine-tuning in a bank of 4 took 20 MB where LoRA in one of 16 took 60,
 and alone they need 3.8 and 4.6: so settings are compared by the memory that is counted for each run
-(:data:`core.study.stats.measures.MEMORY_NOTE`), and these two say what the machine has to have.
+(:data:`core.results.measures.MEMORY_NOTE`), and these two say what the machine has to have.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from core.forecast.forecast import Forecast
 from core.numbers import NOTHING, bytes_text
+from core.results.arm import Arm
 from core.store.record import Run
-from core.study.arms.arm import Arm
 
 TRAINED_MEMORY_NOTE = (
     "That of the process is for all runs that it trained together: what was forecast when they were queued, and by how "

@@ -10,21 +10,20 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from core.data.task_spec import TaskSpec
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.numbers import counted, listed, seeds_text
-from core.plan.search import SETTLED_DIGITS
-from core.run_spec import RunSpec
-from core.store.record import Run
-from core.study.arms.arm import Arm, arm_order, tuning_groups
-from core.study.arms.choice import comparisons_of, winners
-from core.study.arms.epochs import validated_mean
+from core.results.arm import Arm
+from core.results.choice import comparisons_of, winners
+from core.results.epochs import validated_mean
+from core.results.rates import SETTLED_DIGITS
+from core.results.row import Row
+from core.results.setting import Setting, order, tuning_groups
 
 
-def is_tuned(specs: Iterable[RunSpec]) -> bool:
+def is_tuned(settings: Iterable[Setting]) -> bool:
     """Whether some method, rank or control was trained in several ways among which validation can choose."""
-    return any(len(arms) > 1 for arms in tuning_groups(specs))
+    return any(len(own) > 1 for own in tuning_groups(settings))
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,11 @@ class RatesTried:
     one: tuple[str, ...]
 
 
-def rates_tried(specs: Iterable[RunSpec]) -> RatesTried:
-    """Which methods, ranks and controls were trained at several learning rates, in the order of arms."""
-    groups = tuning_groups(specs)
-    one = [arms[0].label for arms in groups if len({spec.optim.learning_rate for spec in arms}) == 1]
-    several = [arms[0].label for arms in groups if arms[0].label not in one]
+def rates_tried(settings: Iterable[Setting]) -> RatesTried:
+    """Which methods, ranks and controls were trained at several learning rates, in the order of settings."""
+    groups = tuning_groups(settings)
+    one = [own[0].label for own in groups if len({setting.learning_rate for setting in own}) == 1]
+    several = [own[0].label for own in groups if own[0].label not in one]
     return RatesTried(tuple(dict.fromkeys(several)), tuple(dict.fromkeys(one)))
 
 
@@ -50,7 +49,7 @@ def name_in_sentence(label: str) -> str:
 
 def reference_name(full: Arm | None) -> str:
     """What others are compared with, in a sentence: full fine-tuning, but where reported results have another one."""
-    return "full fine-tuning" if full is None else name_in_sentence(full.spec.label)
+    return "full fine-tuning" if full is None else name_in_sentence(full.setting.label)
 
 
 def rate_words(arm: Arm) -> str:
@@ -93,7 +92,7 @@ class RateChoice:
     @property
     def is_searched(self) -> bool:
         """Whether the rates were searched for; see :mod:`core.plan.search`."""
-        return self.arm.runs[0].plan is not None
+        return self.arm.rows[0].plan is not None
 
     @property
     def at_end(self) -> str | None:
@@ -101,23 +100,23 @@ class RateChoice:
         return end_of(self.arm.learning_rate, self.tried) if self.ranked and not self.is_flat else None
 
 
-def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
-    """The rate chosen in each tuning group, full fine-tuning first; see :mod:`core.study.arms.choice`."""
-    everything, found = list(runs), []
-    trained: dict[tuple[str | None, TaskSpec], set[int]] = {}
-    for run in everything:
-        if run.spec.role in (Role.REFERENCE, Role.ADAPTER):
-            trained.setdefault((run.spec.start, run.spec.task), set()).add(run.spec.optim.epochs)
+def rate_choices(rows: Iterable[Row]) -> list[RateChoice]:
+    """The rate chosen in each tuning group, full fine-tuning first; see :mod:`core.results.choice`."""
+    everything, found = list(rows), []
+    trained: dict[object, set[int]] = {}
+    for row in everything:
+        if row.setting.role in (Role.REFERENCE, Role.ADAPTER):
+            trained.setdefault(row.setting.comparison, set()).add(row.setting.epochs)
     for arms in comparisons_of(everything):
         chosen = winners(arms)
-        count = Counter(arm.tuning_group for arm in chosen)
-        full = next((arm for arm in chosen if arm.role is Role.REFERENCE and count[arm.tuning_group] == 1), None)
+        count = Counter(arm.setting.group for arm in chosen)
+        full = next((arm for arm in chosen if arm.role is Role.REFERENCE and count[arm.setting.group] == 1), None)
         for arm in chosen:
-            tried = [other for other in arms if other.tuning_group == arm.tuning_group]
+            tried = [other for other in arms if other.setting.group == arm.setting.group]
             tried = [other for other in tried if other.finished or other.failed]
-            ranked = count[arm.tuning_group] == 1
-            own = {other.spec.optim.epochs for other in tried}
-            others = trained.get((arm.spec.start, arm.spec.task), set()) - own
+            ranked = count[arm.setting.group] == 1
+            own = {other.setting.epochs for other in tried}
+            others = trained.get(arm.setting.comparison, set()) - own
             found.append(
                 RateChoice(
                     arm.finished_only,
@@ -128,39 +127,35 @@ def rate_choices(runs: Iterable[Run]) -> list[RateChoice]:
                     else None,
                     arm.judged,
                     tuple(sorted({other.learning_rate for other in tried if other.failed})),
-                    sum(not run.is_live for other in tried for run in other.runs),
-                    sum(run.training_seconds for other in tried for run in other.runs),
+                    sum(not row.is_live for other in tried for row in other.rows),
+                    sum(row.seconds for other in tried for row in other.rows),
                     ranked,
                     _is_flat(arm, tried),
                     own.pop() if others and len(own) == 1 else None,
                 )
             )
-    return sorted(found, key=lambda choice: arm_order(choice.arm.spec))
+    return sorted(found, key=lambda choice: order(choice.arm.setting))
 
 
 def _is_flat(chosen: Arm, tried: Iterable[Arm]) -> bool:
     """Whether the next higher rate, all else alike, was as good to the last digit that counts."""
-    higher = [arm for arm in tried if _alike(arm, chosen) and arm.learning_rate > chosen.learning_rate]
+    higher = [
+        arm for arm in tried if arm.setting.differs_in_rate(chosen.setting) and arm.learning_rate > chosen.learning_rate
+    ]
     beside = min(higher, key=lambda arm: arm.learning_rate, default=None)
     means = [validated_mean(arm, chosen.judged) for arm in (chosen, beside) if arm is not None]
     return len(means) == 2 and None not in means and len({round(mean or 0.0, SETTLED_DIGITS) for mean in means}) == 1
 
 
-def _alike(one: Arm, other: Arm) -> bool:
-    """Whether two settings differ in nothing but the learning rate."""
-    same = other.spec.optim.but(learning_rate=one.learning_rate)
-    return one.spec.method == other.spec.method and one.spec.optim == same
-
-
 def one_per_group(choices: Iterable[RateChoice]) -> list[RateChoice]:
     """One choice for each method, rank and control, also where nothing was chosen among several."""
-    return list({choice.arm.tuning_group: choice for choice in choices}.values())
+    return list({choice.arm.setting.group: choice for choice in choices}.values())
 
 
 def choice_sentence(choices: Sequence[RateChoice]) -> str:
     """How the rates were chosen, where nothing was, and how those of LoRA relate to that of full fine-tuning."""
     ranked = [choice for choice in choices if choice.ranked]
-    open_ = [name_in_sentence(c.arm.spec.label) for c in one_per_group(choices) if not c.ranked]
+    open_ = [name_in_sentence(c.arm.setting.label) for c in one_per_group(choices) if not c.ranked]
     unranked = f"Nothing ranks the settings of {listed(open_)}, so none was chosen there." if open_ else ""
     return " ".join(filter(None, [_ranked_sentences(ranked), unranked]))
 
@@ -171,7 +166,7 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
     counts = sorted({choice.ways for choice in choices})
     many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     how = f"at {many} learning rates" if all(len(c.tried) == c.ways for c in choices) else f"in {many} ways"
-    objective = choices[0].arm.spec.objective
+    objective = choices[0].arm.setting.objective
     mean = f"{objective.primary.noun}{' on the validation part' * objective.has_test_part}"
     alike = len({choice.seeds for choice in choices}) == 1
     seeds = seeds_text(choices[0].seeds) if alike else "the seeds that could be compared"
@@ -190,8 +185,8 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
         )
     ]
     lora = [choice for choice in choices if choice.arm.role is Role.ADAPTER and choice.ratio is not None]
-    ratios = {choice.arm.spec.label: ratio_text(choice.ratio or 0.0) for choice in lora}
-    titles = {choice.arm.spec.method.title for choice in lora}
+    ratios = {choice.arm.setting.label: ratio_text(choice.ratio or 0.0) for choice in lora}
+    titles = {choice.arm.setting.title for choice in lora}
     # The only rate that was tried is not the best of any.
     compared = [*lora, *(choice for choice in choices if choice.arm.role is Role.REFERENCE)]
     rate = "best rate" if all(len(choice.tried) > 1 for choice in compared) else "rate"
@@ -210,7 +205,7 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
 def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
     """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
     ranked = (choice for choice in choices if choice.ranked and not choice.is_flat)
-    found = (end_sentence(c.arm.learning_rate, c.tried, f"{c.arm.spec.label}{c.epochs_words}") for c in ranked)
+    found = (end_sentence(c.arm.learning_rate, c.tried, f"{c.arm.setting.label}{c.epochs_words}") for c in ranked)
     return [sentence for sentence in found if sentence]
 
 

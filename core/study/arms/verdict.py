@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from core.methods.method import Role
-from core.plan.budget import can_be_longer
 from core.plan.experiment import MAX_NEW_SEEDS
+from core.results.arm import Arm, judged_by
+from core.results.choice import best_arm, comparisons_of, is_adapter, typical_row
+from core.results.epochs import common_seeds, most_epochs
+from core.results.length import can_be_longer
+from core.results.row import Row
 from core.store.looks import Look, Member
-from core.store.record import Run
-from core.study.arms.arm import Arm, judged_by
 from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.choice import best_arm, comparisons_of, is_adapter, typical_run
 from core.study.arms.compared import compared_settings, lacks_a_side, no_ranking
 from core.study.arms.controls import is_unlearnt, scratch_sentence, unlearned_reason
-from core.study.arms.epochs import common_seeds, most_epochs
 from core.study.arms.equal_epochs import AtEpochs, at_equal_epochs
 from core.study.arms.family import Tested, candidate_of, member_name, untested
 from core.study.arms.frontier import EqualAccuracy
@@ -120,7 +120,7 @@ class Verdict:
     @property
     def is_given(self) -> bool:
         """Whether a compared setting was trained at one learning rate, so that nothing says it is a good one."""
-        return any(arm.spec.label in self.rates.one for arm in self.compared)
+        return any(arm.setting.label in self.rates.one for arm in self.compared)
 
     @property
     def lacking(self) -> list[Arm]:
@@ -132,7 +132,7 @@ class Verdict:
         return [
             arm
             for arm in self.compared
-            if arm.spec.label in self.rates.one or (arm is needed and told.lacks(claim.rule))
+            if arm.setting.label in self.rates.one or (arm is needed and told.lacks(claim.rule))
         ]
 
     @property
@@ -148,13 +148,13 @@ class Verdict:
         return self.full if self.rule is Rule.LOWER else self.told.arm if self.told is not None else None
 
     @property
-    def offered(self) -> Run | None:
-        """The run whose adapter to take: of the setting that the answer is about, the typical one.
+    def offered(self) -> Row | None:
+        """The row whose adapter to take: of the setting that the answer is about, the typical one.
 
         Without an answer it is the setting that is best on the validation part.
         """
         setting = self.told.arm if self.told is not None else self.leading
-        return typical_run(setting) if setting is not None else None
+        return typical_row(setting) if setting is not None else None
 
     @property
     def holds_on(self) -> bool | None:
@@ -221,7 +221,7 @@ class Verdict:
         is_alike = not told.compared.chosen.any() and all_settled(self.compared) is not False
         if not (told.is_at_best(full) or (is_alike and self.seeds >= CLAIM_SEEDS)):
             return False
-        alike = Design(0, 0, 0, told.crossed.examples, len(self.candidates), told.arm.spec.objective.primary.width)
+        alike = Design(0, 0, 0, told.crossed.examples, len(self.candidates), told.arm.setting.objective.primary.width)
         return not self.margin or alike.is_out_of_reach(self.margin, level_of(self._proposed, self.spent))
 
     @property
@@ -278,16 +278,16 @@ class Verdict:
 
 
 def verdict(
-    runs: Iterable[Run],
+    rows: Iterable[Row],
     tested: Tested = untested,
     looks: Sequence[Look] = (),
     selected: bool = False,
     trivial: Tested = untested,
-    bases: Sequence[Run] = (),
+    bases: Sequence[Row] = (),
 ) -> Verdict:
     """Decide between full fine-tuning and adapters, as far as these runs allow.
 
-    The settings are those that :mod:`core.study.arms.choice` picks on the validation part, one for each method and
+    The settings are those that :mod:`core.results.choice` picks on the validation part, one for each method and
     rank; controls take no part. Something is *shown* where its p-value, corrected for the family
     (:func:`core.study.stats.family.p_values`), is at most the level of this look
     (:func:`core.study.stats.spending.level_of`). The choice is
@@ -302,16 +302,16 @@ def verdict(
     full fine-tuning or the setting has not been shown to have learned anything.
 
     Args:
-        runs: all of one experiment, in any state. The margin is that of :func:`core.study.arms.arm.judged_by`.
-        tested: has the measure of each test example of a run.
+        rows: all of one experiment, in any state. The margin is that of :func:`core.results.arm.judged_by`.
+        tested: has the measure of each test example of a row.
         looks: earlier ones at this experiment.
-        selected: whether somebody selected the runs: nothing is claimed then, because what was left out is not known.
+        selected: whether somebody selected the rows: nothing is claimed then, because what was left out is not known.
         trivial: has the same measure of the answers that need no input, which is what a setting has to beat.
         bases: that count with the runs, where it is said how many are to finish.
     """
-    everything = list(runs)
+    everything = list(rows)
     margin = judged_by(everything).margin
-    rates = rates_tried(run.spec for run in everything if run.spec.role in (Role.REFERENCE, Role.ADAPTER))
+    rates = rates_tried(row.setting for row in everything if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
     full, arms, reason = compared_settings(everything)
     recorded = tuple(sorted({look.seeds for look in looks}))
     can_extend = bool(rates_beside(everything))
@@ -335,7 +335,7 @@ def verdict(
     candidates = tuple(sorted(beside, key=lambda candidate: candidate.arm.trained))
     best = _best(everything, candidates)
     found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
-    if best is None and not (full.spec.is_reported and len({member_name(arm) for arm in sharing}) == len(sharing)):
+    if best is None and not (full.setting.spec is None and len({member_name(arm) for arm in sharing}) == len(sharing)):
         return replace(found, reason=no_ranking(everything))
     if selected:
         return replace(found, withheld=SELECTED)
@@ -390,7 +390,7 @@ def decide(candidates: Sequence[Candidate], best: Candidate | None) -> Rule:
     return next((rule for rule in (Rule.HIGHER, Rule.LOWER) if best is not None and best.claim(rule)), Rule.NONE)
 
 
-def _best(everything: Sequence[Run], candidates: Sequence[Candidate]) -> Candidate | None:
+def _best(everything: Sequence[Row], candidates: Sequence[Candidate]) -> Candidate | None:
     keys = {candidate.arm.key: candidate for candidate in candidates}
     picked = best_arm(everything, lambda setting: is_adapter(setting) and setting.key in keys)
     return keys[picked.key] if picked is not None else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.numbers import capitalized, count_text, counted, listed, percent
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
+from core.results.intervals import ERROR_RATE
 from core.study.arms.candidate import Candidate, Claim, Rule
 from core.study.arms.compared import base_sentence, frozen_head_sentence, paired_differences, rank_extremes
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
@@ -14,7 +15,6 @@ from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
 from core.study.arms.verdict import About, Verdict
 from core.study.arms.withheld import NextStep
 from core.study.stats.claims import Level
-from core.study.stats.intervals import ERROR_RATE
 from core.study.stats.spending import CLAIM_SEEDS, level_of
 from core.study.stats.words import off_text
 from core.wording.tasks import examples_text, noun
@@ -59,7 +59,7 @@ def headline(verdict: Verdict) -> str:
     if verdict.withheld:
         return verdict.withheld
     name, off = name_of(told.arm, verdict), off_text(told.difference)
-    measure, full = told.arm.spec.objective.primary, full_name(verdict)
+    measure, full = told.arm.setting.objective.primary, full_name(verdict)
     match verdict.rule:
         case Rule.WITHIN:
             trained = _trained_words(verdict, told.arm)
@@ -99,14 +99,14 @@ def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
     match verdict.about:
         case About.METHODS:
             return f"{use} {words}."
-        case About.BUDGET if len({arm.spec.optim.epochs for arm in verdict.compared}) > 1:
+        case About.BUDGET if len({arm.setting.epochs for arm in verdict.compared}) > 1:
             return f"{capitalized(subject)} {words}."
         case About.BUDGET:
             return f"After {updates_text(verdict.compared)} {subject} {words}."
         case About.RUNS:
             return f"In the mean of these runs {subject} {words}. Their median says otherwise: no choice of a method."
         case _:
-            rates = listed([f"{name_in_sentence(a.spec.label)} {a.learning_rate:g}" for a in verdict.compared])
+            rates = listed([f"{name_in_sentence(a.setting.label)} {a.learning_rate:g}" for a in verdict.compared])
             if verdict.is_given and is_reported(verdict):
                 return _at_reported_rates(verdict, rates, f"{subject} {words}.")
             start = "At the learning rates given" if verdict.is_given else "At the chosen learning rates"
@@ -117,7 +117,7 @@ def _why_rates(verdict: Verdict) -> str:
     """Why a claim chooses no method, and what to do."""
     if verdict.is_given and verdict.next_step is NextStep.RATES:
         return "To choose a method, find the learning rates."
-    if not (lacking := [name_in_sentence(arm.spec.label) for arm in verdict.lacking]):
+    if not (lacking := [name_in_sentence(arm.setting.label) for arm in verdict.lacking]):
         where = verdict.told.neighbors if verdict.told is not None else ""
         return f"That is not shown at the {where}, so it is no choice of a method."
     ask = ""
@@ -143,7 +143,7 @@ def _trained_words(verdict: Verdict, arm: Arm) -> str:
 
 def is_reported(verdict: Verdict) -> bool:
     """Whether a verdict is about what others report."""
-    return verdict.full is not None and verdict.full.spec.is_reported
+    return verdict.full is not None and verdict.full.setting.spec is None
 
 
 def _best_of(verdict: Verdict, name: str) -> str:
@@ -151,7 +151,7 @@ def _best_of(verdict: Verdict, name: str) -> str:
     many = len(verdict.candidates)
     if many < 2:
         return name
-    kinds = {candidate.arm.spec.kind for candidate in verdict.candidates}
+    kinds = {candidate.arm.setting.method for candidate in verdict.candidates}
     return f"the best of {NUMBERS.get(many, str(many))} {'ranks' if len(kinds) == 1 else 'adapter settings'}, {name},"
 
 
@@ -174,8 +174,8 @@ def full_name(verdict: Verdict) -> str:
 
 def _epochs_words(arm: Arm, verdict: Verdict) -> str:
     """A setting's number of epochs behind its name where those of the compared settings differ; else empty."""
-    differ = len({other.spec.optim.epochs for other in verdict.compared}) > 1
-    return f" for {counted(arm.spec.optim.epochs, 'epoch')}" if differ else ""
+    differ = len({other.setting.epochs for other in verdict.compared}) > 1
+    return f" for {counted(arm.setting.epochs, 'epoch')}" if differ else ""
 
 
 def _names_have_rates(verdict: Verdict) -> bool:
@@ -204,8 +204,8 @@ def caveats(verdict: Verdict) -> list[str]:
             at_rates = verdict.about is About.RATES
             sentences += course_sentences(verdict.compared, verdict.holds_on, at_rates)
             sentences.append(_longer_sentence(verdict))
-    sentences += [verdict.pretraining, frozen_head_sentence(told.arm.spec)]
-    sentences += [outlier_sentence(arm, run) for arm, run in outliers(verdict)]
+    sentences += [verdict.pretraining, frozen_head_sentence(told.arm.setting)]
+    sentences += [outlier_sentence(arm, row) for arm, row in outliers(verdict)]
     sentences.append(median_sentence(told))
     return [sentence for sentence in sentences if sentence]
 
@@ -247,7 +247,7 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
         return ""
     is_easy = verdict.full is not None and told.is_easy(verdict.full)
     if verdict.is_saturated:
-        examples = examples_text(told.arm.spec.network.learns, told.crossed.examples, "test")
+        examples = examples_text(told.arm.setting.learns, told.crossed.examples, "test")
         are, harder = ("too easy, or too few,", " or harder ones") if is_easy else ("too few", "")
         return (
             f"These {examples} are {are} to tell {told.arm.name} and {reference_name(verdict.full)} apart: that takes "
@@ -272,8 +272,8 @@ def _too_few(verdict: Verdict, told: Candidate) -> str:
     """That "good enough" takes more test examples, and how many; empty where it does not."""
     if not verdict.needs_examples or verdict.limits is None:
         return ""
-    spec = told.arm.spec
-    return examples_sentence(verdict.limits, spec.objective.primary, verdict.margin, spec.network.learns)
+    setting = told.arm.setting
+    return examples_sentence(verdict.limits, setting.objective.primary, verdict.margin, setting.learns)
 
 
 def _tests(verdict: Verdict, told: Candidate) -> str:
@@ -325,7 +325,7 @@ def _chance(verdict: Verdict) -> str:
 
 
 def _examples_sentence(told: Candidate) -> str:
-    kind, examples = told.arm.spec.network.learns, told.difference.examples
+    kind, examples = told.arm.setting.learns, told.difference.examples
     if len(told.difference.seeds) < 2:
         return ""
     if examples:
@@ -353,8 +353,8 @@ def _looks(verdict: Verdict) -> list[str]:
 
 def _further(verdict: Verdict, told: Candidate) -> list[str]:
     """What a further look can show; nothing where something is shown."""
-    seeds, design, objective = verdict.next_look, verdict.design, told.arm.spec.objective
-    kind, measure = told.arm.spec.network.learns, objective.primary
+    seeds, design, objective = verdict.next_look, verdict.design, told.arm.setting.objective
+    kind, measure = told.arm.setting.learns, objective.primary
     few = _too_few(verdict, told)
     if not seeds:
         return [few] if few else []
@@ -375,7 +375,7 @@ def rank_sentences(verdict: Verdict) -> list[str]:
     """Whether the rank mattered, or that nothing tells it, as a description: no test is about it."""
     if verdict.told is None or verdict.reason or verdict.withheld:
         return []
-    sizes = {each.arm.spec.method.size for each in verdict.candidates if each.arm.spec.method.size_field}
+    sizes = {each.arm.setting.size for each in verdict.candidates if each.arm.setting.size is not None}
     if len(sizes) == 1:
         return ["Rank: only one was trained, so nothing tells whether it matters."]
     pairs = rank_extremes([candidate.arm for candidate in verdict.candidates])

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.numbers import counted, listed
-from core.store.record import Run
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
+from core.results.row import Row
 from core.study.arms.growth import rates_beside
 from core.study.arms.tuning import name_in_sentence, rate_choices
 
@@ -60,45 +60,45 @@ SELECTED = (
 """Of runs that are not all of one experiment."""
 
 
-def waiting_reason(runs: Sequence[Run], seeds: int, bases: Sequence[Run] = ()) -> Reason | None:
+def waiting_reason(rows: Sequence[Row], seeds: int, bases: Sequence[Row] = ()) -> Reason | None:
     """Why a verdict waits for runs that have not ended, or that somebody stopped and nobody has archived.
 
     Until the planned seeds are there, nothing of the test part is read: to look at the results and then to stop what
     does not please would make false claims more likely. Archived runs were left out by somebody who knew that.
 
     Args:
-        runs: all of the experiment.
+        rows: all of the experiment.
         seeds: number of seeds that all settings have finished.
         bases: that count with them.
     """
-    everything = [*bases, *runs]
-    pending = sum(run.is_live or (run.state == "interrupted" and not run.archived) for run in everything)
-    searching = any(run.plan == "open" for run in everything)
+    everything = [*bases, *rows]
+    pending = sum(row.is_live or (row.state == "interrupted" and not row.archived) for row in everything)
+    searching = any(row.plan == "open" for row in everything)
     if pending or searching:
         left = "runs are still to finish"  # a panel beside this counts them
-        waiting = sum(run.state == "interrupted" and not run.archived for run in everything)
+        waiting = sum(row.state == "interrupted" and not row.archived for row in everything)
         left += f", {waiting} of them interrupted" if waiting else ""
         more = "more follow, until the best learning rates are found" if searching else ""
         words = "; ".join(filter(None, [left if pending else "", more]))
         return Reason(f"{NOT_YET}{words}. {UNTIL_THEN}")
-    finished = {(run.spec.arm, run.spec.seed) for run in everything if run.state == "finished"}
-    left_out = [run for run in everything if run.state == "stopped" and not run.archived]
-    missing = [run for run in left_out if (run.spec.arm, run.spec.seed) not in finished]
+    finished = {(row.setting.key, row.seed) for row in everything if row.state == "finished"}
+    left_out = [row for row in everything if row.state == "stopped" and not row.archived]
+    missing = [row for row in left_out if (row.setting.key, row.seed) not in finished]
     if missing:
         were = f"{len(missing)} of {counted(len(everything), 'run')} {'was' if len(missing) == 1 else 'were'} stopped"
         or_ = f", or answer with the {counted(seeds, 'seed')} that finished" if seeds else ""
         return Reason(f"{NOT_YET}{were}. Finish the experiment{or_}.", NextStep.FINISH, seeds)
-    if any(run.plan == "waiting" for run in everything):
+    if any(row.plan == "waiting" for row in everything):
         text = f"{NOT_YET}the search for learning rates has not ended. Finish the experiment."
         return Reason(text, NextStep.FINISH)
     return None
 
 
-def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | None:
+def ends_reason(everything: Sequence[Row], compared: Sequence[Arm]) -> Reason | None:
     """Why a verdict waits for further learning rates: a chosen one is the first or last of those tried.
 
     Args:
-        everything: all runs of the experiment.
+        everything: all rows of the experiment.
         compared: full fine-tuning and the adapter settings, as they were chosen.
     """
     keys = {arm.key for arm in compared}
@@ -106,12 +106,13 @@ def ends_reason(everything: Sequence[Run], compared: Sequence[Arm]) -> Reason | 
     if not choices:
         return None
     ends = [
-        f"{name_in_sentence(each.arm.spec.label)} ({each.arm.learning_rate:g} is the {each.at_end}{each.epochs_words})"
+        f"{name_in_sentence(each.arm.setting.label)} ({each.arm.learning_rate:g} is the {each.at_end}"
+        f"{each.epochs_words})"
         for each in choices
     ]
     can_extend = bool(rates_beside(everything)) and not any(choice.is_searched for choice in choices)
     what = "Find the learning rates." if can_extend else "No rate beyond it can be tried."
-    if everything[0].spec.is_reported:
+    if everything[0].run is None:
         can_extend, what = True, "Add the results of rates beyond it."
     return Reason(
         f"{NOT_YET}the chosen learning rate is at an end of those tried for {listed(ends)}, so a better one may "

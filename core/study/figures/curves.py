@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
+from core.results.arm import Arm
+from core.results.measures import Quantity, quantity, spread_text, value_text
+from core.results.row import Row
 from core.store.record import Curve, Run
-from core.study.arms.arm import Arm
 from core.study.figures.palette import colours_of
 from core.study.figures.style import layout_of, markers, plain, whiskers, within
 from core.study.figures.thinning import MAX_POINTS, smooth, thin
-from core.study.stats.measures import Quantity, quantity, spread_text, value_text
 
 Axis = Literal["step", "epoch", "seconds"]
 Values = NDArray[np.floating]
@@ -118,24 +119,24 @@ def arm_dots(
     arms: Sequence[Arm],
     name: str,
     colours: Mapping[str, str] | None = None,
-    stopped: Iterable[Run] = (),
+    stopped: Iterable[Row] = (),
 ) -> go.Figure:
     """Draw one row per arm: one dot per run, and above them the mean with its 95 % interval.
 
     Args:
         arms: from top to bottom.
-        name: of the quantity to draw; see :func:`core.study.stats.measures.quantity`.
+        name: of the quantity to draw; see :func:`core.results.measures.quantity`.
         colours: of each arm, by key; needed if only some arms of an experiment are drawn, to keep their colours.
-        stopped: further runs of these arms, drawn as hollow dots; means are without them.
+        stopped: further rows of these arms, drawn as hollow dots; means are without them.
     """
     colours, what = colours or colours_of(arms), arms[0].what(name) if arms else quantity(name)
     traces: list[dict[str, Any]] = []
     has_stopped = False
     further = list(stopped)
-    for row, arm in enumerate(arms):
+    for line, arm in enumerate(arms):
         interval, colour = arm.interval(name), colours[arm.key]
-        ended = tuple(run for run in further if run.spec.arm == arm.key)
-        early = replace(arm, runs=ended).by_seed(name) if ended else {}
+        ended = tuple(row for row in further if row.setting.key == arm.key)
+        early = replace(arm, rows=ended).by_seed(name) if ended else {}
         has_stopped = has_stopped or bool(early)
         circle: dict[str, Any] = {"symbol": "circle-open", "line": {"width": 2}}
         for by_seed, key, how, look in (
@@ -147,7 +148,7 @@ def arm_dots(
                     markers(
                         arm.label,
                         list(by_seed.values()),
-                        np.full(len(by_seed), row + 0.14),
+                        np.full(len(by_seed), line + 0.14),
                         uid=key,
                         marker={"color": colour, "size": 9, **look},
                         text=[f"seed {seed}{how}: {value_text(what, value)}" for seed, value in by_seed.items()],
@@ -160,7 +161,7 @@ def arm_dots(
                 markers(
                     arm.label,
                     [interval.mean],
-                    [row - 0.14],
+                    [line - 0.14],
                     uid=f"{arm.key}:mean",
                     marker={"color": colour, "size": 11, "symbol": "diamond"},
                     error_x=whiskers([interval], what) | {"color": colour, "thickness": 2, "width": 5},

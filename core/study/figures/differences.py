@@ -10,13 +10,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from core.methods.method import Role
-from core.study.arms.arm import Arm, judged_by
+from core.results.arm import Arm, judged_by
+from core.results.measures import value_text
 from core.study.arms.difference_tables import full_differences
 from core.study.arms.tuning import reference_name
 from core.study.arms.verdict import Verdict
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import GRID, layout_of, markers
-from core.study.stats.measures import value_text
 
 ROW_HEIGHT = 44
 """Height of a row, in pixels."""
@@ -98,5 +98,5 @@ def difference_rows(verdict: Verdict, arms: Sequence[Arm], colours: Mapping[str,
 
 def _mean(arm: Arm) -> str:
     """What a setting reached on average, as in ``91.1 %``."""
-    measure = arm.spec.objective.primary
+    measure = arm.setting.objective.primary
     return measure.text(arm.interval(measure.name).mean, 1)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.numbers import NOTHING, counted, listed
+from core.results.arm import Arm, judged_by
+from core.results.choice import compared_among, winners
 from core.store.record import UNFINISHED, Curve, Run, is_under_way
-from core.study.arms.arm import Arm, judged_by
-from core.study.arms.choice import compared_among, winners
 from core.study.figures.palette import colour_of
 from core.study.figures.style import layout_of, plain, scatter
 from core.study.figures.thinning import smooth, thin
@@ -29,7 +29,7 @@ MAX_OF_LINE = 1_000
 """Maximum number of points of one line: two per pixel of a chart beside another one, its lowest and its highest."""
 
 DIFFERING = {"lr": "learning rates", "epochs": "numbers of epochs"}
-"""What the subtitle calls values of what settings usually differ in, by :attr:`core.study.arms.arm.Arm.differing`."""
+"""What the subtitle calls values of what settings usually differ in, by :attr:`core.results.arm.Arm.differing`."""
 
 HEIGHT = 300
 """Height of a live figure in pixels."""
@@ -59,12 +59,12 @@ def mean_loss(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
     """Epochs and mean training loss by step, both of shape (steps,); NaN where no run has a finite loss."""
     mean = _mean([(curve.step - 1, curve.loss) for curve in _curves(arm, curves)])
     steps = next((run.steps for run in arm.runs if run.steps), 1)
-    return (np.arange(len(mean)) + 1) / (steps / arm.spec.optim.epochs), mean
+    return (np.arange(len(mean)) + 1) / (steps / arm.setting.epochs), mean
 
 
 def mean_measure(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
     """Epochs and mean of the primary measure on the validation part, both of shape (evaluated epochs,)."""
-    name = arm.spec.objective.validated
+    name = arm.setting.objective.validated
     mean = _mean([(curve.epochs["epoch"].to_numpy() - 1, curve.measured(name)) for curve in _curves(arm, curves)])
     known = ~np.isnan(mean)
     return np.flatnonzero(known) + 1.0, mean[known]
@@ -84,13 +84,13 @@ def latest_text(arm: Arm, curves: Mapping[str, Curve]) -> str:
     if not values:
         return NOTHING
     stage = "" if any(run.state == "finished" for run in runs) else " so far" if _is_going([arm]) else ", broken off"
-    return f"{arm.spec.objective.primary.text(latest(arm, curves))} ({counted(len(values), 'seed')}{stage})"
+    return f"{arm.setting.objective.primary.text(latest(arm, curves))} ({counted(len(values), 'seed')}{stage})"
 
 
 def _latest(arm: Arm, curves: Mapping[str, Curve]) -> list[float]:
     runs = _counted(arm, curves)
     ended = [run for run in runs if run.state == "finished"]
-    recorded = [curves[run.id].measured(arm.spec.objective.validated) for run in ended or runs]
+    recorded = [curves[run.id].measured(arm.setting.objective.validated) for run in ended or runs]
     return [float(known[-1]) for values in recorded if len(known := values[~np.isnan(values)])]
 
 
@@ -137,7 +137,7 @@ def _figure(
     layout["xaxis"] |= {"rangemode": "tozero"}
     if layout["yaxis"]["range"] is None:  # before the first point Plotly would number its axes from -1
         layout["yaxis"] |= {"range": [0.0, 1.0], "showticklabels": False}
-        layout["xaxis"] |= {"range": [0, max((arm.spec.optim.epochs for arm in arms), default=1)]}
+        layout["xaxis"] |= {"range": [0, max((arm.setting.epochs for arm in arms), default=1)]}
     return {"data": plain(traces), "layout": plain(layout)}
 
 
@@ -148,15 +148,15 @@ def _trace(arm: Arm, x: Values, y: Values, seeds: int, best: set[str], number: s
     return scatter(
         # An accuracy that was measured once is a point, which a line does not show.
         "lines+markers" if len(y) < 3 else "lines",
-        arm.spec.label,
+        arm.setting.label,
         x[shown],
         y[shown],
         f"{arm.label}, {counted(seeds, 'seed')}<br>{number} at epoch %{{x:.3g}}",
-        legendgroup=arm.spec.label,
+        legendgroup=arm.setting.label,
         showlegend=in_legend,
         uid=arm.key,
         opacity=1.0 if bold else 0.35,
-        line={"color": colour_of(arm.spec), "width": 2.5 if bold else 1},
+        line={"color": colour_of(arm.setting), "width": 2.5 if bold else 1},
     )
 
 
@@ -181,11 +181,11 @@ def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str
     usable = {arm.key for group in compared for arm in (group if _is_going(arms) else winners(group))}
     best: dict[str, tuple[tuple[bool, bool, float], str]] = {}
     for arm in arms:
-        worth = arm.spec.objective.primary.sign * latest(arm, curves)
+        worth = arm.setting.objective.primary.sign * latest(arm, curves)
         rank = arm.key in usable, not math.isnan(worth), 0.0 if math.isnan(worth) else worth
-        leader, _ = best.setdefault(arm.spec.label, (rank, arm.key))
+        leader, _ = best.setdefault(arm.setting.label, (rank, arm.key))
         if rank > leader:
-            best[arm.spec.label] = rank, arm.key
+            best[arm.setting.label] = rank, arm.key
     return {key for _, key in best.values()}
 
 

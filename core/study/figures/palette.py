@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.results.arm import Arm
+from core.results.setting import Setting, setting_of
 from core.run_spec import RunSpec, default_rate
-from core.study.arms.arm import Arm, tuning_group
 
 FULL = "#129DD9"
 """Full fine-tuning: blue."""
@@ -55,51 +56,51 @@ def rank_colour(rank: int) -> str:
     return _hex(_encoded(np.array([np.interp(math.log2(rank), known, light) for light in lights.T])))
 
 
-def colour_of(spec: RunSpec) -> str:
-    """Return the colour of a method and rank, whatever else a spec says."""
-    match spec.role:
+def colour_of(setting: Setting) -> str:
+    """Return the colour of a method and rank, whatever else a setting says."""
+    match setting.role:
         case Role.REFERENCE:
             return FULL
-        case Role.CONTROL if not spec.is_reported:
-            return CONTROLS[_number(spec) % len(CONTROLS)]
+        case Role.CONTROL if setting.spec is not None:
+            return CONTROLS[_number(setting) % len(CONTROLS)]
         case Role.ADAPTER:
-            size = spec.method.size
-            return _muted(rank_colour(size) if isinstance(size, int) and size > 0 else LORA, _number(spec))
+            size = setting.size
+            return _muted(rank_colour(size) if isinstance(size, int) and size > 0 else LORA, _number(setting))
     return NEUTRAL
 
 
-def dash_of(spec: RunSpec) -> str:
+def dash_of(setting: Setting) -> str:
     """Return how the line of an arm is drawn: solid, but dotted for controls, and dashed for adapters after LoRA."""
-    if spec.role is Role.CONTROL:
+    if setting.role is Role.CONTROL:
         return "dot"
-    return ("solid", "dash", "dashdot", "longdash")[_number(spec) % 4 if spec.role is Role.ADAPTER else 0]
+    return ("solid", "dash", "dashdot", "longdash")[_number(setting) % 4 if setting.role is Role.ADAPTER else 0]
 
 
-def shade_of(spec: RunSpec) -> str:
+def shade_of(setting: Setting) -> str:
     """Return :func:`colour_of`, the darker the lower the learning rate; the default rate has a medium shade."""
-    rate = spec.optim.learning_rate
-    usual = default_rate(spec.method, spec.trained_network)
+    rate, spec = setting.learning_rate, setting.spec
+    usual = rate if spec is None else default_rate(spec.method, spec.trained_network)
     aim = DARKEST + (LIGHTEST - DARKEST) * rate / (rate + usual)
-    linear = _linear(_parts(colour_of(spec)))
+    linear = _linear(_parts(colour_of(setting)))
     luminance = float(linear @ LUMINANCE)
     # In linear light, luminance is exact for scaling towards black as well as for mixing with white.
     linear = linear * aim / luminance if aim < luminance else 1 - (1 - linear) * (1 - aim) / (1 - luminance)
     return _hex(_encoded(linear))
 
 
-def colours_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
+def colours_of(arms: Iterable[Arm | Setting | RunSpec]) -> dict[str, str]:
     """Return the colour of each arm, by its key: that of its method and rank, whatever other arms there are.
 
     Args:
-        arms: arms or specs of runs; several runs of an arm are allowed.
+        arms: arms, settings or specs of runs; several of one setting are allowed.
 
     Returns:
         Colours as ``#RRGGBB``.
     """
-    return {spec.arm: colour_of(spec) for spec in map(_spec, arms)}
+    return {setting.key: colour_of(setting) for setting in map(_setting, arms)}
 
 
-def shades_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
+def shades_of(arms: Iterable[Arm | Setting | RunSpec]) -> dict[str, str]:
     """Return colours that tell learning rates apart: shades where a method and rank has several arms.
 
     Args: see :func:`colours_of`.
@@ -107,17 +108,17 @@ def shades_of(arms: Iterable[Arm | RunSpec]) -> dict[str, str]:
     Returns:
         Colours as ``#RRGGBB``, by key of the arm.
     """
-    specs = {spec.arm: spec for spec in map(_spec, arms)}
-    count = Counter(map(tuning_group, specs.values()))
-    return {key: (shade_of if count[tuning_group(spec)] > 1 else colour_of)(spec) for key, spec in specs.items()}
+    settings = {setting.key: setting for setting in map(_setting, arms)}
+    count = Counter(setting.group for setting in settings.values())
+    return {key: (shade_of if count[own.group] > 1 else colour_of)(own) for key, own in settings.items()}
 
 
-def _number(spec: RunSpec) -> int:
+def _number(setting: Setting) -> int:
     """Return the place of a method among those with its role, in the order of the registry; of one that is reported
     and has none a place behind them, by its name.
     """
-    known = list(methods(spec.role))
-    return known.index(spec.kind) if spec.kind in known else len(known) + crc32(spec.kind.encode()) % 3
+    known, own = list(methods(setting.role)), setting.method
+    return known.index(own) if own in known else len(known) + crc32(own.encode()) % 3
 
 
 def _muted(colour: str, number: int) -> str:
@@ -131,8 +132,10 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 """Weights of linear red, green and blue in relative luminance. Source: WCAG 2.2."""
 
 
-def _spec(arm: Arm | RunSpec) -> RunSpec:
-    return arm.spec if isinstance(arm, Arm) else arm
+def _setting(each: Arm | Setting | RunSpec) -> Setting:
+    if isinstance(each, RunSpec):
+        return setting_of(each)
+    return each.setting if isinstance(each, Arm) else each
 
 
 def _parts(colour: str) -> NDArray[np.float64]:

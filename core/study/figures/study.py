@@ -11,14 +11,15 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from core.objectives.objective import ObjectiveSpec
-from core.study.arms.arm import Arm, judged_by
+from core.results.arm import Arm, judged_by
+from core.results.intervals import Interval
+from core.results.measures import spread_text, value_text
+from core.results.setting import setting_of
 from core.study.arms.budgets import Passed
 from core.study.arms.settled import Course, course_of
 from core.study.arms.study import Standing, StudyAnswer, standing_of
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import GRID, layout_of, log_ticks, scatter, whiskers
-from core.study.stats.intervals import Interval
-from core.study.stats.measures import spread_text, value_text
 
 HEIGHT = 640
 """Height of the figure, in pixels."""
@@ -70,7 +71,7 @@ def _measured(found: StudyAnswer, unread: bool) -> list[dict[str, Any]]:
         for line, candidate in at.by_line.items():
             by_name.setdefault(line, {})[place] = candidate.arm
         for arm in at.arms if not at.by_line else ():
-            by_name.setdefault(arm.spec.label, {})[place] = arm
+            by_name.setdefault(arm.setting.label, {})[place] = arm
     traces = []
     for number, (name, arms) in enumerate(by_name.items()):
         intervals = {place: arm.validated if unread else arm.tested for place, arm in arms.items()}
@@ -151,8 +152,8 @@ def _style(found: StudyAnswer, name: str) -> tuple[str, str]:
     arm = next((arm for at in found.points for arm in at.arms), None)
     if arm is None:
         return NEUTRAL, "solid"
-    spec = arm.spec.but(method=found.lines[name])
-    return colour_of(spec), dash_of(spec)
+    setting = setting_of(arm.spec.but(method=found.lines[name]))
+    return colour_of(setting), dash_of(setting)
 
 
 def _places(found: StudyAnswer, numbers: Iterable[int], aside: float = 0.0) -> NDArray[np.float64]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.study.stats.intervals import Interval
-from core.study.stats.measures import Quantity, bounded
+from core.results.intervals import Interval
+from core.results.measures import Quantity, bounded
 
 GRID = "rgba(128, 128, 128, 0.25)"
 """Colour of grid lines, visible on light and dark backgrounds."""

@@ -16,21 +16,22 @@ from plotly.colors import sample_colorscale
 
 from core.methods.method import MethodSpec, Role
 from core.numbers import count_text
+from core.results.arm import Arm, grouped, judged_by
+from core.results.choice import best
+from core.results.intervals import Interval
+from core.results.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
+from core.results.setting import order
 from core.spec import bounds
-from core.study.arms.arm import Arm, arm_order, grouped, judged_by
-from core.study.arms.choice import best
 from core.study.arms.sweep import at_alpha, best_adapters, chosen, on_front
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import SCALE, HeatMap, Tile, ink_on, layout_of, log_ticks, markers, scatter, whiskers
-from core.study.stats.intervals import Interval
-from core.study.stats.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
 
 
 def columns_of(arms: Iterable[Arm]) -> dict[str, str]:
     """Return the columns of a heat map: labels of methods and ranks in order, and what is written above each."""
-    specs = {arm.spec.label: arm.spec for arm in sorted(arms, key=lambda arm: arm_order(arm.spec))}
-    several = len({spec.kind for spec in specs.values() if spec.role is Role.ADAPTER}) > 1
-    ranks = {label: None if several else spec.method.inner_rank for label, spec in specs.items()}
+    settings = {arm.setting.label: arm.setting for arm in sorted(arms, key=lambda arm: order(arm.setting))}
+    several = len({each.method for each in settings.values() if each.role is Role.ADAPTER}) > 1
+    ranks = {label: None if several else each.rank for label, each in settings.items()}
     return {label: label if rank is None else f"r={rank}" for label, rank in ranks.items()}
 
 
@@ -44,7 +45,7 @@ def heat_map(arms: Sequence[Arm], alpha: float | None = None, marked: Iterable[A
     """
     columns = columns_of(at_alpha(arms, alpha))
     places = {label: place for place, label in enumerate(columns)}
-    shown = sorted(at_alpha(arms, alpha), key=lambda arm: (-arm.learning_rate, places[arm.spec.label]))
+    shown = sorted(at_alpha(arms, alpha), key=lambda arm: (-arm.learning_rate, places[arm.setting.label]))
     rates = sorted({arm.learning_rate for arm in shown})
     objective = judged_by(shown)
     what = quantity(objective.primary.name, objective)
@@ -52,7 +53,7 @@ def heat_map(arms: Sequence[Arm], alpha: float | None = None, marked: Iterable[A
     values = [what.sign * arm.validated.mean for arm in shown if arm.validation]
     low, high = lowest_of_interest(values), max(values, default=math.nan)
     beyond = ("≤ " if what.sign > 0 else "≥ ") if values and low > min(values) else ""
-    framed = {arm.key: colour_of(arm.spec) for arm in marked if arm is not None}
+    framed = {arm.key: colour_of(arm.setting) for arm in marked if arm is not None}
     shares = np.clip([(value - low) / (high - low) if high > low else 1.0 for value in values], 0, 1)
     colours = dict(zip((arm.key for arm in shown if arm.validation), sample_colorscale(SCALE, shares), strict=True))
     tiles = tuple(_tile(arm, places, rates, colours.get(arm.key), framed.get(arm.key)) for arm in shown)
@@ -70,7 +71,7 @@ def _tile(arm: Arm, places: Mapping[str, int], rates: list[float], colour: str |
     # The scale has the unit.
     words = [bare_text(arm.what(), arm.validated.mean, 1) if colour else "", "✕" if arm.failed else ""]
     return Tile(
-        places[arm.spec.label],
+        places[arm.setting.label],
         rates.index(arm.learning_rate),
         arm.key,
         " ".join(filter(None, words)),
@@ -85,7 +86,7 @@ def _lines(arm: Arm) -> list[str]:
     """Describe an arm for the tooltip of a tile or point."""
     lines = [arm.label]
     if arm.validation:
-        seeds = len({run.spec.seed for run in arm.runs})
+        seeds = len({row.seed for row in arm.rows})
         lines.append(f"validation {spread_text(arm.validated, arm.what())}, {len(arm.validation)} of {seeds} seeds")
     if arm.failed:
         lines.append(f"{len(arm.failed)} failed")
@@ -99,11 +100,11 @@ def rate_curves(arms: Sequence[Arm], alpha: float | None = None) -> go.Figure:
 
     Args: see :func:`heat_map`.
     """
-    known = sorted((arm for arm in at_alpha(arms, alpha) if arm.validation), key=lambda arm: arm_order(arm.spec))
+    known = sorted((arm for arm in at_alpha(arms, alpha) if arm.validation), key=lambda arm: order(arm.setting))
     traces = []
-    for name, members in grouped(known, lambda arm: arm.spec.label).items():
+    for name, members in grouped(known, lambda arm: arm.setting.label).items():
         members.sort(key=lambda arm: arm.learning_rate)
-        first, spec = best(members), members[0].spec
+        first, setting = best(members), members[0].setting
         intervals = [arm.validated for arm in members]
         traces.append(
             scatter(
@@ -114,11 +115,11 @@ def rate_curves(arms: Sequence[Arm], alpha: float | None = None) -> go.Figure:
                 "%{hovertext}",
                 uid=name,
                 line={
-                    "color": colour_of(spec),
-                    "width": 2 if spec.role is Role.ADAPTER else 3,
-                    "dash": dash_of(spec),
+                    "color": colour_of(setting),
+                    "width": 2 if setting.role is Role.ADAPTER else 3,
+                    "dash": dash_of(setting),
                 },
-                error_y=_bars(intervals, members[0].what(), colour_of(spec)),
+                error_y=_bars(intervals, members[0].what(), colour_of(setting)),
                 marker={
                     "size": [13 if arm is first else 6 for arm in members],
                     "symbol": ["star" if arm is first else "circle" for arm in members],
@@ -226,7 +227,7 @@ def pareto(arms: Sequence[Arm]) -> go.Figure:
         )
     ]
     for arm in points:
-        name, interval, colour = columns[arm.spec.label], arm.tested, colour_of(arm.spec)
+        name, interval, colour = columns[arm.setting.label], arm.tested, colour_of(arm.setting)
         traces.append(
             scatter(
                 "markers+text",
@@ -293,13 +294,13 @@ def lowest_of_interest(values: Sequence[float]) -> float:
 
 def _dots_and_mean(arm: Arm, rank: int) -> list[dict[str, Any]]:
     """The runs of an arm a little to the left of its rank, and their mean to the right."""
-    interval, values, colour = arm.tested, arm.finished_only.values(arm.primary), colour_of(arm.spec)
+    interval, values, colour = arm.tested, arm.finished_only.values(arm.primary), colour_of(arm.setting)
     dots = markers(
         None,
         np.full(len(values), rank * 0.96),
         values,
         marker={"color": colour, "size": 8, "opacity": 0.6},
-        text=[f"seed {run.spec.seed}: {run.score_text()}" for run in arm.finished.values()],
+        text=[f"seed {seed}: {arm.setting.objective.primary.text(row.value)}" for seed, row in arm.finished.items()],
         hovertemplate=f"{arm.label}<br>%{{text}}<extra></extra>",
     )
     # The mean of one run is the run itself; drawing it would make one seed look like a result.

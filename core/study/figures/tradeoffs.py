@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from core.methods.method import Role
 from core.numbers import bytes_text, counted
+from core.results.arm import Arm, judged_by
+from core.results.intervals import Interval
+from core.results.measures import COSTS, Quantity, quantity, spread_text, value_text
 from core.store.record import EPOCH_COLUMNS, Curve
-from core.study.arms.arm import Arm, judged_by
 from core.study.arms.cut import Accuracies, CutArm
 from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, scatter, whiskers
-from core.study.stats.intervals import Interval
-from core.study.stats.measures import COSTS, Quantity, quantity, spread_text, value_text
 
 Cost = Literal["trainable_parameters", "storage"]
 
@@ -132,12 +132,12 @@ def _epochs_line(
 ) -> dict[str, Any]:
     return scatter(
         "lines+markers",
-        arm.spec.label,
+        arm.setting.label,
         x,
         y,
         f"{arm.label}, {hover}",
         uid=arm.key,
-        line={"color": colour, "width": 2, "dash": dash_of(arm.spec)},
+        line={"color": colour, "width": 2, "dash": dash_of(arm.setting)},
         marker={"size": size, "color": colour},
         text=text,
     )
@@ -169,8 +169,8 @@ def accuracy_against(
             continue
         places.append(x)
         symbol = "square" if arm.role is Role.CONTROL else "circle"
-        traces.append(_point(arm.spec.label, x, interval, what, colours[arm.key], _text(cost, x), symbol))
-    by_rank = {arm.spec.method.inner_rank: arm for arm in reversed(arms)}
+        traces.append(_point(arm.setting.label, x, interval, what, colours[arm.key], _text(cost, x), symbol))
+    by_rank = {arm.setting.rank: arm for arm in reversed(arms)}
     for cut in cuts if cost == "storage" else ():
         if cut.rank in by_rank:
             twin, interval = by_rank[cut.rank], cut.target

@@ -19,9 +19,9 @@ from core.engine.experiments import plan_of
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import counted
+from core.results.row import Row, rows_of
 from core.store.looks import Look
 from core.store.record import Experiment, Run, stages_of
-from core.study.arms.arm import tuning_group
 from core.study.arms.candidate import Rule
 from core.study.arms.frontier import equal_to_full
 from core.study.arms.study import StudyAnswer, study
@@ -136,8 +136,9 @@ def _verdict_of(
 
     def made() -> Asked[Verdict]:
         tested, trivial = tested_by(lab), trivial_by(lab)
+        rows = rows_of(runs)
         looks = _looks(lab, experiment, runs, lambda there, known: verdict(there, tested, known, trivial=trivial).looks)
-        found = _with_equal(lab, verdict(runs, tested, looks, trivial=trivial, bases=bases), runs)
+        found = _with_equal(lab, verdict(rows, tested, looks, trivial=trivial, bases=rows_of(bases)), rows)
         return Asked(found, found.looks, tuple(looks))
 
     return lambda: _state(lab, experiment, [*bases, *runs]), made
@@ -190,20 +191,21 @@ def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> B
     known, stages = {look.key for look in looks}, stages_of(members) if looks else []
     for last in range(len(stages) - 1, 0, -1):
         launched = [run if run.plan is None else replace(run, plan="complete") for own in stages[:last] for run in own]
-        found = verdict(launched, tested_by(lab), looks, trivial=trivial_by(lab))
+        rows = rows_of(launched)
+        found = verdict(rows, tested_by(lab), looks, trivial=trivial_by(lab))
         if found.looks and all(look.key in known for look in found.looks):
-            return Before(_with_equal(lab, found, launched), tuple(launched))
+            return Before(_with_equal(lab, found, rows), tuple(launched))
     return None
 
 
-def _with_equal(lab: Lab, found: Verdict, runs: Sequence[Run]) -> Verdict:
+def _with_equal(lab: Lab, found: Verdict, rows: Sequence[Row]) -> Verdict:
     """A verdict with what was forgotten at equal accuracy, for which only the curves of two methods are read."""
-    if found.told is None or found.full is None or found.reason or found.withheld or found.full.spec.source is None:
+    if found.told is None or found.full is None or found.reason or found.withheld or found.full.setting.source is None:
         return found
-    groups = {arm.tuning_group for arm in found.compared}
-    near = [run.id for run in runs if run.state == "finished" and tuning_group(run.spec) in groups]
+    groups = {arm.setting.group for arm in found.compared}
+    near = [row.id for row in rows if row.state == "finished" and row.setting.group in groups]
     arm, curves = found.told.arm, {id: lab.store.curve(id) for id in near}
-    return replace(found, at_equal=equal_to_full(arm, found.full, runs, curves, arm.spec.is_split))
+    return replace(found, at_equal=equal_to_full(arm, found.full, rows, curves, arm.spec.is_split))
 
 
 def unread_verdict(found: Verdict, reason: str) -> Verdict:
@@ -249,7 +251,7 @@ def _study_of(
     def made() -> Asked[StudyAnswer]:
         tested, trivial = tested_by(lab), trivial_by(lab)
         looks = _looks(lab, experiment, runs, lambda there, known: study(plan, there, tested, known, trivial).looks)
-        found = study(plan, runs, tested, looks, trivial, bases)
+        found = study(plan, rows_of(runs), tested, looks, trivial, rows_of(bases))
         return Asked(found, found.looks, tuple(looks))
 
     return lambda: _state(lab, experiment, [*bases, *runs]), made
@@ -273,9 +275,9 @@ def offered_adapter(lab: Lab) -> Run | None:
     for experiment in lab.store.experiments(LATEST):
         found = last_read(lab, experiment)
         if found.offered is not None and not (found.reason or found.withheld):
-            return found.offered
+            return found.offered.run
         first = first or found.offered
-    return first
+    return None if first is None else first.run
 
 
 def _state(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> object:
@@ -286,15 +288,15 @@ def _state(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> object:
 
 
 def _looks(
-    lab: Lab, experiment: Experiment, runs: Sequence[Run], take: Callable[[list[Run], list[Look]], Iterable[Look]]
+    lab: Lab, experiment: Experiment, runs: Sequence[Run], take: Callable[[list[Row], list[Look]], Iterable[Look]]
 ) -> list[Look]:
     """Looks at an experiment. Where claims were kept without their settings, the look is taken again, at its level and
     of the runs that there were. Where looks may be missing, as in a store that was restored, there was one at the end
-    of each launch but the last. Args: runs: all; take: returns the looks at some runs, after other looks.
+    of each launch but the last. Args: runs: all; take: returns the looks at some rows, after other looks.
     """
 
     def again(runs: Iterable[Run], known: list[Look]) -> Iterable[Look]:
-        return take([replace(run, plan=run.plan and "complete") for run in runs], known)
+        return take(rows_of(replace(run, plan=run.plan and "complete") for run in runs), known)
 
     found: list[Look] = []
     for look in lab.looks.of(experiment.id):

@@ -17,10 +17,11 @@ from core.forecast.forecast import Forecast, frozen_sentence
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.plan.configuration_file import write_configuration
+from core.results.arm import Arm
+from core.results.choice import chosen_arms
+from core.results.row import Row, rows_of
 from core.run_spec import RunSpec
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.arm import Arm, judged_by
-from core.study.arms.choice import chosen_arms
 from core.study.arms.study import StudyAnswer
 from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
 from core.study.arms.verdict import Verdict
@@ -62,26 +63,31 @@ class Evidence:
     """What a study found along its axis; None for an experiment without one."""
 
     @cached_property
+    def rows(self) -> list[Row]:
+        """The members as rows."""
+        return rows_of(self.members)
+
+    @cached_property
     def chosen(self) -> list[Arm]:
         """One arm for each method, rank and control, of a study at each point; see
-        :func:`core.study.arms.choice.chosen_arms`.
+        :func:`core.results.choice.chosen_arms`.
         """
         if self.study is None:
-            return chosen_arms(self.members)
-        return list({arm.key: arm for at in self.study.points for arm in chosen_arms(at.runs)}.values())
+            return chosen_arms(self.rows)
+        return list({arm.key: arm for at in self.study.points for arm in chosen_arms(at.rows)}.values())
 
     @cached_property
     def choices(self) -> list[RateChoice]:
         """The learning rate that was chosen for each."""
         if self.study is None:
-            return rate_choices(self.members)
-        found = (choice for at in self.study.points for choice in rate_choices(at.runs))
+            return rate_choices(self.rows)
+        found = (choice for at in self.study.points for choice in rate_choices(at.rows))
         return list({choice.arm.key: choice for choice in found}.values())
 
     @cached_property
     def tuned(self) -> bool:
         """Whether there was anything to choose among."""
-        return is_tuned(run.spec for run in self.members)
+        return is_tuned(row.setting for row in self.rows)
 
     @cached_property
     def named(self) -> list[Arm]:
@@ -101,7 +107,7 @@ class Evidence:
     @property
     def objective(self) -> ObjectiveSpec:
         """What the runs learn, and by which measure they are judged."""
-        return judged_by(self.members)
+        return self.members[0].spec.objective
 
     @property
     def split(self) -> bool:
@@ -110,7 +116,7 @@ class Evidence:
 
 
 def named(arms: Sequence[Arm]) -> list[Arm]:
-    """The same arms, called as in sentences where that tells them apart; see :attr:`core.study.arms.arm.Arm.name`."""
+    """The same arms, called as in sentences where that tells them apart; see :attr:`core.results.arm.Arm.name`."""
     names = [arm.name for arm in arms]
     return [replace(arm, label=arm.name) for arm in arms] if len(set(names)) == len(names) else list(arms)
 
@@ -128,7 +134,7 @@ def gather(
     """
     members = lab.store.members(experiment)
     study = study_of(lab, experiment, members) if is_study(experiment) else None
-    chosen = chosen_arms(members)
+    chosen = chosen_arms(rows_of(members))
     remeasured = Remeasured() if study is not None else remeasured
     return Evidence(
         experiment=experiment,
@@ -179,7 +185,7 @@ def overlaps_of(lab: Lab, specs: Iterable[RunSpec]) -> tuple[str, ...]:
 
 def _frozen(lab: Lab, arm: Arm) -> str | None:
     """What the log of a run says of its frozen blocks, which knows whether what they gave could be kept."""
-    expected = frozen_sentence(arm.spec.trained_network, arm.spec.method) if not arm.spec.is_reported else None
+    expected = frozen_sentence(arm.spec.trained_network, arm.spec.method)
     if expected is None:
         return None
     start = expected.removesuffix(", once for each text.")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from core.files import write_atomically
 from core.objectives.measure import Values
+from core.results.row import Row, rows_of
 from core.store.record import Result, Run, spec_of
 from core.study.arms.family import Tested
 from core.study.arms.verdict import Verdict, verdict
@@ -33,9 +34,9 @@ class Example:
     hits: Mapping[str, NDArray[np.bool_]]
     """(n,) whether each test image is classified correctly, by run id, of the runs that the verdict is about."""
 
-    def tested(self, run: Run) -> Values | None:
-        """The accuracy of a run on each test image, in percent."""
-        return np.where(self.hits[run.id], 100.0, 0.0) if run.id in self.hits else None
+    def tested(self, row: Row) -> Values | None:
+        """The accuracy of a row on each test image, in percent."""
+        return np.where(self.hits[row.id], 100.0, 0.0) if row.id in self.hits else None
 
 
 @cache
@@ -56,7 +57,7 @@ def example() -> Example:
 def example_verdict() -> Verdict:
     """The verdict of :func:`example`, at the first look."""
     shown = example()
-    return verdict(shown.runs, shown.tested)
+    return verdict(rows_of(shown.runs), shown.tested)
 
 
 def write_example(path: Path, name: str, runs: Sequence[Run], tested: Tested) -> None:
@@ -73,22 +74,22 @@ def write_example(path: Path, name: str, runs: Sequence[Run], tested: Tested) ->
     """
     asked: dict[str, Values] = {}
 
-    def recording(run: Run) -> Values | None:
-        found = tested(run)
+    def recording(row: Row) -> Values | None:
+        found = tested(row)
         if found is not None:
-            asked[run.id] = found
+            asked[row.id] = found
         return found
 
-    verdict(runs, recording)
-    rows = [
+    verdict(rows_of(runs), recording)
+    kept = [
         (run.spec.to_json(), run.result.to_dict(), _bits(asked[run.id]) if run.id in asked else "")
         for run in runs
         if run.result is not None
     ]
-    if len(rows) < len(runs):
+    if len(kept) < len(runs):
         raise ValueError("Every run of the example has a result.")
     images = max((len(values) for values in asked.values()), default=0)
-    content = {"name": name, "images": images, "runs": rows}
+    content = {"name": name, "images": images, "runs": kept}
     # Without a time inside, the same runs give the same file.
     write_atomically(path, gzip.compress(json.dumps(content).encode(), mtime=0))
 

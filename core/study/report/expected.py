@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
+from core.results.intervals import MIN_SEEDS
+from core.results.row import rows_of
+from core.results.setting import setting_of
 from core.run_spec import RunSpec
 from core.store.record import Experiment
 from core.study.arms.design_words import TOO_FEW, examples_sentence, power_sentences
@@ -17,7 +20,6 @@ from core.study.arms.tuning import rates_tried
 from core.study.arms.verdict import verdict
 from core.study.report.answer import answer_before
 from core.study.report.example import example, example_verdict
-from core.study.stats.intervals import MIN_SEEDS
 from core.study.stats.power import Design
 from core.study.weights.predicted import tested_by, trivial_by
 
@@ -63,7 +65,7 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
     settings = {(spec.kind, spec.method.size) for spec in specs if spec.role is Role.ADAPTER}
     if own is None or not settings:
         return None
-    examples, tuned = len(lab.tasks.outline(own.task).test), bool(rates_tried(specs).several)
+    examples, tuned = len(lab.tasks.outline(own.task).test), bool(rates_tried(map(setting_of, specs)).several)
     firsts = [
         (experiment, lab.store.run(experiment.runs[0]).spec) for experiment in lab.store.experiments(MAX_LOOKED_AT)
     ]
@@ -141,7 +143,7 @@ def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
     with _lock:
         known, design = _designs.get(key, (None, None))
     if known != state:
-        found = verdict(members, tested_by(lab), trivial=trivial_by(lab))
+        found = verdict(rows_of(members), tested_by(lab), trivial=trivial_by(lab))
         if found.unread and (before := answer_before(lab, experiment, members)) is not None:
             found = before.found  # what was added since does not hide the spread of what was there
         design = found.design if found.design is not None and found.design.varies else None

@@ -38,7 +38,7 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield from _bases(evidence)
     yield "Target", f"{task_text(first.task, first.objective)}{_counts(evidence)}"
     yield from _lengths(evidence)
-    if share := share_sentence(next(iter(results), None), first.network.learns):
+    if share := share_sentence(evidence.chosen[0].rows[0], first.network.learns):
         yield "Balance", share
     yield "Settings", listed(list(dict.fromkeys(spec.label for spec in specs)))
     by_method: dict[str, set[str]] = {}

@@ -8,7 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.numbers import NOTHING
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
+from core.results.measures import FORGETTING, FORGETTING_MASKED, bare_text
 from core.study.arms.difference_tables import full_differences, interval_text
 from core.study.arms.forgetting_clause import no_source, rates_note, source_note
 from core.study.arms.frontier import (
@@ -24,7 +25,6 @@ from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.tradeoffs import learning_and_forgetting, mean_epochs
 from core.study.report.evidence import Evidence, without_losses
 from core.study.report.parts import Plot, Section, Table
-from core.study.stats.measures import FORGETTING, FORGETTING_MASKED, bare_text
 
 FEW_EPOCHS = 12
 """Maximum number of epochs at which every epoch has a tick."""
@@ -76,7 +76,7 @@ def _frontier(evidence: Evidence, colours: dict[str, str], masked: bool) -> list
     """Accuracy against forgetting over all rates and epochs, and what equal accuracy says."""
     start = evidence.remeasured.start
     before = (start.source_masked if masked else start.source) if start else None
-    found = frontiers(evidence.members, evidence.curves, before, masked) if before is not None else []
+    found = frontiers(evidence.rows, evidence.curves, before, masked) if before is not None else []
     if not found:
         return []
     pairs, measure = frontier_pairs(found), evidence.objective.primary

@@ -9,16 +9,16 @@ from functools import cached_property
 
 from core.errors import JudgeError
 from core.judge.beside import TRIVIAL
-from core.judge.reported import runs_of
+from core.judge.reported import rows_of_reported
 from core.judge.results import Gathered, Results, results_of
-from core.judge.scale import TEST
 from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
+from core.results.arm import Arm, averaged_arms
+from core.results.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
+from core.results.row import Row
+from core.results.scale import TEST
 from core.store.judged import Judged
-from core.store.record import Run
-from core.study.arms.arm import Arm, averaged_arms
-from core.study.arms.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
 from core.study.arms.fairness import TOO_FEW, comparable
 from core.study.arms.tuning import (
     end_sentences,
@@ -53,7 +53,7 @@ class JudgedAnswer:
 
     judged: Judged
     results: Results
-    runs: tuple[Run, ...]
+    rows: tuple[Row, ...]
     measures: dict[str, Values]
     """The measure of each test example by run, where it is reported."""
     verdict: Verdict
@@ -61,22 +61,22 @@ class JudgedAnswer:
     @property
     def measure(self) -> Measure:
         """The measure by which settings are compared."""
-        return self.results.scale.measure
+        return self.results.scale.primary
 
     @cached_property
     def arms(self) -> list[Arm]:
         """The settings that are shown: as the validation part chose them, or all where nothing ranks them."""
-        return named(chosen_arms(self.runs) or averaged_arms(self.runs))
+        return named(chosen_arms(self.rows) or averaged_arms(self.rows))
 
     @cached_property
     def colours(self) -> dict[str, str]:
         """Color of each setting, by key."""
-        return colours_of(run.spec for run in self.runs)
+        return colours_of(row.setting for row in self.rows)
 
     @property
     def is_tuned(self) -> bool:
         """Whether a method or rank was reported in several ways."""
-        return is_tuned(run.spec for run in self.runs)
+        return is_tuned(row.setting for row in self.rows)
 
     @property
     def reference(self) -> str:
@@ -105,7 +105,7 @@ class JudgedAnswer:
         for arm in self.arms:
             if not is_adapter(arm) or arm.seeds != full.seeds:
                 continue
-            own, other = arm.runs[0].id, full.runs[0].id
+            own, other = arm.rows[0].id, full.rows[0].id
             if own in self.measures and other in self.measures:
                 found.append((arm, on_examples(self.measures[own], self.measures[other])))
             elif self.results.examples and self.measure.unit == "%":
@@ -136,14 +136,14 @@ def _answer_of(lab: Lab, judged: Judged) -> tuple[Callable[[], object], Callable
 
     def made() -> Asked[JudgedAnswer]:
         results, measures = results_of(judged.content), lab.judged.measures(judged.id)
-        runs = tuple(_runs(results))
+        rows = tuple(_rows(results))
         found = verdict(
-            runs,
-            lambda run: measures.get(run.id),
+            rows,
+            lambda row: measures.get(row.id),
             lab.looks.of(judged.id),
-            trivial=lambda run: measures.get(TRIVIAL),
+            trivial=lambda row: measures.get(TRIVIAL),
         )
-        return Asked(JudgedAnswer(judged, results, runs, measures, found), found.looks)
+        return Asked(JudgedAnswer(judged, results, rows, measures, found), found.looks)
 
     return lambda: (judged, [look.key for look in lab.looks.of(judged.id)]), made
 
@@ -167,13 +167,13 @@ def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = N
         known = {file.sha256 for file in before.files}
         new = [file for file in found.files if file.sha256 not in known]
         return lab.judged.grow(before, content, new, found.measures) if new else before
-    keys = {run.id: run.spec.arm for run in _runs(found.results)}
+    keys = {row.id: row.setting.key for row in _rows(found.results)}
     looks = [look.renamed(keys) for look in found.looks]
     return lab.judged.like(content, found.files) or lab.judged.add(name, content, found.files, found.measures, looks)
 
 
-def _runs(results: Results) -> list[Run]:
-    return runs_of(results.rows, results.scale, results.reference, results.noun, results.searched)
+def _rows(results: Results) -> list[Row]:
+    return rows_of_reported(results.rows, results.scale, results.reference, results.noun, results.searched)
 
 
 def carried(answer: JudgedAnswer) -> list[str]:
@@ -278,6 +278,6 @@ def network_sentences(answer: JudgedAnswer) -> list[str]:
 
 def judged_warnings(answer: JudgedAnswer) -> list[str]:
     """What makes the comparison unfair, and rates at an end of those reported."""
-    ends = end_sentences(rate_choices(answer.runs)) if answer.is_tuned and not answer.verdict.withheld else []
-    fair = [each for each in comparable(answer.runs) if not each.startswith(TOO_FEW)]  # said in carried()
-    return [*ends, *dropped_sentences(answer.runs), *fair]
+    ends = end_sentences(rate_choices(answer.rows)) if answer.is_tuned and not answer.verdict.withheld else []
+    fair = [each for each in comparable(answer.rows) if not each.startswith(TOO_FEW)]  # said in carried()
+    return [*ends, *dropped_sentences(answer.rows), *fair]

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from core.numbers import NOTHING, bytes_text, count_text, counted, listed, seeds_text
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
+from core.results.choice import is_adapter, is_full
+from core.results.measures import IN_BRACKETS, bare_text, spread_text
 from core.study.arms.candidate import Candidate
-from core.study.arms.choice import is_adapter, is_full
 from core.study.arms.difference_tables import differences_table, full_differences, interval_text, tested_settings
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import rates_table
@@ -26,7 +27,6 @@ from core.study.report.parts import Plot, Section, Table
 from core.study.report.report import Report
 from core.study.report.sections import within_text
 from core.study.stats.claims import Level
-from core.study.stats.measures import IN_BRACKETS, bare_text, spread_text
 from core.study.stats.networks import NetworkDifference
 from core.study.stats.words import p_text
 from core.wording.tasks import noun
@@ -49,7 +49,7 @@ def settings_table(answer: JudgedAnswer) -> pd.DataFrame:
         columns["Learning rate"] = [f"{arm.learning_rate:g}" if arm.learning_rate else NOTHING for arm in arms]
     if any(arm.trained for arm in arms):
         columns["Trainable parameters"] = [count_text(arm.trained) if arm.trained else NOTHING for arm in arms]
-    columns["Seeds"] = [str(len(arm.runs)) for arm in arms]
+    columns["Seeds"] = [str(len(arm.rows)) for arm in arms]
     if answer.has_validation and answer.has_test_part:
         columns[f"Validation {measure.noun}"] = [spread_text(arm.validated, arm.what()) for arm in arms]
     return pd.DataFrame(columns, dtype=object)
@@ -127,10 +127,10 @@ def sections_of(answer: JudgedAnswer) -> Iterator[Section]:
     lead = f"{measure.title}{' on the test part' * answer.has_test_part}, as reported."
     yield Section(measure.title, lead, (dots, Table("Settings", settings_table(answer), IN_BRACKETS)))
     if answer.is_tuned and answer.has_validation and all(arm.learning_rate for arm in arms):
-        choices = rate_choices(answer.runs)
+        choices = rate_choices(answer.rows)
         figure = Plot(
             "rates",
-            rate_curves(sweep_arms(answer.runs)),
+            rate_curves(sweep_arms(answer.rows)),
             f"{measure.title}{' on the validation part' * answer.has_test_part} over the learning rate, one line per "
             "setting",
         )
@@ -193,4 +193,4 @@ def facts_of(answer: JudgedAnswer) -> Iterator[tuple[str, str]]:
 
 
 def _label(arm: Arm) -> str:
-    return arm.spec.label
+    return arm.setting.label

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from core.methods.method import Role
 from core.networks.network import NetworkSpec
 from core.numbers import capitalized, counted, listed
+from core.results.arm import Arm, all_arms
+from core.results.row import Row
 from core.run_spec import RunSpec
-from core.store.record import Run
-from core.study.arms.arm import Arm, all_arms
 from core.study.arms.compared import paired_differences
 from core.study.arms.fairness import comparable
 from core.study.arms.settled import Course, course_of
@@ -40,10 +40,10 @@ def limits_of(evidence: Evidence) -> list[str]:
         f"minus full fine-tuning are over test {nouns} as well, where the answers to each are known; all others hold "
         f"for these test {nouns}.",
         *evidence.overlaps,
-        *better_tested(evidence.verdict, evidence.members),
+        *better_tested(evidence.verdict, evidence.rows),
         _lengths(evidence),
     ]
-    rates = rates_tried(specs)
+    rates = rates_tried(row.setting for row in evidence.rows)
     alphas = {spec.method.strength for spec in specs if spec.method.strength_field}
     if len(alphas) == 1:
         tuned = {spec.label for spec in specs if spec.method.strength_field} <= set(rates.several)
@@ -64,7 +64,7 @@ def limits_of(evidence: Evidence) -> list[str]:
             sentences.append(f"{start}: {words.format(measure.noun)} {listed(found)}.")
     sentences += end_sentences(evidence.choices)
     # Each learning rate of a tuned experiment fails or is left out on its own account: fairness is that of the choice.
-    sentences += comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed")
+    sentences += comparable(row for row in evidence.rows if not evidence.tuned or row.state != "failed")
     banks = {run.result.bank for run in evidence.members if run.result}
     if banks and max(banks) > 1:
         sentences.append(
@@ -104,20 +104,20 @@ def _lengths(evidence: Evidence) -> str:
     return f"{trained} {capitalized(names)} may still gain from a longer training." if may_gain else trained
 
 
-def better_tested(found: Verdict, runs: Iterable[Run]) -> list[str]:
+def better_tested(found: Verdict, rows: Iterable[Row]) -> list[str]:
     """A sentence for each compared setting beside which another rate or length of its method and rank was seen to be
     better on the test part by more than the margin, with the seeds of both; it names the best one, and chooses nothing.
 
     Args:
         found: the verdict.
-        runs: of the experiment.
+        rows: of the experiment.
     """
-    tried = [arm.finished_only for arm in all_arms(runs) if not arm.failed] if found.told is not None else []
+    tried = [arm.finished_only for arm in all_arms(rows) if not arm.failed] if found.told is not None else []
     sentences = []
     for chosen in found.compared if tried else ():
         (own,) = [arm for arm in tried if arm.key == chosen.key]
-        group = own.tuning_group[:-1]
-        alike = [arm for arm in tried if arm.tuning_group[:-1] == group and arm is not own]
+        group = own.setting.group[:-1]
+        alike = [arm for arm in tried if arm.setting.group[:-1] == group and arm is not own]
         differences = paired_differences([(arm, own) for arm in alike], own.primary)
         sign = own.what().sign
         ahead = [

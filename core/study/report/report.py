@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from core.errors import RunStateError
 from core.lab import Lab
+from core.results.choice import dropped_sentences
 from core.run_spec import RunSpec
 from core.store.record import Experiment
 from core.study.arms.balance import misleading_sentence
-from core.study.arms.choice import dropped_sentences
 from core.study.arms.cost_words import costs
 from core.study.arms.fairness import comparable
 from core.study.arms.study_words import study_basis, study_level
@@ -123,9 +123,9 @@ def opening(evidence: Evidence) -> Opening:
         scope=scope_of(evidence),
         level=level_words(found) if evidence.study is None else study_level(evidence.study),
         warnings=(
-            *filter(None, [misleading_sentence(evidence.chosen[0].runs[0])]),
-            *dropped_sentences(evidence.members),
-            *comparable(run for run in evidence.members if not evidence.tuned or run.state != "failed"),
+            *filter(None, [misleading_sentence(evidence.chosen[0].rows[0])]),
+            *dropped_sentences(evidence.rows),
+            *comparable(row for row in evidence.rows if not evidence.tuned or row.state != "failed"),
         ),
     )
 

@@ -19,8 +19,9 @@ from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.objectives.measure import Values
+from core.results.arm import judged_by
+from core.results.row import Row, rows_of
 from core.store.record import Experiment, Run
-from core.study.arms.arm import judged_by
 from core.study.arms.verdict import verdict
 from core.study.report.answer import answer_of
 from core.study.weights.predicted import tested_by, trivial_by
@@ -64,7 +65,7 @@ def results_files(lab: Lab, experiment: Experiment, stem: str) -> dict[str, byte
 
 
 def _results(runs: Sequence[Run]) -> bytes:
-    measure = judged_by(runs).primary.name
+    measure = judged_by(rows_of(runs)).primary.name
     rows = [_row(run, measure) for run in runs]
     names = list(dict.fromkeys([*FIRST, measure, *(name for row in rows for name in row)]))
     return _csv(names, ([row.get(name, "") for name in names] for row in rows))
@@ -101,15 +102,15 @@ def _each(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> dict[str,
     tested, trivial = tested_by(lab), trivial_by(lab)
     asked: dict[str, Values] = {}
 
-    def recorded(run: Run) -> Values | None:
-        values = tested(run)
-        return values if values is None else asked.setdefault(run.id, values)
+    def recorded(row: Row) -> Values | None:
+        values = tested(row)
+        return values if values is None else asked.setdefault(row.id, values)
 
-    def without_input(run: Run) -> Values | None:
-        values = trivial(run)
+    def without_input(row: Row) -> Values | None:
+        values = trivial(row)
         return values if values is None else asked.setdefault(TRIVIAL, values)
 
-    verdict(members, recorded, lab.looks.of(experiment.id), trivial=without_input)
+    verdict(rows_of(members), recorded, lab.looks.of(experiment.id), trivial=without_input)
     return asked
 
 
@@ -134,7 +135,7 @@ def _epochs(lab: Lab, runs: Iterable[Run]) -> bytes:
 
 
 def _about(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> bytes:
-    objective, measure = judged_by(runs), judged_by(runs).primary
+    objective, measure = judged_by(rows_of(runs)), judged_by(rows_of(runs)).primary
     reading = Reading(
         measure=measure.name,
         unit="%" if measure.unit == "%" else "plain",

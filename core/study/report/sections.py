@@ -9,6 +9,7 @@ import pandas as pd
 
 from core.methods.method import Role
 from core.numbers import NOTHING, bytes_text, count_text, listed
+from core.results.measures import IN_BRACKETS, MEMORY_NOTE, storage_note, time_note, value_text
 from core.run_spec import inner_ranks
 from core.study.arms.balance import share_sentence
 from core.study.arms.candidate import Candidate, Rule
@@ -35,7 +36,6 @@ from core.study.report.evidence import Evidence
 from core.study.report.forgetting import forgetting_section
 from core.study.report.parts import Plot, Section, Table
 from core.study.stats.claims import Level
-from core.study.stats.measures import IN_BRACKETS, MEMORY_NOTE, storage_note, time_note, value_text
 
 CUSTOMERS = 100
 """Default number of customers for which storage is computed."""
@@ -85,7 +85,7 @@ def _accuracy(evidence: Evidence, _: int) -> Section:
         arm_dots(arms, measure.name, evidence.colours),
         f"{measure.title} on the target's test part of every run, by setting",
     )
-    share = share_sentence(evidence.chosen[0].runs[0].result, evidence.members[0].spec.network.learns)
+    share = share_sentence(evidence.chosen[0].rows[0], evidence.members[0].spec.network.learns)
     lead = f"{measure.title} on the target's test part, by which no learning rate was chosen. {share}".strip()
     within = {candidate.arm.key: within_text(candidate, found.margin) for candidate in found.candidates}
     columns = {
@@ -119,7 +119,7 @@ def _differences(evidence: Evidence, _: int) -> Section:
 def _rates(evidence: Evidence, _: int) -> Section:
     figure = Plot(
         "rates",
-        rate_curves(sweep_arms(evidence.members)),
+        rate_curves(sweep_arms(evidence.rows)),
         f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
     )
     lead = choice_sentence(evidence.choices)
@@ -204,7 +204,7 @@ def rates_section(found: StudyAnswer, title: str) -> Section:
     """The learning rates that were tried and chosen at each point. Args: found: as above; title: of the section."""
     tables = []
     for at in found.points:
-        table = rates_table(rate_choices(at.runs))
+        table = rates_table(rate_choices(at.rows))
         table.insert(0, found.axis.title, found.axis.tick(at.point))
         tables.append(table)
     lead = "Learning rates were found at each point, for every method and rank alike, on one grid."

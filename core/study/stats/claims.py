@@ -10,12 +10,9 @@ from enum import StrEnum
 import numpy as np
 from scipy.special import stdtr
 
+from core.results.intervals import ERROR_RATE, RESAMPLES, Interval, t_interval
+from core.results.measures import Quantity
 from core.study.stats.holm import holm
-from core.study.stats.intervals import ERROR_RATE, RESAMPLES, Interval, t_interval
-from core.study.stats.measures import Quantity
-
-DEFAULT_SEEDS = 8
-"""Default number of seeds: a first look at them tests at 3.1 %, whatever the number of settings."""
 
 MAX_FORM_SEEDS = 50
 """Maximum number of seeds that forms offer."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from core.study.stats.intervals import ERROR_RATE, Interval
+from core.results.intervals import ERROR_RATE, Interval
 
 
 @dataclass(frozen=True)

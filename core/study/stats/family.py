@@ -14,10 +14,10 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_p
 from core.study.stats.claims import agree_in_sign
 from core.study.stats.crossed import crossed
 from core.study.stats.holm import holm
-from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS, t_p
 from core.study.stats.spending import CLAIM_SEEDS
 
 Differences = NDArray[np.float64]

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from core.objectives.measure import Values
+from core.results.intervals import ERROR_RATE, Interval, t_interval, t_p
 from core.study.stats.claims import example_difference
 from core.study.stats.holm import holm
-from core.study.stats.intervals import ERROR_RATE, Interval, t_interval, t_p
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 from scipy.special import ndtri, stdtrit
 
-from core.study.stats.claims import DEFAULT_SEEDS
-from core.study.stats.intervals import ERROR_RATE
+from core.results.intervals import DEFAULT_SEEDS, ERROR_RATE
 from core.study.stats.spending import CLAIM_SEEDS, level_of
 
 POWER = 0.8

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from core.study.stats.intervals import ERROR_RATE, MIN_SEEDS
+from core.results.intervals import ERROR_RATE, MIN_SEEDS
 
 CLAIM_SEEDS = 7
 """Minimum number of seeds of a look that tests: one with fewer shows nothing and uses nothing of the error rate."""

@@ -21,9 +21,10 @@ from core.methods.method import Role
 from core.methods.targets import head_paths, mark_head, without_head
 from core.networks.network import NetworkSpec
 from core.numbers import listed
+from core.results.arm import Arm, averaged_arms
+from core.results.choice import best_arm, chosen_arms, is_adapter
+from core.results.row import row_of, rows_of
 from core.store.record import Run
-from core.study.arms.arm import Arm, averaged_arms
-from core.study.arms.choice import best_arm, chosen_arms, is_adapter
 from core.study.weights.decomposition import Array
 from core.study.weights.spectrum import (
     LayerArrays,
@@ -176,23 +177,23 @@ def layer_shapes(network: NetworkSpec) -> Mapping[str, tuple[int, int]]:
 
 
 def main_arms(runs: Iterable[Run], always: Run | None = None) -> list[Arm]:
-    """Return the chosen arm of full fine-tuning and of each rank of LoRA; see :mod:`core.study.arms.choice`.
+    """Return the chosen arm of full fine-tuning and of each rank of LoRA; see :mod:`core.results.choice`.
 
     Args:
         runs: all of one experiment.
         always: one whose arm is included in any case: without its stopped runs, or of them with this one alone.
 
     Returns:
-        Arms in :func:`core.study.arms.arm.arm_order`; all of them if none has finished without a failed seed.
+        Arms in :func:`core.results.setting.order`; all of them if none has finished without a failed seed.
     """
     everything = list(runs)
-    chosen = {arm.key: arm for arm in chosen_arms(everything) if arm.role is not Role.CONTROL}
-    arms = [arm for arm in averaged_arms(everything) if arm.role is not Role.CONTROL]
+    chosen = {arm.key: arm for arm in chosen_arms(rows_of(everything)) if arm.role is not Role.CONTROL}
+    arms = [arm for arm in averaged_arms(rows_of(everything)) if arm.role is not Role.CONTROL]
     own = always.spec.arm if always is not None else None
     shown = [chosen.get(arm.key, arm) for arm in arms if not chosen or arm.key in chosen or arm.key == own]
     if always is None or always.state == "finished":
         return shown
-    return [replace(arm, runs=(always,)) if arm.key == own else arm for arm in shown]
+    return [replace(arm, rows=(row_of(always),)) if arm.key == own else arm for arm in shown]
 
 
 def main_run(runs: Iterable[Run]) -> Run | None:
@@ -200,7 +201,7 @@ def main_run(runs: Iterable[Run]) -> Run | None:
     everything = list(runs)
     arms = main_arms(everything)
     # LoRA first: its adapters are what the sliders are about.
-    arm = best_arm(everything, is_adapter) or next(
+    arm = best_arm(rows_of(everything), is_adapter) or next(
         (arm for arm in arms if arm.role is Role.ADAPTER), arms[0] if arms else None
     )
     return arm.runs[0] if arm is not None else None

@@ -16,8 +16,8 @@ from core.lab import Lab
 from core.memory import free_bytes
 from core.numbers import bytes_text, count_text
 from core.objectives.objective import ObjectiveSpec
+from core.results.arm import Arm
 from core.run_spec import RunSpec
-from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
 from core.study.weights.change import read_change
 from core.study.weights.spectrum import cut_networks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from core.numbers import capitalized, percent
-from core.study.arms.arm import Arm
+from core.results.arm import Arm
 from core.study.arms.candidate import Rule
 from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import SCOPES, name_of

@@ -19,9 +19,10 @@ from core.errors import DatasetError, LabError, PredictionsError
 from core.lab import Lab
 from core.objectives.language import BYTES
 from core.objectives.measure import Answers, Values
+from core.results.arm import Arm
+from core.results.row import Row
 from core.run_spec import RunSpec
 from core.store.record import Run
-from core.study.arms.arm import Arm
 from core.study.arms.examples import (
     ArmPredictions,
     ClassResults,
@@ -165,7 +166,10 @@ def tested_by(lab: Lab) -> Tested:
     def nothing() -> Evaluation:
         raise PredictionsError("Its answers were not kept.")
 
-    def tested(run: Run) -> Values | None:
+    def tested(row: Row) -> Values | None:
+        run = row.run
+        if run is None:
+            return None
         measure, key = run.spec.objective.primary, (run.spec.task, run.spec.network.kind)
         try:
             if key not in truths:
@@ -184,12 +188,13 @@ def trivial_by(lab: Lab) -> Tested:
     or the measure is computed from losses.
     """
 
-    def trivial(run: Run) -> Values | None:
-        objective, measure = run.spec.objective, run.spec.objective.primary
-        if measure.needs_losses:
+    def trivial(row: Row) -> Values | None:
+        spec = row.setting.spec
+        if spec is None or spec.objective.primary.needs_losses:
             return None
+        objective, measure = spec.objective, spec.objective.primary
         try:
-            truth = true_targets(lab, run.spec)
+            truth = true_targets(lab, spec)
         except LabError:
             return None
         answers = objective.trivial(truth)

@@ -14,9 +14,9 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from core.errors import LabError, RunStateError, ShortOfMemoryError
 from core.lab import Lab
 from core.methods.method import Role
+from core.results.arm import Arm
 from core.run_spec import RunSpec, inner_ranks
 from core.store.record import Run
-from core.study.arms.arm import Arm
 from core.study.arms.cut import Accuracies, CutArm
 from core.study.stats.claims import ExampleDifference, example_difference
 from core.study.weights.cuts import Cuts, accuracies_of, cuts_of, tasks_of
@@ -61,7 +61,7 @@ def remeasure(lab: Lab, arms: Sequence[Arm], call: Caller = called) -> Remeasure
 
     Args:
         lab: has networks and datasets.
-        arms: one for each method, rank and control; see :func:`core.study.arms.choice.chosen_arms`.
+        arms: one for each method, rank and control; see :func:`core.results.choice.chosen_arms`.
         call: how the slow measurements are called.
     """
     full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)

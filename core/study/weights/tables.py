@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from core.numbers import NOTHING, count_text, number_text, percent
-from core.study.arms.arm import Arm
-from core.study.stats.intervals import t_interval
+from core.results.arm import Arm
+from core.results.intervals import t_interval
 from core.study.weights.spectrum import ENERGY, Spectrum
 
 SpectraOf = Mapping[str, Mapping[str, Spectrum]]

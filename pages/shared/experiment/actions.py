@@ -10,6 +10,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import counted
+from core.results.setting import settings_of_specs
 from core.run_spec import RunSpec
 from core.spec import bounds
 from core.store.record import Experiment
@@ -211,7 +212,9 @@ def _fits_sweep(specs: Sequence[RunSpec]) -> bool:
         for name in method.fixed_in_sweeps
     )
     other = any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
-    return is_tuned(specs) and is_sweep(specs) and plain and not other and len({each.kind for each in adapters}) <= 1
+    settings = settings_of_specs(specs)
+    is_one = len({each.kind for each in adapters}) <= 1
+    return is_tuned(settings) and is_sweep(settings) and plain and not other and is_one
 
 
 ACTIONS = {

@@ -68,7 +68,8 @@ def offered_here(lab: Lab) -> Run | None:
     """The adapter to begin with: that of the session's current experiment, else of the latest answer."""
     shown = st.session_state.get(CURRENT)
     experiment = known(lab, shown) if shown else None
-    return (last_read(lab, experiment).offered if experiment is not None else None) or offered_adapter(lab)
+    offered = last_read(lab, experiment).offered if experiment is not None else None
+    return offered_adapter(lab) if offered is None else offered.run
 
 
 def experiment_with(lab: Lab, run: Run) -> Experiment | None:

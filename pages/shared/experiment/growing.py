@@ -15,9 +15,11 @@ from core.methods.method import Role
 from core.methods.registry import methods
 from core.numbers import bytes_text, counted, listed
 from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
+from core.results.choice import chosen_arms
+from core.results.row import rows_of
+from core.results.setting import setting_of
 from core.run_spec import inner_ranks
 from core.store.record import Experiment
-from core.study.arms.choice import chosen_arms
 from core.study.arms.design_words import TOO_FEW, look_line
 from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beside
 from core.study.arms.tuning import is_tuned
@@ -70,7 +72,7 @@ def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Try the learning rates beside chosen ones that were not tried."""
     members = lab.store.members(experiment)
     key = f"extend-rates-{experiment.id}-{len(members)}"
-    rates = rates_beside(members)
+    rates = rates_beside(rows_of(members))
     st.markdown(f"Adds {listed([f'{rate:g}' for rate in rates])} for every method and rank.")
     with errors_shown():
         specs = [run.spec for run in members]
@@ -149,15 +151,19 @@ def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
     """Train the settings of the answer for three times as many epochs."""
     members = lab.store.members(experiment)
     key = f"longer-{experiment.id}-{len(members)}"
-    rates = "the chosen learning rate and its neighbors" if is_tuned(run.spec for run in members) else "its rate"
+    rates = (
+        "the chosen learning rate and its neighbors"
+        if is_tuned(setting_of(run.spec) for run in members)
+        else "its rate"
+    )
     st.markdown(
         f"Full fine-tuning and each adapter and rank, at {rates}, for **three times as many epochs**. The answer is "
         "about these where they are better; what was trained stays."
     )
     with errors_shown():
         specs = [run.spec for run in members]
-        settings = [*lab.experiments.settings(experiment), *longer(members)]
-        seeds = sorted({spec.seed for arm in chosen_arms(members) for spec in (run.spec for run in arm.runs)})
+        settings = [*lab.experiments.settings(experiment), *longer(rows_of(members))]
+        seeds = sorted({spec.seed for arm in chosen_arms(rows_of(members)) for spec in (run.spec for run in arm.runs)})
         _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
 
 

@@ -9,8 +9,10 @@ import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
+from core.results.arm import Arm, all_arms, judged_by
+from core.results.row import rows_of
+from core.results.setting import labels_of, setting_of
 from core.store.record import Curve, Run, is_under_way
-from core.study.arms.arm import Arm, all_arms, judged_by, labels_of
 from core.study.figures.live import latest_text, live_loss, live_measure
 from pages.shared.experiment.state import (
     finish_button,
@@ -127,7 +129,7 @@ def _panel(lab: Lab, runs: list[Run], key: str, title: str) -> None:
     def view() -> View:
         return _view(lab, lab.store.runs_of(_with_experiments(lab, ids)), bars, key, lists_runs)
 
-    live_view(view, f"{key}-curves", interval(len(all_arms(runs))) if going else None)
+    live_view(view, f"{key}-curves", interval(len(all_arms(rows_of(runs)))) if going else None)
 
 
 def _view(lab: Lab, runs: list[Run], bars: dict[str, tuple[str, ...]], key: str, lists_runs: bool) -> View:
@@ -138,9 +140,9 @@ def _view(lab: Lab, runs: list[Run], bars: dict[str, tuple[str, ...]], key: str,
     # A base is of interest until what is built on it begins, also where it was interrupted or stopped.
     runs = [run for run in runs if run.spec.role is not Role.BASE or run.state != "finished"] or runs
     labels = _labels(lab, runs)
-    arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(runs)]
+    arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(rows_of(runs))]
     curves = {run.id: _curve(lab, run) for run in runs if run.step}
-    measure, loss = judged_by(runs).primary, live_loss(arms, curves)
+    measure, loss = judged_by(rows_of(runs)).primary, live_loss(arms, curves)
     return View(
         words=words,
         share=share,
@@ -159,7 +161,9 @@ def _view(lab: Lab, runs: list[Run], bars: dict[str, tuple[str, ...]], key: str,
 def _version(lab: Lab, runs: Sequence[Run], lists_runs: bool) -> str:
     """Differs where buttons of a panel, or how often it is looked at, are no longer what they were."""
     states = [run.state for run in runs] if lists_runs else []
-    return repr((is_under_way(runs), is_stopping(runs), len(all_arms(runs)), left_of(lab, runs) is not None, states))
+    return repr(
+        (is_under_way(runs), is_stopping(runs), len(all_arms(rows_of(runs))), left_of(lab, runs) is not None, states)
+    )
 
 
 def _words(lab: Lab, runs: Sequence[Run], launched: Sequence[Run]) -> str:
@@ -189,7 +193,7 @@ def _labels(lab: Lab, runs: list[Run]) -> dict[str, str]:
         groups.append([run for run in runs if run.experiment == name or run.id in members])
     labels: dict[str, str] = {}
     for group in sorted(groups, key=len):
-        labels |= labels_of(run.spec for run in group)
+        labels |= labels_of(setting_of(run.spec) for run in group)
     return labels
 
 

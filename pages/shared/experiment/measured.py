@@ -8,8 +8,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import streamlit as st
 
 from core.lab import Lab
+from core.results.arm import Arm
 from core.store.record import Run
-from core.study.arms.arm import Arm
 
 P = ParamSpec("P")
 T = TypeVar("T")

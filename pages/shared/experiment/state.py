@@ -12,9 +12,9 @@ from core.errors import LabError
 from core.lab import Lab
 from core.numbers import counted, left_text, range_text, seeds_text
 from core.plan.experiment import settings_of
+from core.results.setting import labels_of, setting_of
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run, State, is_under_way
-from core.study.arms.arm import labels_of
 from core.study.arms.design_words import look_line
 from core.study.arms.verdict import Verdict
 from core.study.report.answer import bases_of, with_bases
@@ -162,7 +162,7 @@ def deleted_line(lab: Lab, experiment: Experiment, members: Sequence[Run], key: 
 
 def _named(missing: Sequence[RunSpec], others: Sequence[RunSpec]) -> str:
     """Settings with their seeds, as in ``Full, seeds 0 and 1``; a few of them."""
-    labels = labels_of([*others, *missing])
+    labels = labels_of(map(setting_of, [*others, *missing]))
     seeds: dict[str, list[int]] = {}
     for spec in missing:
         seeds.setdefault(spec.arm, []).append(spec.seed)

@@ -9,8 +9,8 @@ import streamlit as st
 
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.methods.method import Role
+from core.results.arm import Arm
 from core.store.record import Run
-from core.study.arms.arm import Arm
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.outliers import outliers
 from core.study.arms.tuning import reference_name
@@ -55,9 +55,9 @@ def verdict_view(found: Verdict, before: Before | None = None) -> None:
         sentences.append(forgetting_in_short(found.told.arm, found.full, found.at_equal))
     if sentences := [*filter(None, sentences)]:
         st.caption(literal(" ".join(sentences)))
-    for arm, run in outliers(found):
-        if not run.spec.is_reported:
-            link("runs", literal(f"{arm.name}, seed {run.spec.seed}"), {"run": run.id})
+    for arm, row in outliers(found):
+        if row.run is not None:
+            link("runs", literal(f"{arm.name}, seed {row.seed}"), {"run": row.id})
 
 
 def before_view(before: Before, members: Sequence[Run]) -> None:
@@ -110,7 +110,7 @@ def adapter_button(found: Verdict, key: str) -> None:
         found: the verdict.
         key: of the button.
     """
-    run, told = found.offered, found.told
+    told, run = found.told, None if found.offered is None else found.offered.run
     if run is None or run.result is None or not offers_adapter(found):
         return
     measure = run.spec.objective.primary

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core.networks.network import NetworkSpec
-from core.plan.budget import LONGER
 from core.plan.defaults import has_own_bases, is_quick_first
 from core.plan.search import TuneSpec, default_search
+from core.results.length import LONGER
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run

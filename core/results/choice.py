@@ -14,31 +14,32 @@ from dataclasses import replace
 
 from core.methods.method import Role
 from core.numbers import count_text, seeds_text
-from core.plan.search import SETTLED_DIGITS
-from core.store.record import Run
-from core.study.arms.arm import Arm, all_arms, arm_order, grouped
-from core.study.arms.epochs import at_chosen_epochs, common_seeds, validated_mean
+from core.results.arm import Arm, all_arms, grouped
+from core.results.epochs import at_chosen_epochs, common_seeds, validated_mean
+from core.results.rates import SETTLED_DIGITS
+from core.results.row import Row
+from core.results.setting import order
 
 MAX_DROPPED = 3
 """Maximum number of settings that :func:`dropped_sentences` names; others are counted."""
 
 
-def comparisons_of(runs: Iterable[Run]) -> list[list[Arm]]:
+def comparisons_of(rows: Iterable[Row]) -> list[list[Arm]]:
     """The arms that are compared, one list for each base and task, without pretraining.
 
     Where a method or rank was trained for several numbers of epochs, its arms are those of the one that is chosen for
-    it (:mod:`core.study.arms.epochs`); the others are left out.
+    it (:mod:`core.results.epochs`); the others are left out.
 
-    Each has its :attr:`core.study.arms.arm.Arm.planned` and :attr:`core.study.arms.arm.Arm.common` seeds, and what was
+    Each has its :attr:`core.results.arm.Arm.planned` and :attr:`core.results.arm.Arm.common` seeds, and what was
     tried with other numbers of epochs.
     """
-    return compared_among(all_arms(runs))
+    return compared_among(all_arms(rows))
 
 
 def compared_among(arms: Iterable[Arm]) -> list[list[Arm]]:
-    """The same of the arms of these runs, as :func:`core.study.arms.arm.all_arms` gives them."""
+    """The same of the arms of these runs, as :func:`core.results.arm.all_arms` gives them."""
     trained = (arm for arm in arms if arm.role is not Role.BASE)
-    found = grouped(trained, lambda arm: (arm.spec.start, arm.spec.task))
+    found = grouped(trained, lambda arm: arm.setting.comparison)
     return [_with_seeds(at_chosen_epochs(arms)) for arms in found.values()]
 
 
@@ -84,59 +85,59 @@ def _pick(able: Sequence[Arm]) -> Arm | None:
     if None in means.values():
         return None
 
-    def order(arm: Arm) -> tuple[float, int, float, float, str]:
-        mean = arm.spec.objective.primary.sign * (means[arm.key] or 0.0)
-        strength = arm.spec.method.strength or 0.0
-        return -round(mean, SETTLED_DIGITS), arm.finished_only.trained, arm.learning_rate, strength, arm.key
+    def rank(arm: Arm) -> tuple[float, int, float, float, str]:
+        mean = arm.setting.objective.primary.sign * (means[arm.key] or 0.0)
+        alpha = arm.setting.alpha or 0.0
+        return -round(mean, SETTLED_DIGITS), arm.finished_only.trained, arm.learning_rate, alpha, arm.key
 
-    return min(able, key=order)
+    return min(able, key=rank)
 
 
-def chosen_arms(runs: Iterable[Run]) -> list[Arm]:
-    """The arms that win their tuning groups, with their finished runs alone, in :func:`core.study.arms.arm.arm_order`.
+def chosen_arms(rows: Iterable[Row]) -> list[Arm]:
+    """The arms that win their tuning groups, with their finished runs alone, in :func:`core.results.setting.order`.
 
     Every method chooses on the validation part and among the seeds it is compared on, so what luck adds to one it adds
     to the other, as long as all tried about as many settings: :func:`core.study.arms.fairness.comparable` warns where
     they did not.
     """
-    found = [arm.finished_only for arms in comparisons_of(runs) for arm in winners(arms)]
-    return sorted(found, key=lambda arm: arm_order(arm.spec))
+    found = [arm.finished_only for arms in comparisons_of(rows) for arm in winners(arms)]
+    return sorted(found, key=lambda arm: order(arm.setting))
 
 
-def best_arm(runs: Iterable[Run], among: Callable[[Arm], bool]) -> Arm | None:
+def best_arm(rows: Iterable[Row], among: Callable[[Arm], bool]) -> Arm | None:
     """The winner among some settings, with its finished runs; of the first comparison that has one."""
-    found = (best(filter(among, arms)) for arms in comparisons_of(runs))
+    found = (best(filter(among, arms)) for arms in comparisons_of(rows))
     return next((arm.finished_only for arm in found if arm is not None), None)
 
 
-def unchosen(runs: Sequence[Run]) -> list[Run]:
-    """The runs that train whole networks, in settings that were not chosen; none while the experiment is under way, or
+def unchosen(rows: Sequence[Row]) -> list[Row]:
+    """The rows that train whole networks, in settings that were not chosen; none while the experiment is under way, or
     where nothing was chosen.
 
     Args:
-        runs: all of one experiment.
+        rows: all of one experiment.
     """
-    chosen = {arm.key for arm in chosen_arms(runs)}
-    compared = {arm.key for arms in comparisons_of(runs) for arm in arms}
-    if not chosen or not all(run.is_over and run.plan in (None, "complete") for run in runs):
+    chosen = {arm.key for arm in chosen_arms(rows)}
+    compared = {arm.key for arms in comparisons_of(rows) for arm in arms}
+    if not chosen or not all(row.is_over and row.plan in (None, "complete") for row in rows):
         return []
     return [
-        run
-        for run in runs
-        if run.result is not None and run.spec.role is not Role.ADAPTER and run.spec.arm in compared - chosen
+        row
+        for row in rows
+        if row.has_result and row.setting.role is not Role.ADAPTER and row.setting.key in compared - chosen
     ]
 
 
-def typical_run(arm: Arm) -> Run:
-    """The run of an arm that is nearest to its mean on the validation part, so that what is downloaded does what was
+def typical_row(arm: Arm) -> Row:
+    """The row of an arm that is nearest to its mean on the validation part, so that what is downloaded does what was
     said of the setting; the first seed among equals, or where it is unknown.
     """
 
-    def distance(run: Run) -> float:
-        off = math.inf if run.validated is None else abs(run.validated - arm.validated.mean)
+    def distance(row: Row) -> float:
+        off = math.inf if row.validated is None else abs(row.validated - arm.validated.mean)
         return round(off, SETTLED_DIGITS) if math.isfinite(off) else math.inf
 
-    return min(arm.runs, key=lambda run: (distance(run), run.spec.seed))
+    return min(arm.rows, key=lambda row: (distance(row), row.seed))
 
 
 def is_full(arm: Arm) -> bool:
@@ -149,9 +150,9 @@ def is_adapter(arm: Arm) -> bool:
     return arm.role is Role.ADAPTER
 
 
-def dropped_sentences(runs: Iterable[Run]) -> list[str]:
+def dropped_sentences(rows: Iterable[Row]) -> list[str]:
     """A sentence for each comparison that names the settings which cannot win because a seed failed."""
-    named = [[f"{arm.label} ({seeds_text(arm.failed)})" for arm in arms if arm.failed] for arms in comparisons_of(runs)]
+    named = [[f"{arm.label} ({seeds_text(arm.failed)})" for arm in arms if arm.failed] for arms in comparisons_of(rows)]
     found = []
     for names in filter(None, named):
         more = f"; and {count_text(len(names) - MAX_DROPPED)} more" if len(names) > MAX_DROPPED else ""
@@ -159,9 +160,9 @@ def dropped_sentences(runs: Iterable[Run]) -> list[str]:
     return found
 
 
-def no_choice_sentence(runs: Iterable[Run]) -> str:
+def no_choice_sentence(rows: Iterable[Row]) -> str:
     """Why nothing is chosen; empty where something is."""
-    compared = comparisons_of(runs)
+    compared = comparisons_of(rows)
     if any(map(candidates, compared)):
         return ""
     failed = any(arm.finished for arms in compared for arm in arms)
@@ -170,4 +171,4 @@ def no_choice_sentence(runs: Iterable[Run]) -> str:
 
 def by_group(arms: Iterable[Arm]) -> list[list[Arm]]:
     """Arms by tuning group, in the order in which the groups first occur."""
-    return list(grouped(arms, lambda arm: arm.tuning_group).values())
+    return list(grouped(arms, lambda arm: arm.setting.group).values())

@@ -10,10 +10,10 @@ from functools import lru_cache, partial
 from core.numbers import NOTHING, bytes_text, count_text, percent, seconds_text
 from core.objectives.classification import LARGEST_CLASS
 from core.objectives.measure import BEFORE, SOURCE, Measure
-from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
-from core.store.record import Result
-from core.study.stats.intervals import Interval
+from core.results.intervals import Interval
+from core.results.row import Row
+from core.results.scale import Objective
 
 GAIN, FORGETTING, FORGETTING_MASKED = "gain", "forgetting", "forgetting_masked"
 """Names of what was gained in the primary measure on the target, and lost on the source."""
@@ -27,8 +27,8 @@ class Quantity:
     title: str
     unit: str
     """``%``, ``points``, ``s``, ``examples/s``, ``bytes``, another unit of a measure, or empty for a plain number."""
-    of: Callable[[Result], float | None]
-    """Returns the value of a result; None if it has none."""
+    of: Callable[[Row], float | None]
+    """Returns the value of a row; None if it has none."""
     exact: bool = False
     """Whether it is counted instead of measured, so that all runs of an arm agree and one seed is enough."""
     timed: bool = False
@@ -59,28 +59,38 @@ class Quantity:
         return self.measure.sign if self.measure is not None and not self.is_change else 1.0
 
 
-def _value(result: Result, name: str) -> float | None:
-    return result.measures.get(name)
+def _value(row: Row, name: str) -> float | None:
+    return row.measures.get(name)
 
 
-def _lost(result: Result, before: str, after: str, sign: float) -> float | None:
-    first, second = result.measures.get(before), result.measures.get(after)
+def _lost(row: Row, before: str, after: str, sign: float) -> float | None:
+    first, second = row.measures.get(before), row.measures.get(after)
     return None if first is None or second is None else sign * (first - second)
 
 
-def _stored_bytes(result: Result) -> int:
-    return result.checkpoint_bytes if result.adapter_bytes is None else result.adapter_bytes
+def _taken(row: Row, name: str) -> float | None:
+    """What a run of this lab took, by the name of a field of its result."""
+    return None if row.result is None else getattr(row.result, name)
+
+
+def _stored_bytes(row: Row) -> float | None:
+    own = _taken(row, "adapter_bytes")
+    return _taken(row, "checkpoint_bytes") if own is None else own
+
+
+def _cost(name: str, title: str, unit: str, exact: bool = False) -> Quantity:
+    return Quantity(name, title, unit, partial(_taken, name=name), exact=exact, timed=not exact)
 
 
 COSTS: dict[str, Quantity] = {
     cost.name: cost
     for cost in (
-        Quantity("trainable_parameters", "Trainable parameters", "", lambda r: r.trainable_parameters, exact=True),
-        Quantity("seconds", "Training time", "s", lambda r: r.seconds, timed=True),
-        Quantity("examples_per_second", "Speed", "examples/s", lambda r: r.examples_per_second, timed=True),
-        Quantity("memory", "Memory, counted", "bytes", lambda r: r.memory, exact=True),
-        Quantity("adapter_bytes", "Adapter size", "bytes", lambda r: r.adapter_bytes, exact=True),
-        Quantity("checkpoint_bytes", "Checkpoint size", "bytes", lambda r: r.checkpoint_bytes, exact=True),
+        Quantity("trainable_parameters", "Trainable parameters", "", lambda row: row.trained, exact=True),
+        _cost("seconds", "Training time", "s"),
+        _cost("examples_per_second", "Speed", "examples/s"),
+        _cost("memory", "Memory, counted", "bytes", exact=True),
+        _cost("adapter_bytes", "Adapter size", "bytes", exact=True),
+        _cost("checkpoint_bytes", "Checkpoint size", "bytes", exact=True),
         Quantity("stored_bytes", "Stored size: adapter, or else checkpoint", "bytes", _stored_bytes, exact=True),
         Quantity(LARGEST_CLASS, "Share of the largest class", "%", partial(_value, name=LARGEST_CLASS), exact=True),
     )
@@ -89,7 +99,7 @@ COSTS: dict[str, Quantity] = {
 
 
 @lru_cache(maxsize=256)
-def quantity(name: str, objective: ObjectiveSpec = CLASSIFICATION) -> Quantity:
+def quantity(name: str, objective: Objective = CLASSIFICATION) -> Quantity:
     """The quantity of a name.
 
     Args:

@@ -18,6 +18,9 @@ ERROR_RATE = 0.05
 RESAMPLES = 9999
 """Number of bootstrap samples for an interval."""
 
+DEFAULT_SEEDS = 8
+"""Default number of seeds: a first look at them tests at 3.1 %, whatever the number of settings."""
+
 
 @dataclass(frozen=True)
 class Interval:

@@ -1,6 +1,6 @@
 """The number of epochs that the validation part chooses for each method and rank, among those that it was trained for.
 
-The rule is that of plans, :func:`core.plan.budget.fewest_good`: the fewest epochs within half a margin of the best,
+The rule is that of plans, :func:`core.results.length.fewest_good`: the fewest epochs within half a margin of the best,
 each at its own best rate. Only numbers of epochs with the most seeds can be chosen, over which they are compared: of
 the others a search has trained its first seeds alone.
 """
@@ -12,9 +12,9 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from core.plan.budget import fewest_good, is_third
-from core.plan.search import SETTLED_DIGITS
-from core.study.arms.arm import Arm, grouped
+from core.results.arm import Arm, grouped
+from core.results.length import fewest_good, is_third
+from core.results.rates import SETTLED_DIGITS
 
 
 def at_chosen_epochs(arms: Sequence[Arm]) -> list[Arm]:
@@ -35,7 +35,7 @@ def _at_chosen(arms: Sequence[Arm]) -> list[Arm]:
     best = {epochs: _best(own) or own[0] for epochs, own in by_epochs.items()}
     most = max(_count(arm) for arm in best.values())
     whole = {epochs: arm for epochs, arm in best.items() if _count(arm) == most}
-    seeds, objective = common_seeds(whole.values()), arms[0].spec.objective
+    seeds, objective = common_seeds(whole.values()), arms[0].setting.objective
     known = {epochs: mean for epochs, arm in whole.items() if (mean := validated_mean(arm, seeds)) is not None}
     chosen = fewest_good(known, objective.margin, objective.primary.sign) or max(whole)
     return [replace(arm, tried=best) for arm in by_epochs[chosen]]
@@ -47,7 +47,7 @@ def _best(arms: Iterable[Arm]) -> Arm | None:
     able = [arm for arm in able if _count(arm) == max(map(_count, able))]
     seeds = common_seeds(able)
     means = [(mean, arm) for arm in able if (mean := validated_mean(arm, seeds)) is not None]
-    worth = [(round(arm.spec.objective.primary.sign * mean, SETTLED_DIGITS), arm) for mean, arm in means]
+    worth = [(round(arm.setting.objective.primary.sign * mean, SETTLED_DIGITS), arm) for mean, arm in means]
     return max(worth, key=lambda pair: pair[0], default=(0.0, None))[1]
 
 
@@ -72,7 +72,7 @@ def gained(arm: Arm, longer: bool) -> float | None:
     here, there = (validated_mean(each, common_seeds([own, other])) for each in (own, other))
     if here is None or there is None:
         return float("-inf") if other.failed else None
-    return arm.spec.objective.primary.sign * (there - here)
+    return arm.setting.objective.primary.sign * (there - here)
 
 
 def shorter_of(arm: Arm) -> Arm | None:
@@ -113,8 +113,8 @@ def validated_mean(arm: Arm, seeds: Iterable[int]) -> float | None:
 
 def _method(arm: Arm) -> tuple[str, Any]:
     """The method of an arm, and its size such as the rank."""
-    return arm.spec.kind, arm.spec.method.size
+    return arm.setting.method, arm.setting.size
 
 
 def _epochs(arm: Arm) -> int:
-    return arm.spec.optim.epochs
+    return arm.setting.epochs
