@@ -27,10 +27,10 @@ from core.plan.search import TuneSpec
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.settings import Settings
-from core.study.arms.verdict import verdict
 from tests import forked
 from tests.adapter.samples import unzip
 from tests.conftest import BOTH, compared, sentence_of, short, training_lab
+from tests.study.samples import decided_on
 from tests.trained_home import TrainedHome
 
 COMPARE = ["compare", "--source", "digits", "--epochs", "1", "--pretrain-epochs", "1", "--seeds", "2"]
@@ -121,7 +121,7 @@ def test_an_experiment_is_judged_by_the_measure_and_margin_that_it_began_with(
         members = lab.store.members(experiment)
         assert {run.spec.objective for run in members} == {CLASSIFICATION.but(measure="macro_f1", within=1.0)}
         assert lab.store.run(experiment.base).spec.objective == CLASSIFICATION
-        assert verdict(rows_of(members)).margin == 1.0
+        assert decided_on(rows_of(members)).margin == 1.0
         for chosen in chosen_arms(rows_of(members)):
             tried: dict[float, list[float]] = {}
             for run in members:

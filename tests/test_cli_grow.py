@@ -16,12 +16,12 @@ from core.cli.compare import _tell_of_unfinished
 from core.cli.comparison import answer
 from core.lab import Lab
 from core.methods.lora import LoRASpec
+from core.rule.claims import Level
+from core.rule.spending import level_of
 from core.settings import Settings
 from core.study.arms.design_words import look_line
 from core.study.report import answer as answers
-from core.study.report.answer import answer_of
-from core.study.stats.claims import Level
-from core.study.stats.spending import level_of
+from core.study.report.answer import place_of
 from tests.conftest import BOTH, HANG, braked, compared, finish, sentence_of, short, wait_until
 from tests.study.samples import measured
 
@@ -83,12 +83,12 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_takes_fr
         rows.append((json.dumps(measured(run.result, accuracy=80 + points).to_dict()), run.id))
     with lab.store.transaction() as db:
         db.executemany("UPDATE runs SET result = ? WHERE id = ?", rows)
-    first = answer_of(lab, experiment)
+    first = place_of(lab, experiment)
     assert ([look.level for look in first.looks], first.level, first.next_look) == ([level_of(8)], Level.OPEN, 16)
     lab.close()
 
     def grown(*options: str) -> tuple[str, str]:
-        answers._verdicts.clear()  # as in a process of its own
+        answers._answers.clear()  # as in a process of its own
         assert main(["grow", experiment.id, *options, "--home", str(lab.settings.home)]) == 0
         captured = capsys.readouterr()
         return captured.out, captured.err
@@ -111,8 +111,8 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_takes_fr
         with after.store.transaction() as db:
             db.execute("DELETE FROM looks")
             db.execute("UPDATE experiments SET keeps_looks = 0")
-        answers._verdicts.clear()
-        assert answer_of(after, after.store.experiment(experiment.id)).before == (8, 9)
+        answers._answers.clear()
+        assert place_of(after, after.store.experiment(experiment.id)).before == (8, 9)
         assert [look.key for look in after.looks.of(experiment.id)] == kept
 
 

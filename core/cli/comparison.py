@@ -26,20 +26,20 @@ from core.results.arm import Arm, averaged_arms, judged_by
 from core.results.choice import chosen_arms, comparisons_of, dropped_sentences
 from core.results.row import Row, rows_of
 from core.results.setting import labels_of
+from core.rule.answer import Answer, standing_of
+from core.rule.candidate import Candidate
+from core.rule.equal_epochs import AtEpochs
+from core.rule.place import Place
+from core.rule.settled import all_settled, updates_of
+from core.rule.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
-from core.study.arms.candidate import Candidate
 from core.study.arms.cost_words import costs
-from core.study.arms.equal_epochs import AtEpochs
 from core.study.arms.fairness import comparable, lost_rows, missing_rows
-from core.study.arms.settled import all_settled, updates_of
-from core.study.arms.study import StudyAnswer, standing_of
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
 from core.study.arms.tables import comparison_text, plain_table, validation_table
-from core.study.arms.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
-from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import explanation, headline
-from core.study.report.answer import answer_of, bases_of, is_study, study_of
+from core.study.report.answer import answer_of, bases_of, is_study, place_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
 
@@ -136,10 +136,10 @@ def follow(lab: Lab, experiment: Experiment, new: Sequence[str]) -> None:
 def print_comparison(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     """Print the runs of an experiment as a table, the verdict, and what limits it."""
     if is_study(experiment):
-        print_study(study_of(lab, experiment, members))
+        print_study(answer_of(lab, experiment, members))
         return
     rows = rows_of(members)
-    found, chosen = answer_of(lab, experiment, members), chosen_arms(rows)
+    found, chosen = place_of(lab, experiment, members), chosen_arms(rows)
     arms = chosen or averaged_arms(rows)
     print(plain_table(validation_table(arms) if found.unread else comparison_text(arms), turned=True))
     print()
@@ -155,9 +155,9 @@ def print_comparison(lab: Lab, experiment: Experiment, members: list[Run]) -> No
         print(f"Note: {warning}")
 
 
-def print_study(found: StudyAnswer) -> None:
+def print_study(found: Answer) -> None:
     """Print a study as a table, its sentence, and what that rests on."""
-    if found.points and not found.unread:
+    if found.places and not found.unread:
         print(plain_table(study_table(found), turned=True))
         print()
     print(study_headline(found))
@@ -174,15 +174,15 @@ def as_json(lab: Lab, experiment: Experiment, bases: Sequence[Run], runs: list[R
         bases: the pretrain runs that the experiment starts from; none for a network that is fine-tuned as imported.
         runs: of the experiment.
     """
-    found = answer_of(lab, experiment, runs)
+    found = place_of(lab, experiment, runs)
     values = comparison_as_json(
         rows_of(runs), found, _base_as_json(lab, bases, runs), lambda arm: _adapter_of(lab, arm)
     )
-    return values | ({"study": _study_as_json(study_of(lab, experiment, runs))} if is_study(experiment) else {})
+    return values | ({"study": _study_as_json(answer_of(lab, experiment, runs))} if is_study(experiment) else {})
 
 
 def comparison_as_json(
-    rows: list[Row], found: Verdict, base: Mapping[str, Any] | None, adapter_of: Callable[[Arm], str | None]
+    rows: list[Row], found: Place, base: Mapping[str, Any] | None, adapter_of: Callable[[Arm], str | None]
 ) -> dict[str, Any]:
     """The object of a comparison.
 
@@ -289,7 +289,7 @@ def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[s
     return found
 
 
-def _verdict_as_json(found: Verdict) -> dict[str, Any]:
+def _verdict_as_json(found: Place) -> dict[str, Any]:
     told = found.told if not found.reason else None
     # Full fine-tuning minus itself is nothing: the difference is then that of the best adapter setting.
     numbers = ("difference", "interval", "p", "p_within")
@@ -328,11 +328,11 @@ def _at_epochs_as_json(at: AtEpochs) -> dict[str, Any]:
     }
 
 
-def _study_as_json(found: StudyAnswer) -> dict[str, Any]:
+def _study_as_json(found: Answer) -> dict[str, Any]:
     """What a study found at each point of its axis."""
     return {
-        "axis": found.vary.name,
-        "points": list(found.vary.points),
+        "axis": found.axis.name,
+        "points": [at.point for at in found.places],
         "level": study_level(found) or None,
         "sentence": study_headline(found),
         "looks": [{"seeds": look.seeds, "level": look.level, "family": list(look.family)} for look in found.looks],
@@ -340,17 +340,17 @@ def _study_as_json(found: StudyAnswer) -> dict[str, Any]:
         "at": [
             {
                 "point": at.point,
-                "full": None if at.verdict.full is None or found.unread else _point_arm_as_json(at.verdict.full),
+                "full": None if at.full is None or found.unread else _point_arm_as_json(at.full),
                 "settings": [
                     _point_arm_as_json(candidate.arm)
                     | _candidate_as_json(candidate)
                     | {"lines": (lines := [line for line, own in at.by_line.items() if own is candidate])}
                     | {"standing": str(standing_of(candidate)), "settled": at.settled(lines[0])}
-                    | {"withheld": at.withheld.get(lines[0])}
-                    for candidate in at.verdict.candidates
+                    | {"withheld": at.not_tested.get(lines[0])}
+                    for candidate in at.candidates
                 ],
             }
-            for at in found.points
+            for at in found.places
         ],
     }
 

@@ -14,10 +14,10 @@ from core.judge.reading import Reading, check_answered
 from core.judge.results import gather
 from core.judge.sources import SOURCES, given
 from core.lab import Lab
+from core.rule.tuning import choice_sentence, rate_choices
 from core.spec import bounds
 from core.store.judged import Judged
 from core.study.arms.tables import plain_table
-from core.study.arms.tuning import choice_sentence, rate_choices
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.judged import (
     JudgedAnswer,

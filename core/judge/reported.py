@@ -14,7 +14,7 @@ from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.objectives.measure import VALIDATION
 from core.results.row import Row
 from core.results.scale import TEST, Scale
-from core.results.setting import RATE, Setting, setting_text
+from core.results.setting import Setting, setting_text, short_name
 
 UNKNOWN_DECAY = "not reported"
 
@@ -89,10 +89,7 @@ def _setting(each: Reported, scale: Scale, reference: str, noun: str) -> Setting
         patience=each.patience,
         decay=each.decay or UNKNOWN_DECAY,
         learns=noun,
-        texts={
-            {"learning_rate": RATE}.get(name, name.replace("_", " ")): setting_text(name, value)
-            for name, value in (method | optim).items()
-        },
+        texts={short_name(name): setting_text(name, value) for name, value in (method | optim).items()},
     )
 
 

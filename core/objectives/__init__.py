@@ -9,11 +9,11 @@ such as macro-F1, that value is its linearization.
   ``validation_accuracy`` and ``source_accuracy`` beside ``macro_f1``, ``loss`` and so on: the name of a measure,
   with what ``core/objectives/measure.py`` puts before or after it.
 - **The primary measure and the margin** stand in ``RunSpec.objective``, the same in each run of an experiment, so
-  that every function that gets runs knows them: ``judged_by()`` in ``core/study/arms/arm.py``. They do not
+  that every function that gets rows knows them: ``judged_by()`` in ``core/results/arm.py``. They do not
   change what is trained, so arms and bank keys leave them out, and the default objective is left out of the JSON of
   specs.
 - **After an epoch** only what is watched is computed, and the primary measure; on test parts all.
-- ``quantity()`` in ``core/study/stats/measures.py`` is how a name becomes a number of a result: a measure, what was
+- ``quantity()`` in ``core/results/measures.py`` is how a name becomes a number of a result: a measure, what was
   gained or forgotten in the primary one, or a cost. Differences keep the sign of the measure; ``sign`` says which
   side is better.
 """

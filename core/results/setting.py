@@ -73,7 +73,7 @@ class Setting:
     def names(self) -> frozenset[str]:
         """Short names of the settings that are those of its method, but for the layers."""
         fields = {"rank", "alpha"} if self.spec is None else type(self.spec.method).model_fields.keys() - {"kind"}
-        return frozenset(map(_name, fields)) - {LAYERS}
+        return frozenset(map(short_name, fields)) - {LAYERS}
 
     @property
     def all_texts(self) -> Mapping[str, str]:
@@ -196,11 +196,11 @@ def _texts(spec: RunSpec) -> dict[str, str]:
         for name, value in (parts.pop(part) or {}).items():
             if part == "network" and name in hidden:
                 continue
-            found[prefix + _name(name)] = setting_text(name, value)
+            found[prefix + short_name(name)] = setting_text(name, value)
     return found | {name: setting_text(name, value) for name, value in parts.items()}
 
 
-def _name(field: str) -> str:
+def short_name(field: str) -> str:
     """What labels call a field."""
     return {"learning_rate": RATE, "target_modules": LAYERS}.get(field, field.replace("_", " "))
 

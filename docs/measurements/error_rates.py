@@ -24,11 +24,11 @@ from core.plan.budget import Search
 from core.plan.search import SEARCH_SEEDS, default_search
 from core.results.length import LONGER, fewest_good, is_third
 from core.results.rates import best_rate, grid_rate, mean_of
-from core.study.stats.claims import is_lopsided
-from core.study.stats.crossed import Crossed, crossed
-from core.study.stats.family import Compared, family_p, leaning, p_values, within_p
-from core.study.stats.holm import holm
-from core.study.stats.spending import level_of
+from core.rule.claims import is_lopsided
+from core.rule.crossed import Crossed, crossed
+from core.rule.family import Compared, family_p, leaning, p_values, within_p
+from core.rule.holm import holm
+from core.rule.spending import level_of
 
 Rng = np.random.Generator
 Values = NDArray[np.float64]

@@ -20,10 +20,10 @@ from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import preset_configuration
 from core.plan.experiment import Setting
 from core.plan.search import default_search
+from core.rule.place import Place
+from core.rule.words import off_text
 from core.run_spec import default_optim
-from core.study.arms.verdict import Verdict
-from core.study.report.answer import answer_of
-from core.study.stats.words import off_text
+from core.study.report.answer import place_of
 from docs.measurements.program import README, options_of, trained, training_lab
 from docs.reports.readme import put_between
 
@@ -85,13 +85,13 @@ def table(lab: Lab, dataset: str, ranks: Sequence[int], seeds: range) -> str:
     return "\n".join(lines)
 
 
-def _answer(lab: Lab, dataset: str, target: str, arms: Sequence[Setting], seeds: range) -> Verdict:
+def _answer(lab: Lab, dataset: str, target: str, arms: Sequence[Setting], seeds: range) -> Place:
     """The answer of an experiment with these settings, trained as far as it was not."""
     network = PerceptronSpec()
     more: dict[str, Any] = {"tune": default_search(network), "own_bases": True}
     pretraining = default_optim(PretrainSpec, network)
     asked = preset_configuration(lab.catalog, target, dataset, None, pretraining, arms, seeds, shots=SHOTS, **more)
-    return answer_of(lab, trained(lab, asked))
+    return place_of(lab, trained(lab, asked))
 
 
 if __name__ == "__main__":

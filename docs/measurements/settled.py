@@ -30,9 +30,9 @@ from core.results.arm import Arm, arms_of
 from core.results.intervals import ERROR_RATE, t_interval
 from core.results.length import LONGER
 from core.results.row import rows_of
+from core.rule.settled import Course, course_by
 from core.run_spec import OptimSpec, default_optim
 from core.store.curves import trends_of
-from core.study.arms.settled import Course, course_by
 from core.training.schedule import is_evaluated
 from docs.measurements.program import README, options_of, trained, training_lab
 from docs.reports.readme import put_between

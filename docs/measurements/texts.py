@@ -19,10 +19,11 @@ from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import Setting
 from core.results.arm import Arm, arms_of
+from core.results.results import Results
 from core.results.row import rows_of
+from core.rule.decide import decide
 from core.run_spec import default_optim
 from core.store.record import Run
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import explanation, headline
 from docs.measurements.head import FULL, LORA
 from docs.measurements.program import README, accuracies, minilm, options_of, trained, training_lab
@@ -79,7 +80,7 @@ def settings(network: NetworkSpec, epochs: int) -> list[Setting]:
 
 def answer(title: str, runs: Sequence[Run]) -> str:
     """The verdict, and a row per setting."""
-    decided = verdict(rows_of(runs))
+    decided = decide(Results(rows_of(runs))).place
     lines = [
         "| Setting | Rate | Validation accuracy, % | Test accuracy, % | Forgetting, points | Updates |",
         "| --- | ---: | --- | --- | --- | ---: |",

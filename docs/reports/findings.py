@@ -9,15 +9,15 @@ from dataclasses import replace
 from core.methods.method import Role
 from core.numbers import listed, number_text
 from core.results.measures import bare_text, digits_of
-from core.study.arms.compared import paired_differences
+from core.rule.claims import Difference, Level
+from core.rule.compared import paired_differences
+from core.rule.tuning import ratio_text
 from core.study.arms.difference_tables import (
     cut_differences,
     full_differences,
     interval_text,
 )
-from core.study.arms.tuning import ratio_text
 from core.study.report.evidence import Evidence
-from core.study.stats.claims import Difference, Level
 from docs.reports.tables import equal_accuracy, forgetting_by_rate, forgetting_of
 
 Named = Sequence[tuple[str, Difference]]

@@ -20,10 +20,10 @@ from core.results.choice import comparisons_of
 from core.results.epochs import longer_of, shorter_of, validated_mean
 from core.results.rates import neighbors_of
 from core.results.row import rows_of
+from core.rule.differences import neighbors
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.family import neighbors
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from docs.measurements.program import trained
 from docs.reports.make import COMMON, REPORTS, experiment_of
 from docs.reports.readme import put_between
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _row(lab: Lab, name: str, experiment: Experiment) -> str:
     """The difference of a report over three seeds, and after each retuning, as a row of Markdown."""
-    found = answer_of(lab, experiment)
+    found = place_of(lab, experiment)
     if found.full is None or found.told is None:
         raise SystemExit(f"{name} has no difference.")
     chosen = (found.full, found.told.arm)

@@ -7,7 +7,10 @@ from core.numbers import NOTHING, number_text, signed_text
 from core.results.arm import arms_of
 from core.results.measures import digits_of, quantity, spread_text
 from core.results.row import rows_of
-from core.study.arms.candidate import Candidate
+from core.rule.candidate import Candidate
+from core.rule.claims import Difference, Pair, difference_of
+from core.rule.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
+from core.rule.tuning import ratio_text
 from core.study.arms.difference_tables import (
     finding_text,
     full_differences,
@@ -15,11 +18,8 @@ from core.study.arms.difference_tables import (
     rank_differences,
     tested_settings,
 )
-from core.study.arms.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
-from core.study.arms.tuning import ratio_text
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence
-from core.study.stats.claims import Difference, Pair, difference_of
 
 Rows = list[tuple[str, dict[str, str]]]
 

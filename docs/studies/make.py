@@ -15,7 +15,7 @@ from core.lab import Lab
 from core.store.record import Experiment
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
 from core.study.arms.tables import plain_table
-from core.study.report.answer import study_of
+from core.study.report.answer import answer_of
 from docs.reports.make import write_sections
 
 HERE = Path(__file__).parent
@@ -59,7 +59,7 @@ def _with_shots(command: str) -> str:
 
 def _section(lab: Lab, experiment: Experiment, _name: str, _out: Path) -> list[str]:
     """What the README says of a study."""
-    found = study_of(lab, experiment)
+    found = answer_of(lab, experiment)
     return [
         f"## {found.axis.question} {re.sub(COPY, '', experiment.name)}",
         f"**{study_headline(found)}** ({study_level(found) or 'no level'})",

@@ -155,5 +155,5 @@ def said_of(lab: Lab, run: Run) -> Said | None:
     is_first = setting is not None and found.offered is not None and found.offered.id == run.id
     is_first = is_first and run.validated is not None
     before = answer_before(lab, experiment, members) if found.unread else None
-    is_offered = offers_adapter(found if before is None else before.found)
+    is_offered = offers_adapter(found if before is None else before)
     return Said(experiment, headline(found), setting, is_first, is_offered)

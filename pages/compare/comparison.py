@@ -10,16 +10,17 @@ from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.results.arm import Arm, arms_of, averaged_arms
 from core.results.choice import chosen_arms, dropped_sentences
+from core.results.results import Results
 from core.results.row import Row, rows_of
 from core.results.setting import labels_of, setting_of
+from core.rule.balance import macro_f1_sentence
+from core.rule.decide import decide
+from core.rule.place import Place
+from core.rule.tuning import is_tuned
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.balance import macro_f1_sentence
 from core.study.arms.fairness import comparable
-from core.study.arms.study import AtPoint
-from core.study.arms.tuning import is_tuned
-from core.study.arms.verdict import Verdict, verdict
 from core.study.figures.palette import colours_of, shades_of
-from core.study.report.answer import Before, answer_before, answer_of
+from core.study.report.answer import answer_before, place_of
 from core.study.report.evidence import named, overlaps_of
 from core.study.report.limits import held_sentence
 from core.study.weights.predicted import tested_by
@@ -41,7 +42,7 @@ class Comparison:
     """Whether every setting of the runs is drawn, instead of those that the validation part chose."""
     masked: bool
     """Whether accuracy on the source is judged among its own classes."""
-    at: AtPoint | None = None
+    at: Place | None = None
     """The point of a study whose runs these are; None for an experiment without an axis."""
 
     @cached_property
@@ -50,16 +51,16 @@ class Comparison:
         return rows_of(self.everything)
 
     @cached_property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Place:
         """The verdict of all runs: to show fewer settings makes no claim more certain."""
         if self.experiment.id == SELECTION:
-            return verdict(self.rows, tested_by(self.lab), selected=True)
+            return decide(Results(self.rows, tested_by(self.lab), is_selection=True)).place
         if self.at is not None:
-            return self.at.verdict
-        return answer_of(self.lab, self.experiment, self.everything)
+            return self.at
+        return place_of(self.lab, self.experiment, self.everything)
 
     @cached_property
-    def before(self) -> Before | None:
+    def before(self) -> Place | None:
         """The answer that was read before runs were added that are to finish; None where there is none."""
         return answer_before(self.lab, self.experiment, self.everything) if self.verdict.unread else None
 
@@ -67,7 +68,7 @@ class Comparison:
     def read(self) -> list[Arm]:
         """The settings whose test part was read."""
         if self.verdict.unread:
-            return named(chosen_arms(rows_of(self.before.runs))) if self.before is not None else []
+            return named(chosen_arms(self.before.rows)) if self.before is not None else []
         return self.shown
 
     @property

@@ -11,10 +11,7 @@ from core.errors import LabError
 from core.methods.method import Role
 from core.results.measures import COSTS, MEMORY_NOTE, storage_note, time_note
 from core.results.row import rows_of
-from core.run_spec import inner_ranks
-from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
-from core.study.arms.forgetting_clause import no_source, source_note
-from core.study.arms.frontier import (
+from core.rule.frontier import (
     FRONTIER_NOTE,
     EqualAccuracy,
     Frontier,
@@ -24,6 +21,9 @@ from core.study.arms.frontier import (
     frontier_table,
     frontiers,
 )
+from core.run_spec import inner_ranks
+from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
+from core.study.arms.forgetting_clause import no_source, source_note
 from core.study.arms.tables import storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots, bars

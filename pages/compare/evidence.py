@@ -12,10 +12,16 @@ from core.methods.method import Role
 from core.numbers import count_text, listed, points_text
 from core.results.arm import Arm
 from core.results.measures import FORGETTING, FORGETTING_MASKED
+from core.results.results import Results
 from core.results.row import rows_of
+from core.rule.answer import Answer, crossings
+from core.rule.budgets import by_budget, passed_epochs
+from core.rule.candidate import Candidate
+from core.rule.claims import Difference, corrected
+from core.rule.spending import CLAIM_SEEDS
+from core.rule.tuning import choice_sentence, end_sentences, rate_choices
+from core.rule.words import p_words
 from core.store.record import Run
-from core.study.arms.budgets import by_budget, passed_epochs
-from core.study.arms.candidate import Candidate
 from core.study.arms.difference_tables import (
     SEEN,
     differences_table,
@@ -24,17 +30,12 @@ from core.study.arms.difference_tables import (
     tested_settings,
 )
 from core.study.arms.forgetting_clause import rates_note
-from core.study.arms.study import StudyAnswer, crossings
 from core.study.arms.study_words import study_table
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import rates_table
-from core.study.arms.tuning import choice_sentence, end_sentences, rate_choices
 from core.study.figures.study import passed_figure, study_figure
 from core.study.figures.sweep import rate_curves
 from core.study.report.evidence import epochs_of
-from core.study.stats.claims import Difference, corrected
-from core.study.stats.spending import CLAIM_SEEDS
-from core.study.stats.words import p_words
 from core.study.weights.predicted import tested_by
 from core.study.weights.remeasured import parallel
 from core.wording.tasks import noun
@@ -171,7 +172,7 @@ NO_LEVEL = "Nothing here is tested, and nothing of it counts as a look: a study 
 def budget_part(shown: Comparison) -> None:
     """The budgets that the experiment has, and epochs that were passed at constant rates."""
     runs, owner = shown.everything, shown.experiment.id
-    found = by_budget(rows_of(runs), tested_by(shown.lab))
+    found = by_budget(Results(rows_of(runs), tested_by(shown.lab)))
     finished = [run for run in runs if run.state == "finished"]
     passed = passed_epochs(rows_of(runs), measured(epochs_of, shown.lab, finished))
     if found is not None:
@@ -201,7 +202,7 @@ def budget_part(shown: Comparison) -> None:
     link("study", "Study: how long?", {})
 
 
-def _turns(found: StudyAnswer) -> None:
+def _turns(found: Answer) -> None:
     for line in found.lines:
         _turn(line, [found.axis.texts(pair).removesuffix(" epochs") for pair in found.crossings(line)])
 

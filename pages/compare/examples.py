@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import LabError
 from core.methods.method import Role
 from core.results.arm import Arm
-from core.study.arms.verdict import Verdict
+from core.rule.place import Place
 from core.study.figures.examples import (
     class_accuracy,
     class_accuracy_alt,
@@ -77,7 +77,7 @@ def _passages(shown: Comparison) -> None:
             )
 
 
-def _pair(arms: Sequence[Arm], decided: Verdict) -> list[Arm]:
+def _pair(arms: Sequence[Arm], decided: Place) -> list[Arm]:
     """The two arms to compare, chosen on the page: at first the first one, and the adapter of the verdict."""
     if len(arms) < 2:
         return list(arms)

@@ -9,9 +9,9 @@ from core.numbers import count_text
 from core.results.choice import no_choice_sentence
 from core.results.row import rows_of
 from core.results.setting import setting_of
+from core.rule.tuning import is_tuned
 from core.store.judged import Judged
 from core.store.record import is_under_way
-from core.study.arms.tuning import is_tuned
 from core.study.report.answer import bases_of
 from core.wording.tasks import judged_text, task_text
 from pages.compare.comparison import Comparison
@@ -109,7 +109,7 @@ if is_awaited:
 if not plain.arms:
     st.info(no_choice_sentence(rows_of(members)), icon=":material/info:")
 else:
-    read = plain.verdict if plain.before is None else plain.before.found
+    read = plain.verdict if plain.before is None else plain.before
     verdict_view(plain.verdict, plain.before)
     if plain.before is not None:
         before_view(plain.before, everything)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.methods.method import Role
 from core.objectives.measure import Measure
-from core.study.arms.balance import misleading_sentence
+from core.rule.balance import misleading_sentence
 from core.study.arms.tables import comparison_table, comparison_text, validation_table
 from core.study.figures.curves import Axis, NamedCurve, arm_dots, loss_curves, measure_curves
 from core.wording.csv_file import csv_of

@@ -6,10 +6,10 @@ import streamlit as st
 
 from core.lab import Lab
 from core.numbers import counted, listed
+from core.rule.place import Place
 from core.store.record import Experiment, Run
 from core.study.arms.settings import share_base_and_task
-from core.study.arms.study import AtPoint
-from core.study.report.answer import is_study, study_of
+from core.study.report.answer import answer_of, is_study
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
@@ -60,12 +60,12 @@ QUERY = "point"
 """URL parameter with the point of a study."""
 
 
-def point_shown(lab: Lab, experiment: Experiment) -> AtPoint | None:
+def point_shown(lab: Lab, experiment: Experiment) -> Place | None:
     """Draw the choice of a point; return what was found there, or None for an experiment without an axis."""
     if not is_study(experiment):
         return None
-    found = study_of(lab, experiment)
-    points = {str(at.point): at for at in found.points}
+    found = answer_of(lab, experiment)
+    points = {str(at.point): at for at in found.places}
     asked = st.query_params.get(QUERY, "")
     if asked not in points:
         st.query_params.pop(QUERY, None)

@@ -17,11 +17,11 @@ from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for, with_head
 from core.plan.defaults import is_quick_first
 from core.plan.experiment import Setting
+from core.results.intervals import DEFAULT_SEEDS
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run, is_under_way
 from core.study.report.answer import with_bases
 from core.study.report.expected import expected_sentences
-from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.experiment.configuration import open_file, opened_experiment, save_button, settle
 from pages.shared.experiment.current import known, missing_sentence, remember
 from pages.shared.experiment.estimate import SEE_FORM, fit_warning

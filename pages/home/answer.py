@@ -12,13 +12,13 @@ from core.lab import Lab
 from core.numbers import bytes_text, capitalized, count_text, unbroken
 from core.results.arm import Arm
 from core.results.choice import chosen_arms, dropped_sentences
-from core.results.row import rows_of
+from core.results.row import Row, rows_of
+from core.rule.balance import macro_f1_sentence, misleading_sentence
+from core.rule.place import Place
 from core.store.record import Experiment, Run, stages_of
-from core.study.arms.balance import macro_f1_sentence, misleading_sentence
-from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import full_name, name_of
 from core.study.figures.palette import colours_of
-from core.study.report.answer import Before, answer_before, answer_of, is_study
+from core.study.report.answer import answer_before, is_study, place_of
 from core.study.report.evidence import named
 from core.wording.tasks import bases_text, judged_text
 from pages.shared.experiment.actions import experiment_actions, rank_view
@@ -33,7 +33,7 @@ from pages.shared.ui.pickers import when
 def answer(lab: Lab, experiment: Experiment) -> None:
     """Draw the experiment's verdict as the answer to the question of the page."""
     members = lab.store.members(experiment)
-    found = answer_of(lab, experiment, members)
+    found = place_of(lab, experiment, members)
     with st.container(border=True):
         judged = f"{bases_text(members[0].spec)} · judged by {judged_text(members[0].spec.objective)}"
         st.caption(f"{called(lab, experiment, members)} · {when(experiment.created)} · {judged}")
@@ -47,9 +47,9 @@ def answer(lab: Lab, experiment: Experiment) -> None:
             _before(before, experiment, members)
         for sentence in [] if found.unread else dropped_sentences(rows_of(members)):
             st.warning(literal(sentence))
-        evidence_of(found, members, experiment.id, lambda: rank_view(lab, experiment, found))
+        evidence_of(found, rows_of(members), experiment.id, lambda: rank_view(lab, experiment, found))
         with st.container(horizontal=True, vertical_alignment="center"):
-            adapter_button(found if before is None else before.found, f"home-{experiment.id}")
+            adapter_button(found if before is None else before, f"home-{experiment.id}")
             if is_study(experiment):
                 link("study", "Study", {"experiment": experiment.id})
             link("compare", "Compare", {"experiment": experiment.id})
@@ -72,22 +72,22 @@ def answer_while_growing(lab: Lab, experiment: Experiment) -> None:
         with st.container(border=True):
             st.caption(f"{called(lab, experiment, members)} · judged by {judged_text(members[0].spec.objective)}")
             _before(before, experiment, members)
-            adapter_button(before.found, f"home-{experiment.id}")
+            adapter_button(before, f"home-{experiment.id}")
     elif experiment.plan is None and len(stages_of(members)) > 1:
         st.caption("The answer comes back, with what was added, once all of these runs have ended.")
 
 
-def _before(before: Before, experiment: Experiment, members: Sequence[Run]) -> None:
+def _before(before: Place, experiment: Experiment, members: Sequence[Run]) -> None:
     before_view(before, members)
-    evidence_of(before.found, before.runs, experiment.id)
+    evidence_of(before, before.rows, experiment.id)
 
 
-def evidence_of(found: Verdict, members: Sequence[Run], owner: str, ranks: Callable[[], Sequence[str]] = tuple) -> None:
+def evidence_of(found: Place, rows: Sequence[Row], owner: str, ranks: Callable[[], Sequence[str]] = tuple) -> None:
     """Draw the figure, accuracy, parameters and storage of both sides, and what the answer rests on.
 
     Args:
         found: the verdict.
-        members: all runs of the experiment.
+        rows: all of the experiment.
         owner: its id.
         ranks: draws whether the rank mattered, where that is not left to the fold, and returns what was said.
     """
@@ -97,7 +97,7 @@ def evidence_of(found: Verdict, members: Sequence[Run], owner: str, ranks: Calla
     measure = told.arm.spec.objective.primary
     left, right = st.columns([3, 2], gap="large", vertical_alignment="center")
     with left:
-        difference_view(found, named(chosen_arms(rows_of(members))), colours_of(run.spec for run in members), owner)
+        difference_view(found, named(chosen_arms(rows)), colours_of(row.setting for row in rows), owner)
     arms = [full, told.arm]
     with right:
         table = pd.DataFrame(

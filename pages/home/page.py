@@ -37,7 +37,7 @@ def example_answer() -> None:
             f"like. These {len(shown.runs)} runs were not trained on this machine; your own answer takes their place."
         )
         verdict_view(found)
-        evidence_of(found, list(shown.runs), "example")
+        evidence_of(found, found.rows, "example")
 
 
 def earlier(lab: Lab, experiments: Iterable[Experiment]) -> None:

@@ -9,8 +9,8 @@ from core.numbers import counted
 from core.plan.defaults import SIZES, default_settings, is_quick_first
 from core.plan.experiment import Setting
 from core.plan.search import TuneSpec, default_search
-from core.study.stats.claims import DEFAULT_SEEDS
-from core.study.stats.spending import CLAIM_SEEDS
+from core.results.intervals import DEFAULT_SEEDS
+from core.rule.spending import CLAIM_SEEDS
 
 
 @dataclass(frozen=True)

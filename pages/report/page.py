@@ -16,7 +16,7 @@ from core.store.judged import Judged
 from core.store.record import is_under_way
 from core.study.arms.cost_words import costs
 from core.study.arms.study_words import study_basis
-from core.study.report.answer import answer_before, answer_of, with_bases
+from core.study.report.answer import answer_before, place_of, with_bases
 from core.study.report.evidence import Evidence, epochs_of, gather
 from core.study.report.facts import facts_of, words_of
 from core.study.report.html import report_html
@@ -60,7 +60,7 @@ if is_under_way(members):
     if (before := answer_before(lab, experiment, members)) is not None:
         with st.container(border=True):
             before_view(before, members)
-            basis_view(before.found, "report-basis")
+            basis_view(before, "report-basis")
     st.info("The report appears once all runs of the experiment have ended.", icon=":material/schedule:")
     with st.container(horizontal=True):
         link("home", "Home", {"experiment": experiment.id})
@@ -68,7 +68,7 @@ if is_under_way(members):
     runs = with_bases(lab, members)
     live_panel(lab, [run.id for run in runs], f"report-{experiment.id}", experiment.name)
     st.stop()
-answered = answer_of(lab, experiment, members)
+answered = place_of(lab, experiment, members)
 if answered.unread or not chosen_arms(rows_of(members)):
     st.info(
         literal(answered.reason if answered.unread else no_choice_sentence(rows_of(members))), icon=":material/info:"

@@ -16,10 +16,10 @@ from core.objectives.measure import SOURCE
 from core.results.measures import MEMORY_NOTE
 from core.results.row import row_of
 from core.results.setting import setting_of
+from core.rule.balance import misleading_sentence, share_sentence
 from core.store.notes import MAX_NOTE
 from core.store.record import Result, Run
 from core.store.search import Entry
-from core.study.arms.balance import misleading_sentence, share_sentence
 from core.study.arms.settings import settings_of
 from core.study.arms.trained_memory import trained_memory
 from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves

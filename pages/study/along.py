@@ -9,12 +9,12 @@ import streamlit as st
 from core.lab import Lab
 from core.numbers import counted, seeds_text
 from core.results.choice import dropped_sentences
+from core.rule.answer import Answer
 from core.store.record import Experiment, Run, is_under_way
-from core.study.arms.study import StudyAnswer
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
 from core.study.arms.verdict_words import MEANINGS
 from core.study.figures.study import study_figure
-from core.study.report.answer import answer_of, study_of
+from core.study.report.answer import answer_of, place_of
 from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.actions import experiment_actions
@@ -39,7 +39,7 @@ def study_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     Raises:
         LabError: the look at its test part cannot be recorded.
     """
-    found = study_of(lab, experiment, members)
+    found = answer_of(lab, experiment, members)
     first = members[0].spec
     task = lab.experiments.configuration(experiment).task
     st.caption(
@@ -51,7 +51,7 @@ def study_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
         live_part(lab, experiment, lambda runs: _so_far(lab, experiment, runs), EVERY)
         return
     took(lab, members)
-    plain = answer_of(lab, experiment, members)
+    plain = place_of(lab, experiment, members)
     troubles(lab, members, plain)
     deleted_line(lab, experiment, members, "study")
     _answer(found)
@@ -64,35 +64,35 @@ def study_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
 
 def _so_far(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> None:
     """The figure of the validation part, of the points of which something has finished."""
-    found = study_of(lab, experiment, members)
-    if any(at.verdict.full is not None or at.arms for at in found.points):
+    found = answer_of(lab, experiment, members)
+    if any(at.full is not None or at.arms for at in found.places):
         _figure(experiment, found)
     else:
         st.caption("The figure appears with the first finished runs.")
 
 
-def _answer(found: StudyAnswer) -> None:
+def _answer(found: Answer) -> None:
     """Draw the sentence with its level, and what it rests on."""
     st.subheader("The answer")
     level = study_level(found)
     badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
     st.markdown(f"#### {literal(study_headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
-    for sentence in dropped_sentences(row for at in found.points for row in at.rows):
+    for sentence in dropped_sentences(row for at in found.places for row in at.rows):
         st.warning(literal(sentence))
     if sentences := study_basis(found):
         with st.expander("What this rests on", icon=":material/rule:", key="study-basis"):
             st.markdown("\n".join(f"- {literal(sentence)}" for sentence in sentences))
 
 
-def _figure(experiment: Experiment, found: StudyAnswer) -> None:
-    if not any(at.verdict.full is not None or at.arms for at in found.points):
+def _figure(experiment: Experiment, found: Answer) -> None:
+    if not any(at.full is not None or at.arms for at in found.places):
         return
     below = "" if found.unread else ", and below it the difference from full fine-tuning with the margin shaded"
     alt = f"The measure of each method along {found.axis.title.lower()}{below}"
     show(study_figure(found, found.unread), experiment.id, "study", alt)
 
 
-def _points(lab: Lab, experiment: Experiment, found: StudyAnswer) -> None:
+def _points(lab: Lab, experiment: Experiment, found: Answer) -> None:
     """Draw every point in numbers, with links to its comparison."""
     st.subheader("Every point")
     table = study_table(found)
@@ -103,10 +103,10 @@ def _points(lab: Lab, experiment: Experiment, found: StudyAnswer) -> None:
         download(
             "Download CSV", lambda: csv_of(table), f"{experiment.id}.csv", "text/csv", "study-csv", help="This table."
         )
-        for at in found.points:
+        for at in found.places:
             link(
                 "compare",
                 f"Compare at {found.axis.text(at.point)}",
                 {"experiment": experiment.id, "point": str(at.point)},
             )
-    st.caption(f"{counted(len(found.points), 'point')}, each an experiment of its own in Compare.")
+    st.caption(f"{counted(len(found.places), 'point')}, each an experiment of its own in Compare.")

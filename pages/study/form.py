@@ -29,10 +29,10 @@ from core.plan.configuration import Configuration, objective_for, with_head
 from core.plan.experiment import Setting
 from core.plan.search import TuneSpec, rates_around
 from core.results.setting import setting_of
+from core.rule.growth import RATES_OFFERED
 from core.run_spec import OptimSpec, default_rate, default_training, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run
-from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.sweep import MAX_RUNS, Grid, is_sweep
 from core.study.report.answer import is_study
 from core.wording.tasks import explained

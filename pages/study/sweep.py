@@ -11,6 +11,7 @@ from core.results.arm import Arm, judged_by
 from core.results.choice import dropped_sentences, no_choice_sentence
 from core.results.measures import time_note
 from core.results.row import rows_of
+from core.rule.place import Place
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.fairness import comparable
 from core.study.arms.sweep import (
@@ -21,9 +22,8 @@ from core.study.arms.sweep import (
     sweep_view,
     trained_seconds,
 )
-from core.study.arms.verdict import Verdict
 from core.study.figures.sweep import front_of, pareto, rate_curves, size_curve, size_titles
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.state import state_line
@@ -71,7 +71,7 @@ def sweep_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
         sweep_live(lab, experiment, alpha)
         return
     took(lab, members)
-    decided = answer_of(lab, experiment, members)
+    decided = place_of(lab, experiment, members)
     troubles(lab, members, decided)
     if not any(arm.validation for arm in arms):
         st.info(no_choice_sentence(rows_of(members)), icon=":material/info:")
@@ -81,7 +81,7 @@ def sweep_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     _table(experiment, arms, decided.unread)
 
 
-def _answer(experiment: Experiment, found: Verdict, arms: list[Arm]) -> None:
+def _answer(experiment: Experiment, found: Place, arms: list[Arm]) -> None:
     """Show the verdict, and what validation chooses."""
     st.subheader("The answer")
     full, lora = chosen(arms)
@@ -192,7 +192,7 @@ def took(lab: Lab, members: list[Run]) -> None:
     st.caption(f"Training {words}.")
 
 
-def troubles(lab: Lab, members: list[Run], found: Verdict) -> None:
+def troubles(lab: Lab, members: list[Run], found: Place) -> None:
     """Show which runs have no result, and why."""
     state_line(lab, members, "study", found)
     failed = [run for run in members if run.state == "failed"]

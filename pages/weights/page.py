@@ -10,7 +10,7 @@ from core.methods.method import Role
 from core.results.arm import Arm, judged_by
 from core.results.choice import dropped_sentences
 from core.results.row import rows_of
-from core.study.arms.verdict import Verdict
+from core.rule.place import Place
 from core.study.report.answer import last_read
 from core.study.weights.change import run_of_seed
 from core.study.weights.found import found_sentences
@@ -30,7 +30,7 @@ from pages.weights.spectrum import spectrum_part
 from pages.weights.subspaces import subspaces_part
 
 
-def what_was_found(focus: Focus, found: Verdict) -> str:
+def what_was_found(focus: Focus, found: Place) -> str:
     """Say what training changed, also in the chosen adapter run, and how that fits the answer; of a large network only
     what an adapter changed.
 

@@ -17,8 +17,8 @@ from playwright.sync_api import Locator, Page, expect
 from core.lab import Lab
 from core.objectives.registry import CLASSIFICATION
 from core.results.intervals import t_interval
+from core.rule.budgets import Passed
 from core.settings import Settings
-from core.study.arms.budgets import Passed
 from core.study.figures.curves import export_html
 from core.study.figures.frontier import frontier_figure
 from core.study.figures.study import passed_figure

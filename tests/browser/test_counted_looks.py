@@ -16,7 +16,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.settings import Settings
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from tests.browser.conftest import LAB_APP, REPO, Serve, choose_action, note_errors
 from tests.conftest import compared, finish, short, training_lab, wait_until
 
@@ -77,7 +77,7 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
     assert (said["seeds"], said["earlier_looks"]) == (32, [8, 16])
     page.reload()
     expect(answer).to_contain_text(said["sentence"])
-    assert answer_of(reader, reader.store.experiment(experiment.id)).seeds == 32
+    assert place_of(reader, reader.store.experiment(experiment.id)).seeds == 32
     assert seeds_looked_at() == [8, 16, 32]
     assert console_errors == []
     reader.close()

@@ -20,10 +20,10 @@ from playwright.sync_api import Browser, Page, expect
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.numbers import percent
+from core.rule.spending import CLAIM_SEEDS
 from core.settings import Settings
 from core.study.arms.verdict_words import headline, level_words
-from core.study.report.answer import answer_of
-from core.study.stats.spending import CLAIM_SEEDS
+from core.study.report.answer import place_of
 from tests.browser.conftest import LAB_APP, REPO, Serve, choose_digits, downloaded, new_context, note_errors
 from tests.conftest import HANG, wait_until, weights_of
 from tests.soak.sizes import full_or_short
@@ -106,7 +106,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
     with closing(Lab(Settings(home=done.home))) as lab:
         (experiment,) = lab.store.experiments()
         runs = {run.id for run in lab.store.runs()}
-        found = answer_of(lab, experiment)
+        found = place_of(lab, experiment)
         # There are seeds enough to show a difference; whether this one is shown depends on how a processor rounds.
         assert found.told is not None
         assert found.seeds >= CLAIM_SEEDS
@@ -115,7 +115,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         expect(main.locator(".stMarkdownBadge").first).to_have_text(level_words(found))
         expect(answer).to_have_text(re.compile(r"95 % interval:? .+ to .+"))
         expect(main.get_by_role("figure", name=re.compile("minus that of full .+ mean and interval"))).to_be_visible()
-        offered = found.offered
+        offered = found.offered and found.offered.run
         assert offered is not None
         assert offered.result is not None
         mean = found.told.arm.interval("accuracy").mean

@@ -14,7 +14,7 @@ from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.settings import Settings
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from tests.browser.conftest import LAB_APP, Serve, choose_action
 from tests.conftest import wait_until
 from tests.launching import compare
@@ -48,7 +48,7 @@ def test_a_search_goes_on_through_reloads_and_its_answer_is_trained_longer(
     members = reader.store.members(experiment)
     assert len(members) > len(experiment.runs)
     page.goto(f"{url}/?experiment={experiment.id}")
-    expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, members)))
+    expect(answer.first).to_contain_text(headline(place_of(reader, experiment, members)))
 
     choose_action(page, "Train longer")
     page.get_by_role("button", name=re.compile(r"Train \d+ runs")).click()
@@ -57,7 +57,7 @@ def test_a_search_goes_on_through_reloads_and_its_answer_is_trained_longer(
     epochs = {arm.spec.optim.epochs for arm in chosen_arms(rows_of(after))}
     assert epochs == {3 * max(run.spec.optim.epochs for run in members)}
     assert chosen(after) != chosen(members)
-    expect(answer.first).to_contain_text(headline(answer_of(reader, experiment, after)))
+    expect(answer.first).to_contain_text(headline(place_of(reader, experiment, after)))
     assert console_errors == []
     reader.close()
 

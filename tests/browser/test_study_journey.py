@@ -13,7 +13,7 @@ from core.lab import Lab
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms.study_words import study_headline
-from core.study.report.answer import study_of
+from core.study.report.answer import answer_of
 from tests.browser.conftest import LAB_APP, Serve
 from tests.conftest import wait_until
 from tests.studied_home import SEEDS
@@ -42,8 +42,8 @@ def test_a_study_that_is_started_from_its_form_ends_with_its_figure_and_sentence
         wait_until(ended)
         (new, old) = reader.store.experiments()
         assert (old.id, {run.spec.seed for run in reader.store.members(new)}) == (first.id, set(range(SEEDS)))
-        found = study_of(reader, new)
-        assert [at.point for at in found.points] == [16, 64, 256]
+        found = answer_of(reader, new)
+        assert [at.point for at in found.places] == [16, 64, 256]
         expect(main.locator("h4").first).to_contain_text(study_headline(found))
     expect(main.locator(".js-plotly-plot .main-svg").first).to_be_visible()
     expect(main.get_by_text("Every point", exact=True)).to_be_visible()

@@ -17,18 +17,18 @@ from scipy import stats
 
 from core.cli import comparison
 from core.lab import Lab
-from core.results.row import rows_of
+from core.results.row import Row, rows_of
+from core.rule.place import Place
 from core.store.curves import trends_of
 from core.store.looks import Look
 from core.store.record import Experiment, Run
-from core.study.arms.verdict import Verdict, verdict
 from docs.measurements import recomputed
 from docs.measurements.recomputed import TOLERANCE, deviation, main
 from docs.measurements.recomputed_runs import labels_of
 from docs.measurements.recomputed_statistics import interval, two_way_p
 from docs.measurements.recomputed_study import main as study_main
 from tests.docs.source import ROOT, Module
-from tests.study.samples import make_run
+from tests.study.samples import decided_on, make_run
 
 Values = np.ndarray[Any, Any]
 
@@ -115,18 +115,18 @@ class Drawn:
             told = np.where(self.right[run.id], labels, (labels + 1) % 10).astype(np.uint8)
             save_file({"predicted": told}, folder / "predictions.safetensors")
 
-    def tested(self, run: Run) -> Values:
-        return np.where(self.right[run.id], 100.0, 0.0)
+    def tested(self, row: Row) -> Values:
+        return np.where(self.right[row.id], 100.0, 0.0)
 
-    def verdict(self, seeds: int, looks: list[Look]) -> tuple[list[Run], Verdict]:
+    def answer(self, seeds: int, looks: list[Look]) -> tuple[list[Run], Place]:
         runs = [run for run in self.runs if run.spec.seed < seeds]
-        return runs, verdict(rows_of(runs), self.tested, looks)
+        return runs, decided_on(rows_of(runs), self.tested, looks)
 
 
-def printed(runs: list[Run], found: Verdict, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def printed(runs: list[Run], found: Place, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What ``--json`` prints of runs and their verdict."""
     lab: Any = SimpleNamespace(artifacts=SimpleNamespace(path=lambda *_: "adapter.zip"))
-    monkeypatch.setattr(comparison, "answer_of", lambda *_: found)
+    monkeypatch.setattr(comparison, "place_of", lambda *_: found)
     experiment: Any = SimpleNamespace(plan=None)
     told: dict[str, Any] = json.loads(json.dumps(comparison.as_json(lab, experiment, [], runs)))
     return told
@@ -170,7 +170,7 @@ def test_an_answer_is_the_same_by_other_means(
     few = FEW * (said[1] == "runs")
     drawn, looks = Drawn(tmp_path, seed, stages[-1], better, rates, failing, few), list[Look]()
     for seeds in stages:
-        runs, found = drawn.verdict(seeds, looks)
+        runs, found = drawn.answer(seeds, looks)
         told = printed(runs, found, monkeypatch)
         about = told["verdict"]
         assert (about["level"], about["about"], about["choice"], about["withheld"] and "withheld") == said
@@ -182,7 +182,7 @@ def test_an_answer_is_the_same_by_other_means(
 def test_what_differs_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = printed(*Drawn(tmp_path, 2, 9, 0.5).verdict(7, []), monkeypatch)
+    told = printed(*Drawn(tmp_path, 2, 9, 0.5).answer(7, []), monkeypatch)
     answer = tmp_path / "answer.json"
     answer.write_text(json.dumps(told))
     asked = [str(tmp_path), str(answer), "digits"]

@@ -19,14 +19,14 @@ from core.methods.lora import LoRASpec
 from core.plan.search import TuneSpec
 from core.results.choice import unchosen
 from core.results.row import rows_of
+from core.rule.tuning import rate_choices
 from core.settings import Settings
 from core.store.record import Experiment, Run, stages_of
 from core.study.arms.fairness import comparable
-from core.study.arms.tuning import rate_choices
-from core.study.arms.verdict import verdict
 from tests.conftest import short, wait_until
 from tests.launching import compare
 from tests.searched_home import SEEDS, asked, check_found_the_same, ended, trained, trained_on
+from tests.study.samples import decided_on
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_best_rates_are_found_and_trained_with_all_seeds(undisturbed: tuple[
     assert set(trained(runs).values()) == {1}
     assert {run.plan for run in runs} == {"complete"}
     assert len(stages_of(runs)) == 1, "no stage of a plan is a look"
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     assert ([look.seeds for look in found.looks], found.unread, found.reason) == ([SEEDS], False, "")
     for choice in rate_choices(rows_of(runs)):
         group = choice.arm.spec.label, choice.arm.spec.optim.epochs
@@ -110,7 +110,7 @@ def test_a_plan_that_was_stopped_waits_and_finishes_as_if_it_had_not_been(
     experiment = compare(lab, asked(lab))
     runs = stopped_early(lab, experiment)
     assert {run.plan for run in runs} == {"waiting"}
-    assert "Finish the experiment" in verdict(rows_of(runs)).reason
+    assert "Finish the experiment" in decided_on(rows_of(runs)).reason
     assert not unchosen(rows_of(runs)), "no network goes while the search is not complete"
     assert lab.launcher.finish([run.id for run in runs])
     check_found_the_same(ended(lab, experiment), undisturbed)
@@ -172,7 +172,7 @@ def test_a_plan_that_cannot_go_on_waits_with_its_reason(lab: Lab, monkeypatch: p
         runs = ended(lab, experiment)
         assert {run.plan for run in runs} == {"waiting"}
     assert "The dataset is gone" in lab.store.log(runs[-1].id)[-1][1]
-    assert verdict(rows_of(runs)).reason
+    assert decided_on(rows_of(runs)).reason
     assert lab.launcher.finish([run.id for run in runs]) == 0
     wait_until(lambda: len(lab.store.members(experiment)) > len(runs))
 

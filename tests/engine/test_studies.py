@@ -23,17 +23,18 @@ from core.plan.axes import AXES, VarySpec, axis_of, matched
 from core.plan.configuration_file import read_configuration, write_configuration
 from core.plan.experiment import Setting
 from core.plan.search import TuneSpec
+from core.results.results import Results
 from core.results.row import rows_of
+from core.rule.claims import Level
+from core.rule.decide import decide
+from core.rule.family import p_values
+from core.rule.spending import level_of
+from core.rule.tuning import rate_choices
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.study import study
 from core.study.arms.study_words import study_basis, study_headline
-from core.study.arms.tuning import rate_choices
-from core.study.report.answer import answer_of, study_of
-from core.study.stats.claims import Level
-from core.study.stats.family import p_values
-from core.study.stats.spending import level_of
+from core.study.report.answer import answer_of, place_of
 from tests.conftest import short
 from tests.launching import compare
 from tests.searched_home import ended, trained_on
@@ -53,11 +54,11 @@ def training(studied: tuple[Lab, Experiment], tmp_path: Path) -> Iterator[tuple[
 
 def test_learning_rates_are_found_at_each_point(studied: tuple[Lab, Experiment]) -> None:
     lab, experiment = studied
-    found = study_of(lab, experiment)
-    assert [at.point for at in found.points] == list(POINTS)
-    for at in found.points:
-        assert {run.spec.optim.epochs for run in at.runs} == {at.point}
-        choices = rate_choices(rows_of(at.runs))
+    found = answer_of(lab, experiment)
+    assert [at.point for at in found.places] == list(POINTS)
+    for at in found.places:
+        assert {row.setting.epochs for row in at.rows} == {at.point}
+        choices = rate_choices(at.rows)
         assert {choice.arm.spec.label for choice in choices} == {"Full", "LoRA r=2"}
         for choice in choices:
             assert (choice.at_end, choice.arm.seeds) == (None, tuple(range(SEEDS)))
@@ -66,7 +67,7 @@ def test_learning_rates_are_found_at_each_point(studied: tuple[Lab, Experiment])
 
 def test_every_point_and_rank_is_one_family_whose_look_is_kept_once(studied: tuple[Lab, Experiment]) -> None:
     lab, experiment = studied
-    found = study_of(lab, experiment)
+    found = answer_of(lab, experiment)
     (look,) = found.looks
     assert look.family == tuple(f"epochs={point} lora 2" for point in POINTS)
     assert (look.seeds, look.level) == (SEEDS, level_of(SEEDS))
@@ -77,15 +78,15 @@ def test_every_point_and_rank_is_one_family_whose_look_is_kept_once(studied: tup
     alone = [p_values([each.compared], found.margin, 0, width)[0].differs for each in found.candidates]
     assert all(each.differs >= one for each, one in zip(together, alone, strict=True))
     # Written out by hand: the mean over seeds of a setting minus full fine-tuning at the same point.
-    for at in found.points:
+    for at in found.places:
         (candidate,) = at.by_line.values()
-        full = at.verdict.full
+        full = at.full
         ours, theirs = candidate.arm.by_seed("accuracy"), full.by_seed("accuracy")
         mean = np.mean([ours[seed] - theirs[seed] for seed in range(SEEDS)])
         assert candidate.difference.interval.mean == pytest.approx(mean)
-        assert at.verdict.looks == found.looks
+        assert at.looks == found.looks
     assert found.level is (Level.SHOWN if any(each.claims for each in found.candidates) else Level.OPEN)
-    assert answer_of(lab, experiment).reason
+    assert place_of(lab, experiment).reason
     assert [each.key for each in lab.looks.of(experiment.id)] == [look.key], "reading it again is no other look"
 
 
@@ -98,8 +99,8 @@ def test_a_setting_whose_seed_failed_stays_in_the_family(studied: tuple[Lab, Exp
         else run
         for run in members
     ]
-    found = study(plan_of(experiment), failed)
-    assert [len(at.by_line) for at in found.points] == [0, 1]
+    found = decide(Results(rows_of(failed)), plan=plan_of(experiment))
+    assert [len(at.by_line) for at in found.places] == [0, 1]
     (look,) = found.looks
     assert len(look.family) == 2, "what failed is p = 1, and makes no other p smaller"
 
@@ -114,7 +115,7 @@ def test_what_few_seeds_decide_is_said_to_be_in_their_mean_alone(studied: tuple[
             score = 90 + seed / 100 - behind * (run.spec.kind == "lora") * (1 + seed / 100)
             result = measured(run.result, accuracy=score)
             runs.append(replace(run, id=f"{run.id}{seed}", spec=run.spec.but(seed=seed), result=result))
-    found = study(plan_of(experiment), runs)
+    found = decide(Results(rows_of(runs)), plan=plan_of(experiment))
     assert found.level is Level.SHOWN
     first, second = study_headline(found), " ".join(study_basis(found))
     assert "less accurate than full fine-tuning at every point" in first
@@ -125,9 +126,11 @@ def test_what_few_seeds_decide_is_said_to_be_in_their_mean_alone(studied: tuple[
 
 def test_too_few_seeds_say_what_was_seen_and_that_none_of_it_is_a_claim(studied: tuple[Lab, Experiment]) -> None:
     lab, experiment = studied
-    found = study(plan_of(experiment), [run for run in lab.store.members(experiment) if run.spec.seed < 3])
+    found = decide(
+        Results(rows_of([run for run in lab.store.members(experiment) if run.spec.seed < 3])), plan=plan_of(experiment)
+    )
     assert (found.seeds, found.level is Level.SHOWN) == (3, False)
-    seen = [at.point for at in found.points for each in at.by_line.values() if not each.difference.holds_zero]
+    seen = [at.point for at in found.places for each in at.by_line.values() if not each.difference.holds_zero]
     said = study_headline(found)
     assert ("which is not enough for a claim" in said) == bool(seen)
     assert all(str(point) in said or len(seen) == len(POINTS) for point in seen)
@@ -150,7 +153,7 @@ def test_runs_that_another_experiment_has_are_not_trained_again_and_stay_when_on
     assert {run.experiment for run in runs} == {second.id}
     assert {run.experiment for run in lab.store.members(first)} == {first.id}
     assert len(Counter(run.spec for run in runs)) == len(runs)
-    assert [at.point for at in study_of(lab, second).points] == [*POINTS, 3]
+    assert [at.point for at in answer_of(lab, second).places] == [*POINTS, 3]
     # An experiment without an axis that asks for the same as one point has its runs, too.
     alone = compare(lab, asked.at(POINTS[1]))
     assert {run.id for run in ended(lab, alone)} < before.keys()

@@ -20,19 +20,19 @@ from core.judge.reading import Reading
 from core.judge.results import gather, results_of
 from core.judge.sources import Given, given
 from core.lab import Lab
+from core.rule.candidate import Rule
+from core.rule.spending import level_of
+from core.rule.words import p_text
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms import difference_tables
-from core.study.arms.candidate import Rule
 from core.study.arms.design_words import level_text
 from core.study.arms.verdict_words import explanation, headline
-from core.study.report.answer import answer_of, bases_of
+from core.study.report.answer import bases_of, place_of
 from core.study.report.html import report_file, report_html
 from core.study.report.judged import REPORTED, JudgedAnswer, carried, judged_answer, keep_results
 from core.study.report.judged_report import judged_report
 from core.study.report.results_export import results_files
-from core.study.stats.spending import level_of
-from core.study.stats.words import p_text
 from core.tracking.tracking import tracker_of
 from tests.judge.samples import METHODS, RATES, asked, csv_of, judged, judged_files, read, rows_of, verdict_of, written
 from tests.trained_home import TrainedHome
@@ -89,7 +89,7 @@ def test_while_runs_wait_to_be_finished_nothing_is_exported(
     trained_home: TrainedHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with closing(Lab(Settings(trained_home.copy(tmp_path / "home")))) as lab:
-        assert answer_of(lab, trained_home.stopped).unread
+        assert place_of(lab, trained_home.stopped).unread
     home = str(tmp_path / "home")
     assert main(["export", trained_home.stopped.id, str(tmp_path / "x.csv"), "--home", home]) == 1
     assert "No verdict yet" in capsys.readouterr().err

@@ -10,8 +10,8 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from core.lab import Lab
+from core.rule.networks import on_counts, on_examples
 from core.study.report.judged import carried, network_sentences
-from core.study.stats.networks import on_counts, on_examples
 from tests.judge.samples import csv_of, judged
 
 QUESTIONS = 1319

@@ -7,7 +7,7 @@ import pytest
 from core.errors import JudgeError
 from core.judge.results import results_of
 from core.lab import Lab
-from core.study.arms.tuning import choice_sentence, rate_choices
+from core.rule.tuning import choice_sentence, rate_choices
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.html import report_html
 from core.study.report.judged import carried

@@ -27,13 +27,13 @@ from core.methods.method import Role
 from core.networks.file import fingerprint, read_network
 from core.results.arm import arms_of
 from core.results.row import rows_of
-from core.study.arms.verdict import verdict
 from core.study.figures.palette import colours_of
 from core.study.weights.change import read_change
 from core.training.sharing import bank_key, sharing
 from tests.adapter.samples import SMALL, assert_close, logits, packed, perturb, probe, unzip
 from tests.conftest import compared, finish, short
 from tests.methods.samples import peft_of, saved_by_peft
+from tests.study.samples import decided_on
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # in PEFT
 
@@ -204,4 +204,4 @@ def test_it_is_trained_and_compared_like_any_method(lab: Lab) -> None:
     network = read_network(lab.artifacts.path(dora.id, MERGED))
     assert network(torch.rand(3, 784)).shape == (3, 10)
     assert all(delta.any() for delta in read_change(lab, dora).deltas.values())
-    assert "DoRA r=4" in {candidate.arm.label for candidate in verdict(rows_of(runs)).candidates}
+    assert "DoRA r=4" in {candidate.arm.label for candidate in decided_on(rows_of(runs)).candidates}

@@ -28,7 +28,6 @@ from core.results.row import rows_of
 from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
 from core.study.arms.tables import comparison_table, comparison_text, runs_table
-from core.study.arms.verdict import verdict
 from core.study.figures.palette import colours_of
 from core.study.report.html import report_html
 from core.study.report.report import report_of
@@ -38,6 +37,7 @@ from tests.extended import Done, check_goes_on, check_recipe, check_served
 from tests.methods.conftest import ARMS, WIDE
 from tests.methods.rescaled import RescaledLinear, RescaledSpec
 from tests.methods.samples import saved_by_peft
+from tests.study.samples import decided_on
 
 
 def moved(spec: RescaledSpec, base: nn.Module) -> nn.Module:
@@ -195,7 +195,7 @@ def test_tables_and_report_show_its_own_fields(done: Done) -> None:
         assert table.isna()["Rank"].sum() > table.isna()["Group"].sum() - len(table)
     assert list(comparison_text(arms_of(rows_of(runs)))["Group"]) == ["–", "–", "1", "16"]
     assert len(set(colours_of(run.spec for run in runs).values())) == len(ARMS)
-    assert verdict(rows_of(runs)).told is not None
+    assert decided_on(rows_of(runs)).told is not None
     html = report_html(report_of(done.lab, done.experiment))
     assert "spread 0.1, on layers.0 layers.2" in html
     assert "data order, the draw of LoRA's A and the draw of IA3's factors" in html.replace("&#x27;", "'")

@@ -46,7 +46,6 @@ from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
 from core.serving.request import PredictRequest, Row
 from core.study.arms.tables import comparison_table, runs_table
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.report.html import report_html
 from core.study.report.report import report_of
@@ -59,6 +58,7 @@ from tests.launching import fine_tune
 from tests.networks.convolution import ConvolutionSpec, plain_network
 from tests.pages.test_pages import draw, draw_with_digits, texts
 from tests.registered import with_entry
+from tests.study.samples import decided_on
 
 SLOW, FAST = short(rate=0.002), short(rate=0.01)
 ARMS = [
@@ -217,7 +217,7 @@ def test_its_card_says_what_it_is_and_its_code_runs(done: Done, tmp_path: Path) 
 
 def test_the_comparison_names_a_verdict_for_it(done: Done) -> None:
     members = done.lab.store.members(done.experiment)
-    found = verdict(rows_of(members))
+    found = decided_on(rows_of(members))
     assert found.told is not None
     assert headline(found)
     table = comparison_table(arms_of(rows_of(members)))

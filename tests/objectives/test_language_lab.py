@@ -30,14 +30,14 @@ from core.objectives.measure import Answers
 from core.plan.configuration_file import read_configuration, write_configuration
 from core.results.arm import arms_of
 from core.results.measures import FORGETTING, quantity
-from core.results.row import rows_of
+from core.results.row import row_of, rows_of
 from core.run_spec import RunSpec
 from core.serving import inputs
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.arms.forgetting_clause import forgetting_in_short
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from core.study.report.report import report_of
 from core.study.weights import predicted
 from core.study.weights.predicted import text_costs
@@ -141,10 +141,10 @@ def test_an_imported_network_is_measured_on_other_texts_before_and_after(done: D
 def test_the_measure_of_each_text_is_kept_and_means_that_of_the_run(done: Done) -> None:
     for experiment in (done.topics, done.direct):
         for run in done.lab.store.members(experiment):
-            values = predicted.tested_by(done.lab)(run)
+            values = predicted.tested_by(done.lab)(row_of(run))
             assert values.mean() == pytest.approx(run.result.measures["bits_per_byte"], rel=1e-5)
             assert values.std() > 0
-        assert answer_of(done.lab, experiment, done.lab.store.members(experiment)).told is not None
+        assert place_of(done.lab, experiment, done.lab.store.members(experiment)).told is not None
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")

@@ -17,12 +17,12 @@ from core.objectives.measure import Answers, Measure, Values
 from core.results.arm import judged_by
 from core.results.choice import best_arm, is_adapter
 from core.results.epochs import common_seeds
-from core.results.row import rows_of
+from core.results.row import row_of, rows_of
+from core.rule.crossed import crossed
+from core.rule.differences import differences_between
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.family import differences_between
-from core.study.report.answer import answer_of
-from core.study.stats.crossed import crossed
+from core.study.report.answer import place_of
 from core.study.weights import predicted
 from tests.conftest import compared, finish, short
 from tests.docs.examples import example
@@ -68,7 +68,7 @@ def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab)
         rate: np.mean([run.validated for run in runs if run.spec.optim.learning_rate == rate]) for rate in RATES
     }
     assert adapter.learning_rate == max(validated, key=lambda rate: validated[rate])
-    found = answer_of(opened, experiment)
+    found = place_of(opened, experiment)
     assert (found.margin, found.told.difference.what.measure) == (3.0, BALANCED)
     interval = found.told.difference.interval
     assert interval.mean == pytest.approx(
@@ -76,7 +76,7 @@ def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab)
     )
     tested, run = predicted.tested_by(opened), adapter.runs[0]
     answers = Answers(predicted.predictions(opened, run).predicted, predicted.true_targets(opened, run.spec))
-    np.testing.assert_array_equal(tested(run), BALANCED.each(answers))
+    np.testing.assert_array_equal(tested(row_of(run)), BALANCED.each(answers))
     over = crossed(differences_between(adapter, found.full, common_seeds([adapter, found.full]), tested)).interval()
     assert (interval.low, interval.high) == pytest.approx((over.low, over.high), abs=0.01)
     assert found.told.difference.examples == 360

@@ -12,12 +12,12 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.search import TuneSpec
 from core.results.row import rows_of
-from core.study.arms.verdict import verdict
 from pages.adapters import listed
 from pages.shared.ui.links import script
 from tests.conftest import BOTH, compared, short
 from tests.pages.test_pages import asked_anew, draw, links, set_state, texts, views
 from tests.store.many import write_many
+from tests.study.samples import decided_on
 from tests.trained_home import TrainedHome
 
 
@@ -44,7 +44,7 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
 
 def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> None:
     experiment = filled.store.experiments()[0]
-    offered = verdict(rows_of(filled.store.members(experiment))).offered
+    offered = decided_on(rows_of(filled.store.members(experiment))).offered
     assert links(draw("compare", view="Table"))["Download adapters"]["adapter"] == offered.id
     for run in filled.store.members(experiment):
         named = links(draw("runs", run=run.id)).get("Open in Adapters", {})

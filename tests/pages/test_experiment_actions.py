@@ -12,12 +12,12 @@ from core.plan.experiment import Setting, settings_of
 from core.plan.search import FIRST_POINTS, default_search, tuned_arms
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
+from core.rule.spending import CLAIM_SEEDS
+from core.rule.tuning import rate_choices
 from core.run_spec import default_rate
 from core.store.record import Run
 from core.study.arms.design_words import look_line
-from core.study.arms.tuning import rate_choices
 from core.study.report.report import report_of
-from core.study.stats.spending import CLAIM_SEEDS
 from pages.shared.experiment.start import runs_text
 from tests.conftest import TURNED, finish, short
 from tests.launching import fine_tune

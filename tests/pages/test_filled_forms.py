@@ -22,9 +22,9 @@ from core.plan.configuration import Configuration, with_head
 from core.plan.configuration_file import write_configuration
 from core.plan.experiment import Setting
 from core.plan.search import TuneSpec
+from core.results.intervals import DEFAULT_SEEDS
 from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
 from core.store.record import Run
-from core.study.stats.claims import DEFAULT_SEEDS
 from pages.shared.experiment.configuration import SAVE
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms.objective import TITLE

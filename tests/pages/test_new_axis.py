@@ -15,7 +15,7 @@ from core.settings import Settings
 from core.store.record import Run
 from core.study.arms.study_words import study_headline, study_table
 from core.study.figures.study import study_figure
-from core.study.report.answer import study_of
+from core.study.report.answer import answer_of
 from tests.pages.test_pages import draw, texts
 from tests.registered import with_entry
 from tests.studied_home import RotationAxis, study_asked
@@ -54,7 +54,7 @@ def test_the_command_line_trains_it_and_the_page_draws_its_figure_and_sentence(
     try:
         (experiment,) = lab.store.experiments()
         assert lab.experiments.configuration(experiment).vary == VarySpec.of(name="rotation", points=(15, 45))
-        found = study_of(lab, experiment)
+        found = answer_of(lab, experiment)
         assert {run.spec.task.rotation for run in lab.store.members(experiment)} == {15, 45}
         assert study_headline(found) == told["sentence"]
         assert list(study_table(found)["Rotation"]) == ["15", "15", "45", "45"]

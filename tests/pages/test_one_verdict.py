@@ -26,28 +26,28 @@ from core.numbers import NOTHING, percent
 from core.results.arm import all_arms, arms_of
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
+from core.rule.claims import Level
+from core.rule.frontier import at_equal_accuracy, frontier_pairs, frontiers
+from core.rule.place import Place
+from core.rule.withheld import SELECTED
+from core.rule.words import p_text
 from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Experiment, Run
 from core.study.arms.forgetting_clause import forgetting_in_short
-from core.study.arms.frontier import at_equal_accuracy, frontier_pairs, frontiers
-from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
-from core.study.arms.withheld import SELECTED
 from core.study.report import answer
-from core.study.report.answer import READY, answer_of, last_read, offered_adapter
+from core.study.report.answer import READY, last_read, offered_adapter, place_of
 from core.study.report.evidence import epochs_of
 from core.study.report.expected import MAX_KEPT, _design_of, _designs, expected_design, expected_sentences
 from core.study.report.judged import judged_answer, keep_results
 from core.study.report.results_export import results_files
-from core.study.stats.claims import Level
-from core.study.stats.words import p_text
 from core.web import predict
 from core.web.predict import ADAPTERS
 from pages.shared.ui.literal import literal
 from tests.conftest import compared, finish, short, some_of
 from tests.pages.test_pages import draw, links, set_state, texts, views
-from tests.study.samples import measured
+from tests.study.samples import decided_on, measured
 
 SEEDS = 8
 RATES = (0.000316, 0.001, 0.00316)
@@ -101,7 +101,7 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
     lab: Lab, experiment: Experiment, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with as_planted(lab, experiment, CASES[case]):
-        found = answer_of(lab, experiment)
+        found = place_of(lab, experiment)
         assert not found.reason
         said = literal(headline(found))
         assert found.full is not None
@@ -112,7 +112,7 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
 
         drawn = {}
         for page in ("home", "compare", "report", "study"):
-            answer._verdicts.clear()  # as in another process
+            answer._answers.clear()  # as in another process
             drawn[page] = draw(page, experiment=experiment.id)
             shown = texts(drawn[page]).replace("#### ", "")
             assert said in shown, page
@@ -207,9 +207,9 @@ def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: 
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": 0.61, "LoRA r=4": 0}, 6)):
         members = lab.store.members(experiment)
         two = [arm for arm in chosen_arms(rows_of(members)) if arm.spec.label in ("Full", "LoRA r=1")]
-        found = answer_of(lab, experiment)
+        found = place_of(lab, experiment)
         labels = {arm.spec.label for arm in two}
-        assert (found.level, verdict(rows_of(run for run in members if run.spec.label in labels)).level) == (
+        assert (found.level, decided_on(rows_of(run for run in members if run.spec.label in labels)).level) == (
             Level.OPEN,
             Level.LEANING,
         )
@@ -315,7 +315,7 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
 ) -> None:
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
         said, design = (
-            literal(headline(answer_of(lab, experiment))),
+            literal(headline(place_of(lab, experiment))),
             _design_of(lab, lab.store.experiment(experiment.id)),
         )
         looks = lab.looks.of(experiment.id)
@@ -376,9 +376,9 @@ def test_who_only_mentions_an_experiment_takes_no_look_and_says_that_it_is_ready
         assert (before.reason, before.unread, before.candidates) == (READY, True, ())
         assert literal(READY) in texts(draw("runs", level="Experiments", experiment=experiment.id))
         assert lab.looks.of(experiment.id) == []
-        found = answer_of(lab, experiment)
+        found = place_of(lab, experiment)
         assert [look.seeds for look in lab.looks.of(experiment.id)] == [8]
-        answer._verdicts.clear()  # as in another process
+        answer._answers.clear()  # as in another process
         assert headline(last_read(lab, experiment)) == headline(found) != READY
         assert literal(headline(found)) in texts(draw("runs", level="Experiments", experiment=experiment.id))
         assert [look.seeds for look in lab.looks.of(experiment.id)] == [8]
@@ -395,17 +395,17 @@ def as_planted(lab: Lab, experiment: Experiment, case: Case | None) -> Iterator[
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = coalesce(?, result) WHERE id = ?", rows)
             db.execute("UPDATE runs SET archived = 1 WHERE state = 'stopped'")  # so that no verdict waits for them
-    answer._verdicts.clear()  # results change nowhere but here
+    answer._answers.clear()  # results change nowhere but here
     try:
         yield
     finally:
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET state = ?, result = ?, archived = 0 WHERE id = ?", kept)
             db.execute("DELETE FROM looks")
-        answer._verdicts.clear()
+        answer._answers.clear()
 
 
-def equal_rows(lab: Lab, experiment: Experiment, found: Verdict) -> dict[float, float]:
+def equal_rows(lab: Lab, experiment: Experiment, found: Place) -> dict[float, float]:
     """Difference of forgetting of the setting that is told of at equal accuracy, by accuracy, as the report has it."""
     runs = lab.store.members(experiment)
     pairs = frontier_pairs(frontiers(rows_of(runs), epochs_of(lab, runs), 90.0))
@@ -413,9 +413,9 @@ def equal_rows(lab: Lab, experiment: Experiment, found: Verdict) -> dict[float, 
     return {equal.level: equal.interval.mean for pair in own for equal in at_equal_accuracy(*pair)}
 
 
-def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTest) -> None:
+def check_offered(lab: Lab, experiment: Experiment, found: Place, home: AppTest) -> None:
     """Every page, the JSON and the API begin with one adapter, and Home says what was said of its setting."""
-    run, told = found.offered, found.told
+    run, told = found.offered.run, found.told
     (button,) = [
         each.proto for each in home.get("link_button") if each.proto.label.startswith(("Adapter", ":violet[A"))
     ]
@@ -438,7 +438,7 @@ def check_offered(lab: Lab, experiment: Experiment, found: Verdict, home: AppTes
     assert TestClient(Starlette(routes=predict.routes(str, offered_adapter))).get(ADAPTERS).json()["offered"] == run.id
 
 
-def check_commands(lab: Lab, experiment: Experiment, found: Verdict, capsys: pytest.CaptureFixture[str]) -> None:
+def check_commands(lab: Lab, experiment: Experiment, found: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """What a command prints, as text and as JSON."""
     members = lab.store.members(experiment)
     print_comparison(lab, experiment, members)

@@ -22,7 +22,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from pages.adapters.listed import ALONE
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.experiment.live import WATCHED
@@ -432,8 +432,8 @@ def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(
 
 def test_an_adapter_has_the_mean_of_its_setting_and_the_answer_of_its_experiment_beside_it(filled: Lab) -> None:
     experiment = filled.store.experiments()[0]
-    found = answer_of(filled, experiment)
-    first, told = found.offered, found.told
+    found = place_of(filled, experiment)
+    first, told = found.offered.run, found.told
     app = draw("adapters")
     assert app.query_params["adapter"] in (first.id, [first.id])
     values = metrics(app)
@@ -461,7 +461,7 @@ def test_each_adapter_can_be_chosen_by_its_experiment_also_those_that_read_alike
     longer = one.spec.optim.but(epochs=one.spec.optim.epochs + 1), one.spec.method
     alone = fine_tune(filled, filled.bases()[0], one.spec.task, [longer], [one.spec.seed], "Alone")
     finish(filled, *alone.runs)
-    offered = answer_of(filled, answered).offered
+    offered = place_of(filled, answered).offered
     app = draw("adapters")
     assert app.selectbox(key="pick-adapter").value == offered.id, "a later experiment without an answer is no answer"
     assert len(app.selectbox(key="pick-adapter").options) == len({run for run in answered.runs if run in adapters})

@@ -16,9 +16,9 @@ from core.numbers import NOTHING, bytes_text
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.results.setting import setting_of
+from core.rule.tuning import is_tuned
 from core.store.record import Experiment, Run
 from core.study.arms.forgetting_clause import OWN_RATES
-from core.study.arms.tuning import is_tuned
 from core.study.arms.verdict_words import headline
 from core.study.report import answer
 from core.study.report.parts import Plot, Table
@@ -39,7 +39,7 @@ def tuned(everything: Lab, trained_home: TrainedHome) -> tuple[Lab, Experiment]:
 def said(tuned: tuple[Lab, Experiment]) -> str:
     """The verdict's sentence, as the page writes it."""
     lab, experiment = tuned
-    return literal(headline(answer.answer_of(lab, experiment)))
+    return literal(headline(answer.place_of(lab, experiment)))
 
 
 @contextmanager
@@ -47,13 +47,13 @@ def judged(lab: Lab, experiment: Experiment, objective: ObjectiveSpec) -> Iterat
     """The experiment with another measure and margin, until the block ends."""
     kept = [(run.id, run.spec.to_json()) for run in lab.store.members(experiment)]
     rows = [(run.spec.but(objective=objective).to_json(), run.id) for run in lab.store.members(experiment)]
-    answer._verdicts.clear()  # no measure changes but here
+    answer._answers.clear()  # no measure changes but here
     try:
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET spec = ? WHERE id = ?", rows)
         yield
     finally:
-        answer._verdicts.clear()
+        answer._answers.clear()
         with lab.store.transaction() as db:
             db.executemany("UPDATE runs SET spec = ? WHERE id = ?", [(spec, id) for id, spec in kept])
 

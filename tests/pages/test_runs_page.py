@@ -6,14 +6,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.lab import Lab, close_lab, open_lab
+from core.rule.withheld import SELECTED
 from core.run_spec import RunSpec
 from core.settings import Settings
 from core.store.notes import MAX_NOTE, MAX_TAGS
 from core.store.record import Run
 from core.store.search import Query
 from core.study.arms.verdict_words import headline, level_words
-from core.study.arms.withheld import SELECTED
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 from tests.conftest import DIGITS, finish, short, wait_until
@@ -139,11 +139,11 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     bases = dict.fromkeys(str(experiment.base) for experiment in brought)
     trained_home.bring(opened, *bases, *(id for experiment in brought for id in experiment.runs))
     experiments = opened.store.experiments()
-    answers = [answer_of(opened, experiment) for experiment in experiments]
+    answers = [place_of(opened, experiment) for experiment in experiments]
     app = draw("runs", level="Experiments")
     table = app.dataframe[0].value
     assert table["Experiment"].tolist() == [experiment.name for experiment in experiments]
-    assert table["Verdict"].tolist() == [headline(answer) for answer in answers]
+    assert table["Place"].tolist() == [headline(answer) for answer in answers]
     levels = [level_words(answer) for answer in answers]
     assert table["Level"].tolist() == levels
     assert "Leaning" in app.dataframe[0].proto.columns, "the heading explains it"

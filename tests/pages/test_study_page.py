@@ -17,13 +17,13 @@ from core.methods.lora import LoRASpec
 from core.numbers import count_text
 from core.plan.axes import VarySpec
 from core.results.row import rows_of
+from core.rule.growth import RATES_OFFERED
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.study.arms.growth import RATES_OFFERED
 from core.study.arms.study_words import study_headline
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.verdict_words import headline
-from core.study.report.answer import answer_of, study_of
+from core.study.report.answer import answer_of, place_of
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.literal import literal
 from pages.study.live import comparison
@@ -153,7 +153,7 @@ def test_a_finished_sweep_gives_its_answer_its_pictures_and_its_numbers(opened: 
     app = draw("study")
     assert not app.error
     assert "LoRA's best learning rate is" in texts(app) or "same learning rate" in texts(app)
-    assert literal(headline(answer_of(opened, swept))) in texts(app)
+    assert literal(headline(place_of(opened, swept))) in texts(app)
     assert len(app.get("plotly_chart")) == 3
     table: pd.DataFrame = app.dataframe[0].value
     assert len(table) == len(SWEPT)
@@ -233,7 +233,7 @@ def along(studied: tuple[Lab, Experiment], settings: Settings) -> Iterator[tuple
 
 def test_a_study_shows_its_sentence_every_point_and_the_comparison_at_each(along: tuple[Lab, Experiment]) -> None:
     lab, experiment = along
-    found = study_of(lab, experiment)
+    found = answer_of(lab, experiment)
     app = draw("study", experiment=experiment.id)
     assert literal(study_headline(found)) in texts(app)
     assert "How long?" in texts(app)
@@ -242,8 +242,8 @@ def test_a_study_shows_its_sentence_every_point_and_the_comparison_at_each(along
     assert list(table["Setting"]) == ["Full", "LoRA r=2"] * 2
     for point in POINTS:
         app = draw("compare", experiment=experiment.id, point=str(point))
-        at = next(at for at in found.points if at.point == point)
-        assert literal(headline(at.verdict)) in texts(app)
+        at = next(at for at in found.places if at.point == point)
+        assert literal(headline(at)) in texts(app)
         assert next(c for c in app.segmented_control if c.label == "Epochs").value == str(point)
     for page in ("home", "report"):
         assert literal(study_headline(found)) in texts(draw(page, experiment=experiment.id))

@@ -24,8 +24,8 @@ from core.numbers import bytes_text
 from core.plan.configuration import Configuration
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
+from core.rule.balance import macro_f1_sentence
 from core.run_spec import RunSpec, default_optim
-from core.study.arms.balance import macro_f1_sentence
 from core.study.arms.forgetting_clause import NO_SOURCE
 from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal

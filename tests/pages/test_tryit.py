@@ -15,7 +15,7 @@ from core.lab import Lab
 from core.networks.forward import forward
 from core.serving.inputs import own_image
 from core.study.arms.answers_table import disputed
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from core.study.weights.answering import base_predictions
 from core.study.weights.predicted import predictions, true_targets
 from core.web import downloads
@@ -174,7 +174,7 @@ def test_the_networks_of_the_answer_are_asked_at_first_and_the_rest_waits_in_one
     opened: Lab, trained_home: TrainedHome
 ) -> None:
     trained_home.bring(opened, str(trained_home.sweep.base), *trained_home.sweep.runs)
-    answered = {arm.name for arm in answer_of(opened, trained_home.sweep).compared}
+    answered = {arm.name for arm in place_of(opened, trained_home.sweep).compared}
     assert len(answered) == 2
     app = draw("tryit", experiment=trained_home.sweep.id)
     assert answers(app).keys() == {"Base", *answered}

@@ -16,7 +16,7 @@ from core.engine.jobs.run_files import NETWORK
 from core.lab import Lab
 from core.numbers import percent
 from core.store.record import Experiment, Run
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from core.study.weights.change import layer_shapes, read_change
 from tests.conftest import TURNED, finish
 from tests.launching import fine_tune
@@ -68,7 +68,7 @@ def test_the_page_begins_with_what_it_found_which_agrees_with_the_answer(
     everything: Lab, trained_home: TrainedHome, name: str
 ) -> None:
     experiment: Experiment = getattr(trained_home, name)
-    answer = answer_of(everything, experiment)
+    answer = place_of(everything, experiment)
     app = draw("weights", experiment=experiment.id)
     sentence = app.markdown[0].value.replace("\\", "")
     shown = everything.store.run(app.query_params["run"])

@@ -30,7 +30,7 @@ def answers_of(home: Path) -> dict[str, Any]:
             found[experiment.id] = {
                 "name": experiment.name,
                 "answer": _without_places(as_json(lab, experiment, bases, members)),
-                "before": None if before is None else [run.id for run in before.runs],
+                "before": None if before is None else [row.id for row in before.rows],
                 "looks": [
                     {"seeds": look.seeds, "level": look.level, "account": look.account, "claims": look.claims}
                     for look in lab.looks.of(experiment.id)

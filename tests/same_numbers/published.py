@@ -10,7 +10,7 @@ from html import unescape
 from typing import Any
 
 from core.results.measures import quantity
-from core.study.stats.claims import Difference, Pair, difference_of
+from core.rule.claims import Difference, Pair, difference_of
 from tests.same_numbers.figures import unpacked
 from tests.same_numbers.homes import TESTS
 from tests.same_numbers.printed import FIGURE

@@ -17,8 +17,8 @@ import pytest
 from core.numbers import NOTHING, bytes_text, count_text
 from core.results.intervals import Interval, t_interval
 from core.results.measures import spread_text
+from core.rule.tuning import ratio_text
 from core.study.arms.difference_tables import differences_table
-from core.study.arms.tuning import ratio_text
 from docs.reports.tables import told
 from tests.same_numbers.published import ACCURACY, CONTROLS, FULL, NAMES, Row, published, readme_row
 

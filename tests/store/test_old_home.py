@@ -26,7 +26,7 @@ from core.results.row import rows_of
 from core.settings import Settings
 from core.store.looks import Look
 from core.store.record import Run
-from core.study.report.answer import answer_of, is_study, study_of
+from core.study.report.answer import answer_of, is_study, place_of
 from core.study.report.judged import judged_answer
 from core.study.weights.predicted import predictions, true_targets
 from core.training.sharing import bank_key
@@ -138,10 +138,10 @@ def test_verdicts_studies_and_judged_results_are_found_again_and_their_looks_cou
         known, members = EXPECTED["experiments"][experiment.id], lab.store.members(experiment)
         assert lab.looks.of(experiment.id) == accounts(known["looks"])
         if is_study(experiment):
-            studies += len(study_of(lab, experiment).points)
+            studies += len(answer_of(lab, experiment).places)
         else:
             assert sorted(arm.key for arm in chosen_arms(rows_of(members))) == known["chosen"]
-            answer_of(lab, experiment)
+            place_of(lab, experiment)
     assert studies == 2
     (judged,) = lab.judged.list()
     known = EXPECTED["judged"][judged.id]

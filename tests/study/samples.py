@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +13,15 @@ from core.data.task_spec import TaskSpec
 from core.objectives.registry import CLASSIFICATION
 from core.results.arm import Arm
 from core.results.measures import COSTS
+from core.results.results import Outcomes, Results, untested
+from core.results.row import Row
+from core.rule.claims import Difference
+from core.rule.compared import paired_differences
+from core.rule.decide import decide
+from core.rule.place import Place
 from core.run_spec import OptimSpec, RunSpec
+from core.store.looks import Look
 from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State
-from core.study.arms.compared import paired_differences
-from core.study.stats.claims import Difference
 
 SOURCE = TaskSpec.of(dataset="digits")
 TARGET = TaskSpec.of(dataset="digits", rotation=45.0)
@@ -64,6 +69,18 @@ def measured(result: Result, **values: Any) -> Result:
     """The same result with other measures, or other values of its fields."""
     own = {name: values.pop(name) for name in list(values) if name in Result.__dataclass_fields__}
     return replace(result, measures={**result.measures, **values}, **own)
+
+
+def decided_on(
+    rows: Iterable[Row],
+    tested: Outcomes = untested,
+    looks: Sequence[Look] = (),
+    selected: bool = False,
+    trivial: Outcomes = untested,
+    bases: Sequence[Row] = (),
+) -> Place:
+    """What is decided of the rows of an experiment without an axis."""
+    return decide(Results(tuple(rows), tested, trivial, bases, selected), looks).place
 
 
 def make_run(

@@ -9,10 +9,11 @@ import pytest
 
 from core.lab import Lab
 from core.results.choice import chosen_arms
+from core.results.results import Results
 from core.results.row import rows_of
+from core.rule.answer import Standing, crossings
+from core.rule.budgets import by_budget, passed_epochs
 from core.store.record import Experiment
-from core.study.arms.budgets import by_budget, passed_epochs
-from core.study.arms.study import Standing, crossings
 from core.study.report.evidence import epochs_of
 from core.study.weights import predicted
 
@@ -23,15 +24,15 @@ def test_each_budget_has_every_method_at_its_best_rate_and_nothing_is_tested(
     lab, experiment = undisturbed
     runs = lab.store.members(experiment)
     before = lab.looks.of(experiment.id)
-    found = by_budget(rows_of(runs), predicted.tested_by(lab))
-    assert [at.point for at in found.points] == [1, 3]
-    for at in found.points:
+    found = by_budget(Results(rows_of(runs), predicted.tested_by(lab)))
+    assert [at.point for at in found.places] == [1, 3]
+    for at in found.places:
         own = {
             arm.spec.label: arm
             for arm in chosen_arms(rows_of(run for run in runs if run.spec.optim.epochs == at.point))
         }
         (candidate,) = at.by_line.values()
-        full = at.verdict.full
+        full = at.full
         assert (full.key, candidate.arm.key) == (own["Full"].key, own["LoRA r=2"].key)
         seeds = sorted(set(full.finished) & set(candidate.arm.finished))
         ours, theirs = candidate.arm.by_seed("accuracy"), full.by_seed("accuracy")
@@ -73,5 +74,7 @@ def test_where_rates_change_or_training_ends_by_itself_passed_epochs_say_nothing
 
 def test_one_budget_is_none_and_a_crossing_lies_where_the_sign_changes(undisturbed: tuple[Lab, Experiment]) -> None:
     lab, experiment = undisturbed
-    assert by_budget(rows_of([run for run in lab.store.members(experiment) if run.spec.optim.epochs == 3])) is None
+    assert (
+        by_budget(Results(rows_of(run for run in lab.store.members(experiment) if run.spec.optim.epochs == 3))) is None
+    )
     assert crossings([(1, -2.0), (3, -0.5), (10, 0.5), (30, 0.0), (90, -1.0)]) == [(3, 10)]

@@ -29,14 +29,13 @@ from core.results.choice import (
     winners,
 )
 from core.results.row import rows_of
+from core.rule.tuning import rate_choices
 from core.store.record import Run
 from core.study.arms.sweep import best_adapters, chosen, sweep_arms, sweep_table
-from core.study.arms.tuning import rate_choices
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.sweep import rate_curves
 from core.study.weights.change import main_arms, main_run
-from tests.study.samples import make_run, measured, within
+from tests.study.samples import decided_on, make_run, measured, within
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,7 +124,7 @@ def rates_of(found: list[Arm]) -> dict[str, float]:
 
 @every_case
 def test_every_caller_names_the_same_winner(case, monkeypatch):
-    monkeypatch.setattr("core.cli.comparison.answer_of", lambda lab, experiment, runs: verdict(rows_of(runs)))
+    monkeypatch.setattr("core.cli.comparison.place_of", lambda lab, experiment, runs: decided_on(rows_of(runs)))
     runs = case.runs
     expected = {label: rate for label, rate in (("Full", case.full), ("LoRA r=4", case.lora)) if rate is not None}
     keys = {arm.key for arm in arms_of(rows_of(runs)) if expected.get(arm.spec.label) == arm.learning_rate}
@@ -145,7 +144,7 @@ def test_every_caller_names_the_same_winner(case, monkeypatch):
     named = {("LoRA r=4" if arm["rank"] else "Full"): arm["learning_rate"] for arm in printed["arms"] if arm["chosen"]}
     assert named == expected
 
-    found = verdict(rows_of(within(runs, 5.0)), selected=True)  # whether or not some are to finish
+    found = decided_on(rows_of(within(runs, 5.0)), selected=True)  # whether or not some are to finish
     assert (rate_of(found.full), rate_of(found.best.arm if found.best else None)) == (case.full, case.lora)
     assert {candidate.arm.key for candidate in found.candidates} <= keys
     if case.lora is None:
@@ -175,7 +174,7 @@ def test_every_caller_names_the_same_winner(case, monkeypatch):
 
 @every_case
 def test_a_setting_that_a_failed_seed_rules_out_is_named(case, capsys, monkeypatch):
-    monkeypatch.setattr("core.cli.comparison.answer_of", lambda lab, experiment, runs: verdict(rows_of(runs)))
+    monkeypatch.setattr("core.cli.comparison.place_of", lambda lab, experiment, runs: decided_on(rows_of(runs)))
     sentences = dropped_sentences(rows_of(case.runs))
     words = "; ".join(case.dropped)
     assert sentences == ([f"Left out of the choice because a seed failed: {words}."] if case.dropped else [])
@@ -193,14 +192,15 @@ def test_where_nothing_has_finished_nothing_is_chosen_and_no_verdict_is_given():
     stopped = full(("stopped", 90.0)) + lora(("stopped", 95.0)) + lora(("stopped", 96.0), rate=0.01)
     assert chosen_arms(rows_of(stopped)) == []
     said = "No setting has finished, so there is no verdict."
-    assert headline(verdict(rows_of(put_away(stopped)))) == no_choice_sentence(rows_of(stopped)) == said
-    assert headline(verdict(rows_of(stopped))) == "No verdict yet: 3 of 3 runs were stopped. Finish the experiment."
+    assert headline(decided_on(rows_of(put_away(stopped)))) == no_choice_sentence(rows_of(stopped)) == said
+    assert headline(decided_on(rows_of(stopped))) == "No verdict yet: 3 of 3 runs were stopped. Finish the experiment."
     assert chosen(sweep_arms(rows_of(stopped))) == (None, None)
     # They are still there to be looked at.
     assert len(arms_of(rows_of(stopped))) == len(main_arms(stopped)) == 3
     failed = full(90.0, FAILED) + lora(FAILED, 90.0)
     assert (
-        headline(verdict(rows_of(failed))) == "No setting has finished without a failed seed, so there is no verdict."
+        headline(decided_on(rows_of(failed)))
+        == "No setting has finished without a failed seed, so there is no verdict."
     )
     assert no_choice_sentence(rows_of(TWO_FULL)) == ""
 
@@ -262,7 +262,7 @@ EXPERIMENTS = st.lists(st.lists(OUTCOMES, min_size=3, max_size=3), min_size=1, m
 
 def picked(runs: list[Run]) -> object:
     """All that callers pick, in a form to compare."""
-    found = verdict(rows_of(put_away(runs)))
+    found = decided_on(rows_of(put_away(runs)))
     first = main_run(runs)
     return (
         [(arm.key, [run.id for run in arm.runs]) for arm in chosen_arms(rows_of(runs))],
@@ -347,18 +347,18 @@ def test_no_other_module_orders_settings_by_an_accuracy():
     function = "def worth(arm):\n    return arm.interval('accuracy').mean\n"
     planted = f"{function}best = max(arms, key=lambda arm: (1, worth(arm)))"
     assert len(list(choosing_calls(planted))) == 1
-    assert not list(choosing_calls("sorted(arms, key=lambda arm: arm_order(arm.spec))"))
+    assert not list(choosing_calls("sorted(arms, key=lambda arm: order(arm.setting))"))
     found = {}
     for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "pages").rglob("*.py")]:
         name = path.relative_to(ROOT).as_posix()
         calls = [call for call in choosing_calls(path.read_text()) if call not in ALLOWED]
-        if calls and name != "core/study/arms/choice.py":
+        if calls and name != "core/results/choice.py":
             found[name] = calls
     assert found == {}
 
 
-def test_the_arms_of_a_study_know_neither_pages_nor_the_lab():
-    for path in (ROOT / "core" / "study" / "arms").glob("*.py"):
+def test_results_and_the_rule_know_neither_pages_nor_the_lab():
+    for path in (*(ROOT / "core" / "results").glob("*.py"), *(ROOT / "core" / "rule").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -13,8 +13,8 @@ from scipy import stats
 
 from core.results.intervals import t_interval, t_p
 from core.results.measures import quantity
-from core.study.stats.claims import Difference, Pair, corrected, difference_of, example_difference
-from core.study.stats.holm import holm
+from core.rule.claims import Difference, Pair, corrected, difference_of, example_difference
+from core.rule.holm import holm
 
 STEPS = st.lists(st.integers(-4, 4), min_size=2, max_size=10)
 

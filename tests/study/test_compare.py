@@ -17,18 +17,26 @@ from core.results.choice import chosen_arms
 from core.results.intervals import t_interval
 from core.results.row import rows_of
 from core.results.setting import labels_of, setting_of
+from core.rule.candidate import Rule
+from core.rule.claims import Level
+from core.rule.compared import against_full
+from core.rule.spending import CLAIM_SEEDS
 from core.run_spec import OptimSpec
-from core.study.arms.candidate import Rule
-from core.study.arms.compared import against_full
 from core.study.arms.cost_words import costs
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import basis, explanation, headline
 from core.study.figures.curves import arm_dots
-from core.study.stats.claims import Level
-from core.study.stats.spending import CLAIM_SEEDS
-from tests.study.samples import QUANTITIES, SOURCE, TARGET, make_arm_runs, make_run, measured, paired_difference
+from tests.study.samples import (
+    QUANTITIES,
+    SOURCE,
+    TARGET,
+    decided_on,
+    make_arm_runs,
+    make_run,
+    measured,
+    paired_difference,
+)
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
 
@@ -39,7 +47,7 @@ def pair(lora: list[float], full: list[float]):
 
 
 def verdict_of(*arms: Arm) -> str:
-    found = verdict(rows_of([run for arm in arms for run in arm.runs]))
+    found = decided_on(rows_of([run for arm in arms for run in arm.runs]))
     return " ".join([headline(found), *explanation(found), costs(found)])
 
 
@@ -67,7 +75,7 @@ def test_identical_arms_give_no_claim(values):
     difference = paired_difference(lora, full, "accuracy")
     assert difference.interval.mean == 0
     assert difference.holds_zero
-    assert verdict(rows_of([*full.runs, *lora.runs])).rule in (Rule.NONE, Rule.WITHIN)
+    assert decided_on(rows_of([*full.runs, *lora.runs])).rule in (Rule.NONE, Rule.WITHIN)
     assert "less accurate (" not in verdict_of(full, lora)
 
 
@@ -97,7 +105,7 @@ def test_every_adapter_and_control_stands_beside_every_full_arm_of_its_base_and_
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=10))
 def test_what_is_not_shown_is_looked_at_again_with_more_seeds(differences):
     lora, full = pair([50 + d for d in differences], [50.0] * len(differences))
-    found = verdict(rows_of([*full.runs, *lora.runs]))
+    found = decided_on(rows_of([*full.runs, *lora.runs]))
     assert (found.level is Level.SHOWN) == (found.next_look == 0)
     assert found.next_look in (0, max(2 * len(differences), CLAIM_SEEDS))
     assert "nan" not in verdict_of(full, lora)
@@ -105,7 +113,7 @@ def test_what_is_not_shown_is_looked_at_again_with_more_seeds(differences):
 
 def test_a_value_that_is_not_a_number_is_neither_dropped_nor_claimed():
     lora, full = pair([math.nan, 10.0, 10.0, 10.0], [99.0, 99.0, 99.0, 98.0])
-    assert verdict(rows_of([*full.runs, *lora.runs])).level is Level.OPEN
+    assert decided_on(rows_of([*full.runs, *lora.runs])).level is Level.OPEN
     assert math.isnan(lora.interval("accuracy").mean)
     assert lora.interval("accuracy").n == 4
     assert "not a number" in comparison_text([lora])["Accuracy"].item()
@@ -245,11 +253,11 @@ def test_the_claim_about_one_of_several_ranks_says_what_it_was_corrected_for_and
     for rank in (1, 4, 16):
         values = [93.0 + s / 8 + rank / 20 for s in range(8)]
         runs += make_arm_runs("lora", values, rank=rank, validation_accuracy=93.0 + rank / 20)
-    said = basis(verdict(rows_of(runs)))
+    said = basis(decided_on(rows_of(runs)))
     assert "p < 0.1 %, corrected for the 3 settings tested together, and this look allows 3.1 %" in said[0]
     (told,) = [sentence for sentence in said if sentence.startswith("Rank: ")]
     assert "beside LoRA r=1, LoRA r=16 was 0.75 points more accurate in every seed. No test is about that" in told
-    fewer = verdict(rows_of([run for run in runs if run.spec.method.size in (None, 16)]))
+    fewer = decided_on(rows_of([run for run in runs if run.spec.method.size in (None, 16)]))
     (told,) = [sentence for sentence in basis(fewer) if sentence.startswith("Rank: ")]
     assert told == "Rank: only one was trained, so nothing tells whether it matters."
 
@@ -259,7 +267,7 @@ def test_no_verdict_without_both_methods_on_one_question():
     (elsewhere,) = arms_of(rows_of(make_arm_runs("lora", [99.0] * 3, spec={"base": "other"})))
     for arms in ([], [lora], [full]):
         assert verdict_of(*arms).startswith("No verdict yet")
-        found = verdict(rows_of([run for arm in arms for run in arm.runs]))
+        found = decided_on(rows_of([run for arm in arms for run in arm.runs]))
         assert (found.rule, found.level, found.choice) == (Rule.NONE, Level.OPEN, None)
         assert explanation(found) == []
     assert "different bases" in verdict_of(full, elsewhere)
@@ -316,8 +324,8 @@ def test_validation_is_used_only_where_every_run_has_it():
     assert rates(runs(0.01, 80.0) + runs(0.02, 81.0)[:-1] + runs(0.02, None)[-1:]) == [0.01, 0.02]
     # Without a choice no pair of them stands for the methods.
     full = make_arm_runs("full", [90.0] * 3)
-    assert headline(verdict(rows_of(runs(0.01, None) + runs(0.02, None) + full))).startswith("No verdict:")
-    assert "LoRA r=4" in headline(verdict(rows_of(runs(0.01, None) + full)))
+    assert headline(decided_on(rows_of(runs(0.01, None) + runs(0.02, None) + full))).startswith("No verdict:")
+    assert "LoRA r=4" in headline(decided_on(rows_of(runs(0.01, None) + full)))
 
 
 def test_times_of_a_bank_have_no_interval_and_are_said_to_be_shared():

@@ -10,8 +10,8 @@ import pytest
 from scipy.special import bdtrik, ndtr
 
 from core.results.intervals import ERROR_RATE
-from core.study.stats.crossed import Crossed, crossed
-from core.study.stats.spending import spent
+from core.rule.crossed import Crossed, crossed
+from core.rule.spending import spent
 from docs.measurements.error_rates import (
     ONE_SIDED,
     RATE_EFFECTS,

@@ -15,11 +15,12 @@ from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import preset_configuration
 from core.plan.defaults import SHOTS, default_settings
 from core.plan.search import default_search
+from core.results.intervals import DEFAULT_SEEDS
+from core.rule.claims import Level
+from core.rule.place import About, Place
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
-from core.study.arms.verdict import About, Verdict
 from core.study.report.example import FILE, example, example_verdict, write_example
-from core.study.stats.claims import DEFAULT_SEEDS, Level
 from core.tasks.presets import preset_tasks
 from core.wording.tasks import experiment_name
 from tests.conftest import finish
@@ -27,11 +28,11 @@ from tests.launching import fine_tune
 
 
 @pytest.fixture(scope="module")
-def found() -> Verdict:
+def found() -> Place:
     return example_verdict()
 
 
-def test_the_verdict_of_the_example_is_shown_and_not_about_some_learning_rates(found: Verdict) -> None:
+def test_the_verdict_of_the_example_is_shown_and_not_about_some_learning_rates(found: Place) -> None:
     assert (found.level, found.seeds) == (Level.SHOWN, DEFAULT_SEEDS)
     assert found.about in (About.METHODS, About.BUDGET)
     assert found.rates.several
@@ -66,7 +67,7 @@ def test_the_example_is_what_the_button_of_home_trains_today(settings: Settings)
 
 
 @pytest.mark.minutes
-def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: Lab, found: Verdict) -> None:
+def test_training_the_settings_of_the_verdict_again_gives_its_accuracies(lab: Lab, found: Place) -> None:
     task, _ = preset_tasks("rotation-45", lab.catalog.best(), lab.catalog)
     base = lab.launcher.launch(RunSpec.of(method="pretrain", task=task, optim=default_optim(PretrainSpec)))
     arms = [(arm.spec.optim, arm.spec.method) for arm in (found.full, found.told.arm)]

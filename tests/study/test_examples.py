@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core.results.intervals import t_interval
+from core.rule.images import MIN_IMAGES, image_facts
 from core.study.arms.examples import (
     ArmPredictions,
     Disagreement,
@@ -15,7 +16,6 @@ from core.study.arms.examples import (
     correct_differences,
     disagreements,
 )
-from core.study.stats.images import MIN_IMAGES, image_facts
 
 TRUTH = np.array([0, 0, 1, 1, 1, 3])
 

@@ -14,10 +14,10 @@ from core.plan.search import tuned_arms
 from core.results.choice import chosen_arms
 from core.results.row import row_of, rows_of
 from core.results.setting import labels_of, setting_of
+from core.rule.growth import extended
 from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.study.arms.fairness import MAX_NAMED, lost_rows, missing_rows, named_rows
-from core.study.arms.growth import extended
 from tests.study.samples import make_arm_runs, make_run
 
 FULL, LORA = (OptimSpec.of(learning_rate=0.001), FullSpec()), (OptimSpec.of(learning_rate=0.005), LoRASpec.of(rank=4))

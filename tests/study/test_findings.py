@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from core.results.measures import quantity
-from core.study.stats.claims import Difference, Pair, difference_of
+from core.rule.claims import Difference, Pair, difference_of
 from docs.reports.findings import MAX_NAMES, levels
 
 NOISE = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)

@@ -10,8 +10,7 @@ import pytest
 from core.data.task_spec import TaskSpec
 from core.results.arm import arms_of
 from core.results.row import rows_of
-from core.study.arms.forgetting_clause import AS_MUCH, OWN_RATES, forgetting_clause, forgetting_in_short, rates_note
-from core.study.arms.frontier import (
+from core.rule.frontier import (
     Point,
     at_equal_accuracy,
     equal_to_full,
@@ -21,6 +20,7 @@ from core.study.arms.frontier import (
     frontiers,
     non_dominated,
 )
+from core.study.arms.forgetting_clause import AS_MUCH, OWN_RATES, forgetting_clause, forgetting_in_short, rates_note
 from core.study.figures.frontier import frontier_figure
 from core.study.figures.palette import colours_of
 from tests.study.samples import TARGET, make_curve, make_run
@@ -110,7 +110,7 @@ def test_what_is_forgotten_beyond_the_law_is_found_at_every_accuracy():
         number = f"at 96.0 %: +{found[0].interval.mean:.2f} points, 95 % interval +"
         assert f"; at equal validation accuracy on the target, LoRA r=4 forgot more in what was seen ({number}" in whole
         assert whole.endswith(f"{found[0].interval.low:.2f} to +{found[0].interval.high:.2f})")
-        assert said(*told, equal_to_full(*told, [run for run in runs if run.id in few], curves)) == said(*told)
+        assert said(*told, equal_to_full(*told, rows_of(run for run in runs if run.id in few), curves)) == said(*told)
 
 
 def test_where_the_base_stood_cancels():

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from core.objectives.measure import Values
 from core.results.intervals import t_p
 from core.results.row import Row, rows_of
+from core.rule.candidate import Rule
+from core.rule.claims import Level
+from core.rule.holm import holm
+from core.rule.place import About, Place
+from core.rule.spending import CLAIM_SEEDS, level_of, next_look, spent
 from core.store.looks import Look, Member
 from core.store.record import Run
-from core.study.arms.candidate import Rule
-from core.study.arms.verdict import About, Verdict, verdict
 from core.study.arms.verdict_words import caveats, explanation, headline
-from core.study.stats.claims import Level
-from core.study.stats.holm import holm
-from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look, spent
-from tests.study.samples import SPREAD, make_arm_runs, make_run, settled, within
+from tests.study.samples import SPREAD, decided_on, make_arm_runs, make_run, settled, within
 
 
 def runs_of(
@@ -41,7 +41,7 @@ def runs_of(
     return runs
 
 
-def said(found: Verdict) -> str:
+def said(found: Place) -> str:
     return " ".join([headline(found), *explanation(found)])
 
 
@@ -55,7 +55,7 @@ def unclear(seeds: int) -> list[float]:
 
 def test_eight_seeds_show_three_settings_each_by_its_t_test_after_holms_correction() -> None:
     odd = [-1.0, -1.1, -0.9, -1.2, -0.8, -1.0, -1.3, 0.25]
-    found = verdict(rows_of(within(runs_of({1: lower(8, 9), 4: lower(8, 5), 16: odd}), 0.1)))
+    found = decided_on(rows_of(within(runs_of({1: lower(8, 9), 4: lower(8, 5), 16: odd}), 0.1)))
     tests = {each.arm.spec.method.size: each.found for each in found.candidates}
     alone = [t_p(values) for values in (lower(8, 9), lower(8, 5), odd)]
     assert [tests[rank].differs for rank in (1, 4, 16)] == pytest.approx(holm(alone))
@@ -63,15 +63,15 @@ def test_eight_seeds_show_three_settings_each_by_its_t_test_after_holms_correcti
 
 
 def test_a_look_that_shows_nothing_leaves_less_for_the_next() -> None:
-    first = verdict(rows_of(runs_of({4: unclear(8)})))
+    first = decided_on(rows_of(runs_of({4: unclear(8)})))
     assert (first.level, first.next_look, first.seeds_to_add) == (Level.OPEN, 16, 8)
     assert "A further look is proposed at 16 seeds, which allows 0.9 %; one at 9 would allow 0.2 %." in said(first)
     assert "This is estimated from the spread of these runs." in said(first)
-    nine = verdict(rows_of(runs_of({4: [*unclear(8), 0.3]})), looks=first.looks)
+    nine = decided_on(rows_of(runs_of({4: [*unclear(8), 0.3]})), looks=first.looks)
     assert nine.looks[0].level == pytest.approx(level_of(9, [8])) == spent(9) - spent(8)
     assert "corrected" not in said(nine)
     assert "and this look allows 0.2 %." in said(nine)
-    sixteen = verdict(rows_of(runs_of({4: lower(16)})), looks=[*first.looks, *nine.looks])
+    sixteen = decided_on(rows_of(runs_of({4: lower(16)})), looks=[*first.looks, *nine.looks])
     assert sixteen.looks[0].level == pytest.approx(level_of(16, [9])) == spent(16) - spent(9)
     assert sixteen.level is Level.SHOWN
     assert "claim so far is at most 3.1 %, and 5 % with all looks that may follow." in said(first)
@@ -80,40 +80,40 @@ def test_a_look_that_shows_nothing_leaves_less_for_the_next() -> None:
 
 def test_the_same_look_again_is_the_same_look() -> None:
     runs = runs_of({4: lower(8)})
-    first = verdict(rows_of(runs))
-    again = verdict(rows_of(runs), looks=first.looks)
+    first = decided_on(rows_of(runs))
+    again = decided_on(rows_of(runs), looks=first.looks)
     assert (again.looks, again.claim) == (first.looks, first.claim)
     assert said(again) == said(first)
 
 
 def test_nothing_is_tested_twice_with_the_same_seeds() -> None:
     """After an open look other settings are tried, of which validation chooses one that would be shown."""
-    first = verdict(rows_of(runs_of({4: unclear(8)})))
-    again = verdict(rows_of(runs_of({4: lower(8)})), looks=first.looks)
+    first = decided_on(rows_of(runs_of({4: unclear(8)})))
+    again = decided_on(rows_of(runs_of({4: lower(8)})), looks=first.looks)
     assert (again.level, again.looks[0].claims) == (Level.OPEN, ())
     assert "nothing is tested twice with the same number of seeds" in said(again)
     assert (again.before, first.before) == ((), ())
 
 
 def test_what_was_looked_at_is_known_while_runs_are_to_finish() -> None:
-    first = verdict(rows_of(runs_of({4: unclear(8)})))
+    first = decided_on(rows_of(runs_of({4: unclear(8)})))
     waiting = make_run("lora", 8, rank=4, state="queued", optim={"epochs": 2})
-    found = verdict(rows_of([*runs_of({4: unclear(8)}), waiting]), looks=first.looks)
+    found = decided_on(rows_of([*runs_of({4: unclear(8)}), waiting]), looks=first.looks)
     assert (found.unread, found.spent) == (True, (8,))
 
 
 def test_looks_before_there_were_enough_seeds_use_nothing() -> None:
     looks: list[Look] = []
     for seeds in (3, 4, 5, 6):
-        found = verdict(rows_of(runs_of({4: unclear(seeds)})), looks=looks)
+        found = decided_on(rows_of(runs_of({4: unclear(seeds)})), looks=looks)
         assert (found.looks[0].level, found.next_look) == (0.0, max(7, 2 * seeds))
         looks += found.looks
-    assert verdict(rows_of(runs_of({4: unclear(8)})), looks=looks).looks[0].level == level_of(8)
+    assert decided_on(rows_of(runs_of({4: unclear(8)})), looks=looks).looks[0].level == level_of(8)
 
 
 def test_settings_that_are_added_after_a_look_are_a_family_of_their_own() -> None:
-    first = verdict(rows_of(runs_of({4: unclear(8)})))
-    found = verdict(rows_of(runs_of({4: unclear(8), 16: lower(8), 64: lower(8)})), looks=first.looks)
+    first = decided_on(rows_of(runs_of({4: unclear(8)})))
+    found = decided_on(rows_of(runs_of({4: unclear(8), 16: lower(8), 64: lower(8)})), looks=first.looks)
     assert [look.family for look in found.looks] == [("lora 4",), ("lora 16", "lora 64")]
     assert [look.level for look in found.looks] == [level_of(8), level_of(8)]
     assert found.later == ("LoRA r=16", "LoRA r=64")
@@ -121,12 +121,12 @@ def test_settings_that_are_added_after_a_look_are_a_family_of_their_own() -> Non
     so_far = f"claim so far is at most {200 * level_of(8):.1f} %"
     assert f"{so_far}, and 10 % with all looks that may follow: LoRA r=16 and" in said(found)
     # Without the earlier look all three are one family.
-    assert [len(look.family) for look in verdict(rows_of(runs_of({4: unclear(8), 16: lower(8)}))).looks] == [2]
+    assert [len(look.family) for look in decided_on(rows_of(runs_of({4: unclear(8), 16: lower(8)}))).looks] == [2]
 
 
 def test_a_setting_that_is_gone_stays_in_its_family() -> None:
-    first = verdict(rows_of(runs_of({4: unclear(8), 16: unclear(8)})))
-    again = verdict(rows_of(runs_of({4: unclear(8)})), looks=first.looks)
+    first = decided_on(rows_of(runs_of({4: unclear(8), 16: unclear(8)})))
+    again = decided_on(rows_of(runs_of({4: unclear(8)})), looks=first.looks)
     assert [look.family for look in again.looks] == [("lora 16", "lora 4")]
 
 
@@ -139,32 +139,32 @@ def test_a_setting_that_is_gone_stays_in_its_family() -> None:
     ],
 )
 def test_another_number_of_epochs_is_another_question(gained: tuple[float, float], account: tuple[Member, ...]) -> None:
-    first = verdict(rows_of(runs_of({4: unclear(8)})))
-    longer = verdict(rows_of(runs_of({4: unclear(8)}) + runs_of({4: unclear(8)}, 6, gained)), looks=first.looks)
+    first = decided_on(rows_of(runs_of({4: unclear(8)})))
+    longer = decided_on(rows_of(runs_of({4: unclear(8)}) + runs_of({4: unclear(8)}, 6, gained)), looks=first.looks)
     assert [(look.account, look.level) for look in longer.looks] == [(account, level_of(8))]
     assert (longer.before, longer.looks[0].family) == ((), ("lora 4",))
     assert "and 10 % with all looks that may follow: each number of epochs is a question of its own." in said(longer)
 
 
 def test_longer_training_that_changes_no_choice_is_no_further_look_and_the_claim_stands() -> None:
-    first = verdict(rows_of(runs_of({4: lower(8)})))
+    first = decided_on(rows_of(runs_of({4: lower(8)})))
     assert first.claim is not None
-    longer = verdict(rows_of(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, 6, (0.1, 0.1))), looks=first.looks)
+    longer = decided_on(rows_of(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, 6, (0.1, 0.1))), looks=first.looks)
     assert (longer.looks, longer.claim, longer.used) == (first.looks, first.claim, first.used)
-    moved = verdict(rows_of(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, 6, (-1.0, 1.0))), looks=first.looks)
+    moved = decided_on(rows_of(runs_of({4: lower(8)}) + runs_of({4: lower(8)}, 6, (-1.0, 1.0))), looks=first.looks)
     (look,) = moved.looks
     assert (look.account, moved.claim and moved.claim.seeds) == ((("full", 2), ("lora 4", 6)), 8), "tested anew"
     assert len(moved.used) == 2
 
 
 def test_a_claim_stays_with_its_seeds_and_says_when_it_no_longer_holds() -> None:
-    first = verdict(rows_of(runs_of({4: lower(8)})))
+    first = decided_on(rows_of(runs_of({4: lower(8)})))
     assert (first.rule, first.seeds) == (Rule.LOWER, 8)
-    weaker = verdict(rows_of(runs_of({4: [*lower(8, 0.6), *lower(8, 0.45)]})), looks=first.looks)
+    weaker = decided_on(rows_of(runs_of({4: [*lower(8, 0.6), *lower(8, 0.45)]})), looks=first.looks)
     assert (weaker.rule, weaker.claim.seeds, weaker.claim.holds) == (Rule.LOWER, 8, True)
-    barely = verdict(rows_of(runs_of({4: [*lower(8), 0.5, 1.5]})), looks=first.looks)
+    barely = decided_on(rows_of(runs_of({4: [*lower(8), 0.5, 1.5]})), looks=first.looks)
     assert "Shown with 8 seeds at an earlier look; with 10 the interval agrees." in said(barely)
-    gone = verdict(rows_of(runs_of({4: [*lower(8), *(2.0 + float(x) for x in SPREAD[:8])]})), looks=first.looks)
+    gone = decided_on(rows_of(runs_of({4: [*lower(8), *(2.0 + float(x) for x in SPREAD[:8])]})), looks=first.looks)
     assert (gone.rule, gone.claim) == (Rule.NONE, None)
     assert "LoRA r=4 was shown to be worse with 8 seeds, no longer with 16." in said(gone)
 
@@ -191,14 +191,14 @@ LOW, BEST, HIGH = 0.000316, 0.001, 0.00316
 FULL = {LOW: (0.0, 84.0), BEST: (0.0, 85.0), HIGH: (0.0, 84.0)}
 
 
-def kept(found: Verdict) -> list[tuple[str, bool, bool]]:
+def kept(found: Place) -> list[tuple[str, bool, bool]]:
     return [(str(claim.rule), claim.about_methods, claim.holds) for each in found.candidates for claim in each.claims]
 
 
 def test_a_claim_at_given_rates_ends_with_either_setting_and_is_back_with_it() -> None:
     """The rule's third case: full fine-tuning was at a rate far below its best one."""
     given_rates = at_rates({0.0001: (-6.0, 70.0)}, {BEST: (-2.0, 84.0)})
-    first = verdict(rows_of(given_rates))
+    first = decided_on(rows_of(given_rates))
     assert (kept(first), first.about) == ([("higher", False, True), ("within", False, True)], About.RATES)
     lora = {LOW: (-2.0, 82.0), BEST: (-2.0, 84.0), HIGH: (-2.0, 82.0)}
     for full, other in (
@@ -206,15 +206,15 @@ def test_a_claim_at_given_rates_ends_with_either_setting_and_is_back_with_it() -
         (FULL, {BEST: (-2.0, 84.0)}),
         ({BEST: FULL[BEST]}, lora),
     ):
-        found = verdict(rows_of(at_rates(full, other)), looks=first.looks)
+        found = decided_on(rows_of(at_rates(full, other)), looks=first.looks)
         assert (found.level, found.claim, kept(found)) == (Level.OPEN, None, [])
         assert "was 2.00 points less accurate" in headline(found)
         assert "which is not enough for a claim" in headline(found)
         assert "nothing is tested twice with the same number of seeds" in said(found)
         assert found.looks[0].claims == first.looks[0].claims, "it stays written down, and says of which settings"
-    assert kept(verdict(rows_of(given_rates), looks=found.looks)) == kept(first)
+    assert kept(decided_on(rows_of(given_rates), looks=found.looks)) == kept(first)
     # With more seeds the settings that are chosen now are tested.
-    grown = verdict(rows_of(at_rates({**FULL}, lora, 16)), looks=first.looks)
+    grown = decided_on(rows_of(at_rates({**FULL}, lora, 16)), looks=first.looks)
     assert (grown.rule, kept(grown), grown.claim.seeds) == (Rule.LOWER, [("lower", True, True)], 16)
 
 
@@ -233,16 +233,16 @@ def test_a_claim_at_given_rates_ends_with_either_setting_and_is_back_with_it() -
 def test_a_claim_about_methods_stays_at_the_rates_that_it_was_tested_on(
     full: tuple[float], lora: tuple[float], stays: bool, seeds: int
 ) -> None:
-    first = verdict(rows_of(at_rates(FULL, {LOW: (2.0, 86.0), BEST: (2.0, 87.0), HIGH: (2.0, 86.0)})))
+    first = decided_on(rows_of(at_rates(FULL, {LOW: (2.0, 86.0), BEST: (2.0, 87.0), HIGH: (2.0, 86.0)})))
     assert (kept(first), first.about) == ([("higher", True, True), ("within", True, True)], About.METHODS)
     (moved_full,), (moved,) = full, lora
     runs = at_rates({moved_full: (0.0, 85.0)}, {moved: (0.2, 87.0)}, seeds, 10.0 if seeds == 8 else 1.0)
-    found = verdict(rows_of(runs), looks=first.looks)
+    found = decided_on(rows_of(runs), looks=first.looks)
     assert (("higher", True, True) in kept(found)) is stays
     if seeds == 8:
         assert (found.level is Level.SHOWN) is stays
         # Where the difference has turned, nothing is claimed of it, although the settings are those that were tested.
-        turned = verdict(rows_of(at_rates({moved_full: (0.0, 85.0)}, {moved: (-0.2, 87.0)})), looks=first.looks)
+        turned = decided_on(rows_of(at_rates({moved_full: (0.0, 85.0)}, {moved: (-0.2, 87.0)})), looks=first.looks)
         assert [rule for rule, _, _ in kept(turned)] == ["within"] * stays
         assert found.looks == turned.looks == first.looks
         if stays:
@@ -252,15 +252,15 @@ def test_a_claim_about_methods_stays_at_the_rates_that_it_was_tested_on(
 
 def test_a_look_whose_claims_were_kept_without_their_settings_is_taken_again_at_its_level() -> None:
     runs = runs_of({4: lower(8)})
-    (look,) = verdict(rows_of(runs)).looks
+    (look,) = decided_on(rows_of(runs)).looks
     old = replace(look, claims=None)
-    assert verdict(rows_of(runs), looks=[old]).looks == (look,)
-    assert verdict(rows_of(runs), looks=[replace(old, level=0.0)]).looks == (replace(look, level=0.0, claims=()),)
-    grown = verdict(rows_of(runs_of({4: [*lower(8), *lower(8)]})), looks=[replace(old, account=look.account)])
+    assert decided_on(rows_of(runs), looks=[old]).looks == (look,)
+    assert decided_on(rows_of(runs), looks=[replace(old, level=0.0)]).looks == (replace(look, level=0.0, claims=()),)
+    grown = decided_on(rows_of(runs_of({4: [*lower(8), *lower(8)]})), looks=[replace(old, account=look.account)])
     assert (grown.looks[0].level, grown.claim.seeds) == (level_of(16, [8]), 16), "what it has used is gone"
 
 
-def with_examples(examples: int, spread: float, seeds: int = 8) -> Verdict:
+def with_examples(examples: int, spread: float, seeds: int = 8) -> Place:
     """LoRA 2 points below in every seed, on test examples whose own difficulty differs between the methods."""
     runs, rng = runs_of({4: lower(seeds)}), np.random.default_rng(0)
     own = spread * rng.normal(0, 1, examples)
@@ -269,7 +269,7 @@ def with_examples(examples: int, spread: float, seeds: int = 8) -> Verdict:
     def tested(row: Row) -> Values:
         return np.asarray((row.value or 0.0) + own * (row.setting.method == "lora"), np.float64)
 
-    return verdict(rows_of(runs), tested)
+    return decided_on(rows_of(runs), tested)
 
 
 @pytest.mark.parametrize(("examples", "spread", "level"), [(360, 5.0, Level.SHOWN), (180, 30.0, Level.OPEN)])
@@ -303,8 +303,8 @@ def test_better_than_the_most_frequent_class_is_over_test_examples_too(seeds: in
     def tested(row: Row) -> Values:
         return np.asarray(hits[row.setting.method])
 
-    assert verdict(rows_of(runs), tested).looks, "over seeds alone it is above the share of that class"
-    found = verdict(rows_of(runs), tested, trivial=lambda row: often)
+    assert decided_on(rows_of(runs), tested).looks, "over seeds alone it is above the share of that class"
+    found = decided_on(rows_of(runs), tested, trivial=lambda row: often)
     assert (found.looks, found.rule) == ((), Rule.NONE)
     assert headline(found).startswith("No verdict: after 100 updates Full (12.8 %) has not been shown to have learned")
     over = "seeds and 360" if seeds == 8 else "360"
@@ -313,11 +313,11 @@ def test_better_than_the_most_frequent_class_is_over_test_examples_too(seeds: in
     assert re.search(rf": the difference from that is \+2\.5 points {interval}", headline(found))
     assert "LoRA r=4 (40.0 %) is better than that." in headline(found)
     hits["full"] = hits["lora"]
-    assert "No verdict" not in headline(verdict(rows_of(runs), tested, trivial=lambda row: often))
+    assert "No verdict" not in headline(decided_on(rows_of(runs), tested, trivial=lambda row: often))
 
 
 def test_where_single_answers_are_not_known_it_says_so() -> None:
-    found = verdict(rows_of(runs_of({4: lower(8)})))
+    found = decided_on(rows_of(runs_of({4: lower(8)})))
     assert found.told.difference.examples == 0
     assert "over seeds alone, and hold for these test images" in said(found)
 

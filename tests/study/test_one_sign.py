@@ -25,22 +25,22 @@ from core.judge.sources import Given
 from core.lab import Lab
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
+from core.rule.place import Place
+from core.rule.spending import level_of
 from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Run
 from core.store.store import Store
-from core.study.arms.verdict import Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline
 from core.study.figures.differences import difference_rows
 from core.study.report import answer as answers
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from core.study.report.evidence import Evidence, named
 from core.study.report.report import opening
 from core.study.report.results_export import results_files
 from core.study.report.sections import chapters_of
-from core.study.stats.spending import level_of
 from tests.judge.samples import judged_files
-from tests.study.samples import SPREAD, settled
+from tests.study.samples import SPREAD, decided_on, settled
 
 MARGIN = 0.5
 RATES = (0.0001, 0.000316, 0.001, 0.00316, 0.01)
@@ -51,16 +51,16 @@ def sign(value: float) -> int:
     return (value > 0) - (value < 0)
 
 
-def printed(runs: Sequence[Run], found: Verdict) -> dict[str, Any]:
+def printed(runs: Sequence[Run], found: Place) -> dict[str, Any]:
     """What ``--json`` prints of runs and their verdict."""
     lab: Any = SimpleNamespace(artifacts=SimpleNamespace(path=lambda *_: "adapter.zip"))
     experiment: Any = SimpleNamespace(plan=None)
-    with patch.object(comparison, "answer_of", lambda *_: found):
+    with patch.object(comparison, "place_of", lambda *_: found):
         told: dict[str, Any] = json.loads(json.dumps(comparison.as_json(lab, experiment, [], list(runs))))
     return told["verdict"]
 
 
-def evidence_of(runs: Sequence[Run], found: Verdict) -> Evidence:
+def evidence_of(runs: Sequence[Run], found: Place) -> Evidence:
     """What a report is made of, without what does not depend on the verdict."""
     unread: Any = None
     return Evidence(unread, (), tuple(runs), {}, unread, None, found, {}, {}, {}, "")
@@ -72,7 +72,7 @@ def said_sign(sentence: str) -> int:
     return SIGNS[found[-1]] if found else 0
 
 
-def disagreements(runs: Sequence[Run], found: Verdict) -> list[str]:
+def disagreements(runs: Sequence[Run], found: Place) -> list[str]:
     """Where what is told of runs differs in sign from the difference on the test part, or claims what it denies."""
     if found.told is None or found.full is None or found.reason:
         return []
@@ -165,10 +165,10 @@ def test_sentence_json_figure_and_report_have_the_sign_of_the_difference(
         looks = Looks(Store(Path(folder) / "lab.sqlite3"))
         for stage in history:
             runs = runs_at(stage, tests, best)
-            found = verdict(rows_of(runs), looks=looks.of("e"))
+            found = decided_on(rows_of(runs), looks=looks.of("e"))
             looks.record("e", found.looks)
             assert disagreements(runs, found) == [], stage
-            assert headline(verdict(rows_of(runs), looks=looks.of("e"))) == headline(found), "it is read again"
+            assert headline(decided_on(rows_of(runs), looks=looks.of("e"))) == headline(found), "it is read again"
 
 
 def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradicts(
@@ -189,7 +189,7 @@ def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradic
         (experiment,) = lab.store.experiments()
         files = results_files(lab, experiment, "results")
         judged = judged_files(lab, [Given(name, content) for name, content in files.items()])
-        assert judged.verdict.claim == answer_of(lab, experiment).claim is not None
+        assert judged.verdict.claim == place_of(lab, experiment).claim is not None
     after = told("grow", experiment.id, "--rates")["verdict"]
     (setting,) = after["settings"]
     assert (after["seeds"], setting["difference"] < 0 < before["difference"]) == (8, True), "the sign has turned"
@@ -197,7 +197,7 @@ def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradic
     assert (after["level"], after["choice"], after["about"]) == ("open", None, None)
     assert "which is not enough for a claim" in after["sentence"]
     with closing(Lab(Settings(tmp_path))) as lab:
-        runs, found = lab.store.members(experiment), answer_of(lab, experiment)
+        runs, found = lab.store.members(experiment), place_of(lab, experiment)
         assert disagreements(runs, found) == []
         assert "nothing is tested twice with the same number of seeds" in " ".join(explanation(found))
         (look,) = lab.looks.of(experiment.id)
@@ -208,7 +208,7 @@ def test_rates_that_are_added_do_not_leave_a_claim_that_the_new_choice_contradic
             old = ('{"lora 16": {"higher": null}}', before, experiment.id)
             with lab.store.transaction() as db:
                 db.execute("UPDATE looks SET claims = ?, at = ? WHERE experiment = ?", old)
-            answers._verdicts.clear()  # as in a process of its own
-            again = answer_of(lab, experiment)
+            answers._answers.clear()  # as in a process of its own
+            again = place_of(lab, experiment)
             assert (headline(again), again.claim) == (headline(found), None)
             assert lab.looks.of(experiment.id) == [replace(look, claims=claims, at=before)]

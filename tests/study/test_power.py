@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from core.objectives.classification import ACCURACY
+from core.rule.family import family_p
+from core.rule.power import MAX_SEEDS, POWER, Design
+from core.rule.spending import level_of
 from core.study.arms.design_words import examples_sentence, power_sentences
-from core.study.stats.family import family_p
-from core.study.stats.power import MAX_SEEDS, POWER, Design
-from core.study.stats.spending import level_of
 
 
 @pytest.mark.parametrize(

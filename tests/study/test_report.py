@@ -21,23 +21,22 @@ from core.methods.pretrain import PretrainSpec
 from core.numbers import bytes_text, signed_text
 from core.results.measures import EACH, digits_of
 from core.results.row import rows_of
+from core.rule.words import off_text, p_text
 from core.settings import Settings
 from core.study.arms.difference_tables import finding_text, full_differences, interval_text
 from core.study.arms.forgetting_clause import OWN_RATES
 from core.study.arms.tables import comparison_table
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from core.study.report.evidence import gather
 from core.study.report.facts import facts_of
 from core.study.report.forgetting import forgetting_section
 from core.study.report.html import packed_plotly, report_html, write_report
 from core.study.report.parts import Plot, Table
 from core.study.report.report import report
-from core.study.stats.words import off_text, p_text
 from pages.shared.ui.pickers import base_facts
-from tests.study.samples import SPREAD, make_arm_runs, make_curve, make_run, tuned, within
+from tests.study.samples import SPREAD, decided_on, make_arm_runs, make_curve, make_run, tuned, within
 from tests.study.shown import read
 from tests.study.test_frontier import lab_notes
 
@@ -352,7 +351,7 @@ def bare(evidence, runs):
         members=tuple(runs),
         curves={run.id: make_curve([1.0, 0.5], source=False) for run in runs},
         remeasured=type(evidence.remeasured)(missing="The dataset is gone."),
-        verdict=verdict(rows_of(runs)),
+        verdict=decided_on(rows_of(runs)),
     )
 
 
@@ -446,7 +445,7 @@ def test_the_reports_of_the_docs_are_made_by_one_command_that_uses_runs_again(tm
     lab = Lab(Settings(home=tmp_path / "home"))
     assert len(lab.store.experiments()) == 2
     for experiment in lab.store.experiments():
-        found = answer_of(lab, experiment)
+        found = place_of(lab, experiment)
         assert headline(found) in readme
         difference = found.told.difference
         mean = signed_text(difference.interval.mean, digits_of(difference.interval, difference.what))

@@ -12,15 +12,14 @@ from core.results.arm import arms_of
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.results.setting import setting_of
+from core.rule.growth import longer
+from core.rule.settled import Course, all_settled, course_of, has_better_epochs, updates_of
+from core.rule.tuning import is_tuned
+from core.rule.withheld import NextStep
 from core.store.record import Run
 from core.study.arms.fairness import EPOCHS_DIFFER, comparable
-from core.study.arms.growth import longer
-from core.study.arms.settled import Course, all_settled, course_of, has_better_epochs, updates_of
-from core.study.arms.tuning import is_tuned
-from core.study.arms.verdict import verdict
 from core.study.arms.verdict_words import caveats, explanation, headline
-from core.study.arms.withheld import NextStep
-from tests.study.samples import make_run
+from tests.study.samples import decided_on, make_run
 
 TREND = "validation_accuracy"
 BY_LOSS = {"kind": "classification", "measure": "loss"}
@@ -78,7 +77,7 @@ def test_of_settings_that_would_gain_half_the_margin_few_are_called_settled() ->
     ],
 )
 def test_the_verdict_says_so(full: list[float], lora: list[float], settled: bool | None, said: str) -> None:
-    found = verdict(rows_of([*runs_with(full), *runs_with(lora, "lora")]))
+    found = decided_on(rows_of([*runs_with(full), *runs_with(lora, "lora")]))
     compared = [found.full, found.told.arm]
     assert (all_settled(compared), updates_of(compared)) == (settled, 100)
     assert said in " ".join(explanation(found))
@@ -157,7 +156,7 @@ def test_other_numbers_of_epochs_that_were_tried_say_whether_a_setting_is_settle
     (full, _) = chosen_arms(rows_of(runs))
     assert (full.spec.optim.epochs, course_of(full)) == (10, expected)
     assert has_better_epochs(full) is (expected in (Course.OVERTRAINED, Course.IMPROVING))
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     assert all_settled(found.compared) is {Course.SETTLED: True, Course.UNKNOWN: None}.get(expected, False)
     said = " ".join(explanation(found))
     assert ("did better on the validation part with a third of the epochs." in said) is (expected is Course.OVERTRAINED)
@@ -171,7 +170,7 @@ def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
         *of_epochs(30, 85.0, "lora", seeds=8),
         *of_epochs(3, 70.0, "full", "lora"),
     ]
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     assert chosen(runs) == {"full": 10, "lora": 30}
     assert "LoRA r=4 for 30 epochs is 5.00 points less accurate" in headline(found)
     assert "than full fine-tuning for 10 epochs." in headline(found)
@@ -179,7 +178,7 @@ def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
     assert "after 10 each, LoRA r=4 was 10.00 points less accurate" in equal
     assert "over 3 seeds; full fine-tuning had no runs of 30 epochs." in equal
     assert [at.difference and at.difference.seeds for at in found.at_equal_epochs] == [(0, 1, 2), None]
-    alike = verdict(rows_of(of_epochs(10, 90.0, "full", seeds=8) + of_epochs(10, 85.0, "lora", seeds=8)))
+    alike = decided_on(rows_of(of_epochs(10, 90.0, "full", seeds=8) + of_epochs(10, 85.0, "lora", seeds=8)))
     assert alike.at_equal_epochs == ()
     assert "epochs" not in headline(alike)
 
@@ -187,7 +186,7 @@ def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
 def test_equal_epochs_are_those_of_the_setting_that_is_told_not_of_the_best_one() -> None:
     full = [*of_epochs(10, 85.0, "full", seeds=8), *of_epochs(30, 90.0, "full", seeds=8)]
     cheap = of_epochs(10, 90.0, "lora", seeds=8, rank=1)
-    found = verdict(rows_of([*full, *cheap, *of_epochs(30, 91.0, "lora", seeds=8, rank=16)]))
+    found = decided_on(rows_of([*full, *cheap, *of_epochs(30, 91.0, "lora", seeds=8, rank=16)]))
     assert found.told is not None
     assert found.best is not None
     assert [each.arm.spec.label for each in (found.told, found.best)] == ["LoRA r=1", "LoRA r=16"]
@@ -247,7 +246,7 @@ def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
         for method, shift, trends in (("full", ahead, full), ("lora", 0.0, lora))
         for seed, trend in enumerate([*trends, *trends])
     ]
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     assert found.holds_on is expected
     said = " ".join(explanation(found))
     remains = "The difference is projected to remain with three times the epochs at these learning rates."
@@ -256,8 +255,8 @@ def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
 
 
 def test_whether_it_holds_on_is_not_said_without_a_choice_or_trends() -> None:
-    assert verdict(rows_of(of_epochs(10, 80.0, "full", "lora"))).holds_on is None
-    assert verdict(rows_of([*runs_with([1.0, 1.1]), *runs_with([1.0, 1.1], "lora")])).holds_on is None
+    assert decided_on(rows_of(of_epochs(10, 80.0, "full", "lora"))).holds_on is None
+    assert decided_on(rows_of([*runs_with([1.0, 1.1]), *runs_with([1.0, 1.1], "lora")])).holds_on is None
 
 
 @pytest.mark.parametrize(("steps", "step"), [(9, NextStep.LONGER), (49, NextStep.LONGER), (50, NextStep.SEEDS)])
@@ -267,7 +266,7 @@ def test_few_updates_are_no_basis_for_more_seeds(steps: int, step: NextStep) -> 
         for method in ("full", "lora")
         for seed in range(3)
     ]
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     assert (found.claim, found.next_step) == (None, step)
 
 
@@ -279,11 +278,11 @@ def test_a_measure_without_a_scale_is_told_with_that_of_the_base() -> None:
     ]
     full, lora = "ull fine-tuning is 1.2500 lower in loss than the base (1.5100 → 0.2600)", "LoRA r=4"
     both = f"F{full}, {lora} 1.0000 lower in loss (1.5100 → 0.5100)."
-    assert both in caveats(verdict(rows_of(runs)))
+    assert both in caveats(decided_on(rows_of(runs)))
     alone = f"{lora} is 1.0000 lower in loss than the base (1.5100 → 0.5100)."
-    assert caveats(verdict(rows_of(runs[3:]))) == [alone]
-    assert caveats(verdict(rows_of(runs[:3]))) == [f"F{full}."]
-    assert caveats(verdict(rows_of([*runs[:2], replace(runs[2], state="running", result=None)]))) == [], (
+    assert caveats(decided_on(rows_of(runs[3:]))) == [alone]
+    assert caveats(decided_on(rows_of(runs[:3]))) == [f"F{full}."]
+    assert caveats(decided_on(rows_of([*runs[:2], replace(runs[2], state="running", result=None)]))) == [], (
         "to be read at the end"
     )
-    assert not any("the base" in sentence for sentence in explanation(verdict(rows_of(runs_with([1.0] * 3)))))
+    assert not any("the base" in sentence for sentence in explanation(decided_on(rows_of(runs_with([1.0] * 3)))))

@@ -17,11 +17,11 @@ from core.networks.perceptron import PerceptronSpec
 from core.results.arm import Arm, arms_of
 from core.results.choice import chosen_arms
 from core.results.row import row_of, rows_of
+from core.rule.balance import macro_f1_sentence, misleading_sentence, share_sentence
 from core.settings import Settings
 from core.store.search import Query
 from core.store.store import Store
 from core.study.arms.answers_table import RIGHT, differing_table
-from core.study.arms.balance import macro_f1_sentence, misleading_sentence, share_sentence
 from core.study.arms.examples import ArmPredictions, Differing, differing
 from core.study.arms.forgetting_clause import NO_SOURCE
 from core.study.arms.settings import settings_of

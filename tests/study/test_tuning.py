@@ -18,8 +18,7 @@ from core.plan.search import TuneSpec, rates_around, tuned_arms
 from core.results.rates import grid_rate
 from core.results.row import rows_of
 from core.results.setting import setting_of
-from core.run_spec import OptimSpec, default_rate
-from core.study.arms.tuning import (
+from core.rule.tuning import (
     choice_sentence,
     end_sentences,
     is_tuned,
@@ -28,9 +27,9 @@ from core.study.arms.tuning import (
     rates_tried,
     ratio_text,
 )
-from core.study.arms.verdict import verdict
+from core.run_spec import OptimSpec, default_rate
 from core.study.arms.verdict_words import headline
-from tests.study.samples import make_arm_runs
+from tests.study.samples import decided_on, make_arm_runs
 
 GRID = [grid_rate(k) for k in range(-40, 1)]
 PRIORS = sorted({default_rate(method) for method in METHODS})
@@ -163,7 +162,7 @@ def test_what_is_said_of_the_rates_tried_names_their_epochs_where_other_numbers_
         assert choice_sentence(choices).startswith(f"Each setting was trained{words} at 3 learning rates; ")
         end = f"0.004 is the highest learning rate tried for LoRA r=4{words}: a better one may lie beyond it."
         assert end in end_sentences(choices)
-        assert f"LoRA r=4 (0.004 is the highest{words})" in headline(verdict(rows_of(runs)))
+        assert f"LoRA r=4 (0.004 is the highest{words})" in headline(decided_on(rows_of(runs)))
 
 
 def test_a_rate_is_called_best_only_where_both_sides_had_several():

@@ -16,21 +16,21 @@ from core.objectives.registry import CLASSIFICATION
 from core.plan.experiment import MAX_NEW_SEEDS
 from core.results.arm import arms_of, judged_by
 from core.results.measures import EACH
-from core.results.row import rows_of
+from core.results.row import Row, rows_of
+from core.rule.candidate import Rule
+from core.rule.claims import Level
+from core.rule.growth import rates_beside
+from core.rule.place import About, Place
+from core.rule.spending import level_of
+from core.rule.withheld import NextStep
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run
-from core.study.arms.candidate import Rule
 from core.study.arms.cost_words import costs
-from core.study.arms.growth import rates_beside
 from core.study.arms.outliers import outliers
-from core.study.arms.verdict import About, Verdict, verdict
 from core.study.arms.verdict_words import explanation, headline, level_words
-from core.study.arms.withheld import NextStep
-from core.study.stats.claims import Level
-from core.study.stats.spending import level_of
 from tests.pairs import pairwise
-from tests.study.samples import SPREAD, make_arm_runs, make_run, settled, tuned, within
+from tests.study.samples import SPREAD, decided_on, make_arm_runs, make_run, settled, tuned, within
 
 
 def below(points: float, seeds: int, noise: float = 1.0) -> list[float]:
@@ -69,13 +69,13 @@ MOST = int(bounds(OptimSpec, "epochs").high or 0)
 """Epochs that a run may have."""
 
 
-def said(found: Verdict) -> str:
+def said(found: Place) -> str:
     return " ".join([headline(found), *explanation(found), costs(found)])
 
 
 def test_the_cheapest_setting_within_the_margin_is_chosen() -> None:
     runs = runs_with(full(10), r1=below(2, 10), r4=below(0.2, 10), r16=below(0, 10))
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     assert [candidate.arm.spec.method.rank for candidate in found.candidates] == [1, 4, 16]
     assert [candidate.within for candidate in found.candidates] == [Level.OPEN, Level.SHOWN, Level.SHOWN]
     assert (found.rule, found.level, found.about) == (Rule.WITHIN, Level.SHOWN, About.METHODS)
@@ -85,9 +85,9 @@ def test_the_cheapest_setting_within_the_margin_is_chosen() -> None:
         "full fine-tuning at learning rate 0.001 (observed: 0.20 points less accurate, 95 % interval 0."
     )
     assert headline(found).endswith("with 6,248 instead of 136,074 trainable parameters.")
-    wide = verdict(rows_of(within(runs, 5)))
+    wide = decided_on(rows_of(within(runs, 5)))
     assert wide.choice.spec.method.rank == 1
-    assert verdict(rows_of(within(runs, 0.01))).rule is not Rule.WITHIN
+    assert decided_on(rows_of(within(runs, 0.01))).rule is not Rule.WITHIN
 
 
 @pytest.mark.parametrize(("adapter", "fewest"), [(24_900, 2), (400_000, 4), (272_500, 3), (545_000, 0)])
@@ -98,7 +98,7 @@ def test_what_an_adapter_takes_to_store_counts_its_base(adapter: int, fewest: in
         for run in runs_with(full(8), r4=below(0, 8))
         if run.result is not None
     ]
-    told = costs(verdict(rows_of(runs)))
+    told = costs(decided_on(rows_of(runs)))
     lora, whole = (
         next(arm for arm in arms_of(rows_of(runs)) if arm.spec.label == label) for label in ("LoRA r=4", "Full")
     )
@@ -113,7 +113,7 @@ def test_what_an_adapter_takes_to_store_counts_its_base(adapter: int, fewest: in
 
 def test_no_rank_keeps_another_from_being_good_enough() -> None:
     """The audit's veto: rank 1 is far above full fine-tuning, and rank 32 fell far below it."""
-    found = verdict(rows_of(runs_with(full(8), r1=below(-24, 8), r32=below(40, 8, noise=30))))
+    found = decided_on(rows_of(runs_with(full(8), r1=below(-24, 8), r32=below(40, 8, noise=30))))
     assert (found.rule, found.choice and found.choice.spec.method.rank) == (Rule.WITHIN, 1)
 
 
@@ -128,7 +128,7 @@ def test_no_rank_keeps_another_from_being_good_enough() -> None:
     ],
 )
 def test_each_part_of_the_rule_decides(points: float, seeds: int, rule: Rule, level: Level, start: str) -> None:
-    found = verdict(rows_of(runs_with(full(seeds), r4=below(points, seeds))))
+    found = decided_on(rows_of(runs_with(full(seeds), r4=below(points, seeds))))
     assert (found.rule, found.level) == (rule, level)
     assert headline(found).startswith(start)
     choice = {Rule.NONE: None, Rule.LOWER: "Full", Rule.WITHIN: "LoRA r=4"}[rule]
@@ -137,14 +137,14 @@ def test_each_part_of_the_rule_decides(points: float, seeds: int, rule: Rule, le
 
 
 def test_where_nothing_is_within_the_margin_the_best_on_validation_may_be_shown_to_be_higher() -> None:
-    found = verdict(rows_of(within(runs_with(full(8), r4=below(-4, 8), r16=below(6, 8)), 0.0)))
+    found = decided_on(rows_of(within(runs_with(full(8), r4=below(-4, 8), r16=below(6, 8)), 0.0)))
     assert found.rule is Rule.WITHIN  # what is higher is within any margin, and shown at half the level as well
-    five = verdict(rows_of(within(runs_with(full(7), r4=[96, 96, 96, 96, 96, 96, 95.2], r16=below(6, 7)), 0.0)))
+    five = decided_on(rows_of(within(runs_with(full(7), r4=[96, 96, 96, 96, 96, 96, 95.2], r16=below(6, 7)), 0.0)))
     assert five.level is Level.SHOWN
 
 
 def test_leaning_decides_nothing_and_is_in_no_headline() -> None:
-    found = verdict(rows_of(runs_with([95.0, 95.3, 94.8], r4=[92.2, 92.9, 91.6])))
+    found = decided_on(rows_of(runs_with([95.0, 95.3, 94.8], r4=[92.2, 92.9, 91.6])))
     assert (found.level, found.choice, found.rule) == (Level.LEANING, None, Rule.NONE)
     assert "lean" not in headline(found).lower()
     assert "one such experiment in twenty leans without any difference" in said(found)
@@ -155,7 +155,7 @@ def test_leaning_decides_nothing_and_is_in_no_headline() -> None:
 def test_what_was_seen_is_no_claim_and_says_why() -> None:
     # One of seven seeds points far the other way.
     lora = [94.0, 93.0, 92.0, 94.0, 92.0, 93.0, 95.9]
-    found = verdict(rows_of(runs_with([95.0] * 7, r1=lora, r4=lora, r16=lora)))
+    found = decided_on(rows_of(runs_with([95.0] * 7, r1=lora, r4=lora, r16=lora)))
     assert (found.rule, found.level) == (Rule.NONE, Level.OPEN)
     assert "and this look allows 2.9 %" in said(found) or "contains 0" in said(found)
 
@@ -164,7 +164,7 @@ def test_the_setting_that_is_told_of_is_the_best_on_validation_and_the_test_part
     runs = tuned("full", full(10))
     for rank, validation, reached in ((1, 91.0, 92.0), (4, 93.0, 91.0), (16, 92.0, 94.0)):
         runs += tuned("lora", list(reached + SPREAD[::-1]), rank=rank, validation=validation)
-    found = verdict(rows_of(within(runs, 0.05)))
+    found = decided_on(rows_of(within(runs, 0.05)))
     assert (found.rule, found.told.arm.spec.method.rank) == (Rule.LOWER, 4)
     assert "the best of three ranks, LoRA r=4 at learning rate 0.01, is 4.00 points less" in headline(found)
 
@@ -187,12 +187,12 @@ def test_where_settings_differ_in_their_layers_the_sentences_name_those_of_the_o
 
     others = [tried(targets, 60.0) for targets in ON_LAYERS if targets != layers]
     runs = [*make_arm_runs("full", full(10)), *tried(layers, 99.0), *(run for own in others for run in own)]
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     name = f"LoRA r=4 on {ON_LAYERS[layers]}"
     assert f", {name} is 4.00 points more accurate" in headline(found)
     assert costs(found).startswith(f"{name} trains ")
     assert found.told.arm.label == f"LoRA r=4, layers {' '.join(layers)}"
-    also = verdict(rows_of([*runs, *tried(layers, 60.0, alpha=16)]))
+    also = decided_on(rows_of([*runs, *tried(layers, 60.0, alpha=16)]))
     assert f"LoRA r=4 (alpha 8) on {ON_LAYERS[layers]} is 4.00 points more accurate" in headline(also)
 
 
@@ -202,12 +202,12 @@ def test_the_adapter_that_is_offered_is_of_the_verdicts_setting_and_of_the_seed_
         runs = make_arm_runs("lora", [90.0, 60.0, 95.0], validation_accuracy=validation)
         lora += [run for run in runs if run.spec.seed == seed]
     for full_runs in (make_arm_runs("full", [95.0, 95.1, 95.2]), []):  # without it there is no verdict
-        offered = verdict(rows_of(full_runs + lora)).offered
-        assert (offered.spec.seed, offered.score) == (2, 95.0)
+        offered = decided_on(rows_of(full_runs + lora)).offered
+        assert (offered.seed, offered.value) == (2, 95.0)
 
 
 def test_given_rates_are_named_and_never_used() -> None:
-    found = verdict(rows_of(given(full(8), r4=below(4, 8))))
+    found = decided_on(rows_of(given(full(8), r4=below(4, 8))))
     assert (found.rule, found.level, found.about, found.choice) == (Rule.LOWER, Level.SHOWN, About.RATES, None)
     start = "At the learning rates given (full fine-tuning 0.001 and LoRA r=4 0.005), LoRA r=4 is 4.00 points less"
     assert headline(found).startswith(start)
@@ -218,7 +218,7 @@ def test_given_rates_are_named_and_never_used() -> None:
 
 def test_what_would_change_with_longer_training_is_about_the_budget() -> None:
     """The audit's two epochs: nobody can tell whether the curves still climb."""
-    found = verdict(rows_of([replace(run, result=replace(run.result, trends={})) for run in LOWER]))
+    found = decided_on(rows_of([replace(run, result=replace(run.result, trends={})) for run in LOWER]))
     assert (found.about, found.choice) == (About.BUDGET, None)
     assert headline(found).startswith("After 100 updates LoRA r=4 at learning rate 0.01 is 4.00 points less accurate")
 
@@ -226,7 +226,7 @@ def test_what_would_change_with_longer_training_is_about_the_budget() -> None:
 @pytest.mark.parametrize(("neighbor", "about"), [(94.5, About.METHODS), (99.5, About.RATES)])
 def test_a_sentence_about_methods_also_holds_at_the_neighboring_rates(neighbor: float, about: About) -> None:
     """LoRA at 91, full fine-tuning at 95: a neighboring rate reaches less, or more by bad luck of validation."""
-    found = verdict(rows_of([*without(0.0316, LOWER), *settled("lora", neighbor + SPREAD[:8], 0.0316, 80.0)]))
+    found = decided_on(rows_of([*without(0.0316, LOWER), *settled("lora", neighbor + SPREAD[:8], 0.0316, 80.0)]))
     assert (found.rule, found.level, found.about) == (Rule.LOWER, Level.SHOWN, about)
     if about is About.RATES:
         assert headline(found).startswith("At the chosen learning rates (full fine-tuning 0.001 and LoRA r=4 0.01), ")
@@ -252,7 +252,7 @@ def test_a_rate_that_is_no_point_beside_the_chosen_one_is_no_neighbor(
     """What would have to be badly tuned for the claim to be wrong is tried at other rates; the other is well tuned."""
     factors = (10**0.5, factor) if points > 0 else (factor, 10**0.5)
     runs = apart("full", full(8), factors[0], 0.001) + apart("lora", below(points, 8), factors[1], 0.01)
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     assert found.level is Level.SHOWN
     assert found.claim.about_methods is is_neighbor
     assert found.about is (About.METHODS if is_neighbor else About.RATES)
@@ -267,7 +267,7 @@ def test_a_rate_that_is_no_point_beside_the_chosen_one_is_no_neighbor(
         values = [value - 0.2 for value in (below(points, 8) if points > 0 else full(8))]
         for rate in rates:
             runs += settled(kind, values, rate, 80.0)
-        assert verdict(rows_of(runs)).about is About.METHODS
+        assert decided_on(rows_of(runs)).about is About.METHODS
 
 
 @pytest.mark.parametrize(("beside", "about"), [(-0.2, About.METHODS), (9.0, About.RATES)])
@@ -276,7 +276,7 @@ def test_a_claim_at_given_rates_becomes_one_about_methods_only_by_a_test_at_thei
 ) -> None:
     """Rates are added to what was looked at, with the same seeds."""
     runs = settled("full", full(8), 0.001, 90.0) + settled("lora", below(4, 8), 0.01, 90.0)
-    given_rates = verdict(rows_of(runs))
+    given_rates = decided_on(rows_of(runs))
     assert (given_rates.rule, given_rates.about) == (Rule.LOWER, About.RATES)
     assert [(each.rule, each.methods) for each in given_rates.looks[0].claims] == [("lower", None)]
     for rate in (0.000316, 0.00316):
@@ -285,20 +285,20 @@ def test_a_claim_at_given_rates_becomes_one_about_methods_only_by_a_test_at_thei
     def with_neighbors(points: float) -> list[Run]:
         return [*runs, *(run for rate in (0.00316, 0.0316) for run in settled("lora", below(points, 8), rate, 80.0))]
 
-    found = verdict(rows_of(with_neighbors(4 - beside)), looks=given_rates.looks)
+    found = decided_on(rows_of(with_neighbors(4 - beside)), looks=given_rates.looks)
     assert (found.rule, found.about) == (Rule.LOWER, about)
     (claim,) = found.looks[0].claims
     assert (claim.rule, claim.methods, len(claim.settings)) == ("lower", about is About.METHODS, 6)
     # Once it was tested, it is not tested again with the same seeds.
-    assert verdict(rows_of(with_neighbors(4)), looks=found.looks).about is about
+    assert decided_on(rows_of(with_neighbors(4)), looks=found.looks).about is about
 
 
 def test_at_the_ceiling_no_further_look_is_proposed() -> None:
     """Both are right on all test images, too few to show that they are equal, whatever the number of seeds."""
     runs = runs_with([100.0] * 8, r4=[100.0] * 8)
 
-    def tested(examples: int) -> Verdict:
-        return verdict(rows_of(runs), lambda run: np.full(examples, 100.0))
+    def tested(examples: int) -> Place:
+        return decided_on(rows_of(runs), lambda run: np.full(examples, 100.0))
 
     few, many = tested(360), tested(1000)
     assert (few.level, few.needs_examples, few.next_look, few.next_step) == (Level.OPEN, True, 0, None)
@@ -330,11 +330,11 @@ def test_examples_that_cannot_tell_settings_apart_ask_for_neither_seeds_nor_trai
     lora = [100 * (right - each) / examples for each in wrong]
     runs = given([100 * right / examples] * len(wrong), r4=lora)
 
-    def tested(run: Run) -> Values:
-        hits = round((run.score or 0.0) * examples / 100)
+    def tested(row: Row) -> Values:
+        hits = round((row.value or 0.0) * examples / 100)
         return np.repeat([100.0, 0.0], [hits, examples - hits])
 
-    found = verdict(rows_of(runs), tested)
+    found = decided_on(rows_of(runs), tested)
     assert (found.next_step, found.next_look > 0) == (step, step is not None)
     assert ("too easy" in said(found)) == (step is None and reached == 100), "where it is near the best accuracy"
     assert ("too few" in said(found)) == (step is None), "with too few seeds, these come first"
@@ -357,9 +357,9 @@ def test_what_still_improves_is_trained_longer_or_was_trained_as_long_as_it_may(
     runs = LOWER if is_claimed else runs_with([95.0] * 8, r4=[95.0] * 8)
     cap = "LoRA r=4 was trained as long as this experiment may."
 
-    def found(epochs: int, gain: float) -> Verdict:
+    def found(epochs: int, gain: float) -> Place:
         longer = with_trends(runs, epochs, full=0.0, lora=gain)
-        return verdict(rows_of(longer), lambda run: np.full(360, run.score or 0.0))
+        return decided_on(rows_of(longer), lambda row: np.full(360, row.value or 0.0))
 
     for epochs, step in ((MOST, None), (MOST // 3, NextStep.LONGER)):
         improving = found(epochs, 5.0)
@@ -374,17 +374,17 @@ def test_what_still_improves_is_trained_longer_or_was_trained_as_long_as_it_may(
 def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
     """A look of more seeds than can be added at once, and training for more epochs than runs take."""
     unclear = [95 + 5 * (-1.0) ** seed for seed in range(60)]
-    found = verdict(rows_of(runs_with([95.0] * 60, r4=unclear)))
+    found = decided_on(rows_of(runs_with([95.0] * 60, r4=unclear)))
     assert (found.next_step, found.seeds_to_add) == (NextStep.SEEDS, MAX_NEW_SEEDS)
     assert level_of(found.next_look, found.spent) > 0
     for epochs, step in ((MOST, None), (MOST // 3, NextStep.LONGER)):
         runs = with_trends(LOWER, epochs)
-        found = verdict(rows_of(runs))
+        found = decided_on(rows_of(runs))
         assert (found.about, found.next_step) == (About.BUDGET, step)
 
 
 def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:
-    found = verdict(rows_of(without(0.0316, LOWER)))
+    found = decided_on(rows_of(without(0.0316, LOWER)))
     assert (found.rule, found.looks, found.mend, found.unread) == (Rule.NONE, (), NextStep.RATES, False)
     assert headline(found).startswith("No verdict yet: the chosen learning rate is at an end of those tried for LoRA")
     assert "LoRA r=4 (0.01 is the highest)" in headline(found)
@@ -392,31 +392,31 @@ def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:
 
 
 def test_an_end_beside_a_rate_that_is_exactly_as_good_is_none() -> None:
-    assert "LoRA r=4 (0.01 is the lowest)" in headline(verdict(rows_of(without(0.00316, LOWER))))
+    assert "LoRA r=4 (0.01 is the lowest)" in headline(decided_on(rows_of(without(0.00316, LOWER))))
     as_good = tuned("lora", below(4, 8), gap=0.0)
-    assert verdict(rows_of(without(0.00316, as_good) + tuned("full", full(8)))).looks
+    assert decided_on(rows_of(without(0.00316, as_good) + tuned("full", full(8)))).looks
 
 
 def test_an_end_of_a_setting_that_learned_nothing_keeps_no_other_from_an_answer() -> None:
     nothing = without(0.00316, tuned("lora", [10.0] * 8, rank=1))
-    found = verdict(rows_of([*LOWER, *nothing]))
+    found = decided_on(rows_of([*LOWER, *nothing]))
     assert found.level is Level.SHOWN
     assert len(found.looks[0].family) == 2, "it is one of those that were tried"
-    alone = verdict(rows_of([*tuned("full", full(8)), *nothing]))
+    alone = decided_on(rows_of([*tuned("full", full(8)), *nothing]))
     assert "LoRA r=1 (0.01 is the lowest)" in headline(alone), "it is the one that the answer would be about"
 
 
 def test_a_failed_rate_beside_the_chosen_one_is_a_wall() -> None:
     failed = make_run("lora", 0, state="failed", optim={"learning_rate": 0.0316, "epochs": 10})
-    assert verdict(rows_of([*without(0.0316, LOWER), failed])).level is Level.SHOWN
+    assert decided_on(rows_of([*without(0.0316, LOWER), failed])).level is Level.SHOWN
 
 
 def test_a_setting_that_failed_stays_in_the_family() -> None:
     """With three of four settings failed, Holm's correction is still for four."""
     values = [95 - d for d in (0.3, -0.1, 0.4, -0.2, 0.5, 0.1, -0.05, 0.6)]
     runs = given([95.0] * 8, r4=values)
-    alone = verdict(rows_of(runs))
-    found = verdict(rows_of([*runs, *(make_run("lora", 0, rank=rank, state="failed") for rank in (1, 2, 8))]))
+    alone = decided_on(rows_of(runs))
+    found = decided_on(rows_of([*runs, *(make_run("lora", 0, rank=rank, state="failed") for rank in (1, 2, 8))]))
     assert len(found.looks[0].family) == 4
     assert found.told.found.differs > alone.told.found.differs
 
@@ -424,17 +424,19 @@ def test_a_setting_that_failed_stays_in_the_family() -> None:
 def test_a_setting_without_a_seed_that_full_fine_tuning_has_is_not_compared() -> None:
     """Its only finished seed is one that was stopped for full fine-tuning, and put away."""
     runs = [run for run in given(full(8), r4=below(4, 8)) if (run.spec.kind, run.spec.seed) != ("full", 0)]
-    apart = verdict(rows_of([*runs, make_run("lora", 0, 95.0, rank=8)]))
+    apart = decided_on(rows_of([*runs, make_run("lora", 0, 95.0, rank=8)]))
     assert [candidate.arm.spec.label for candidate in apart.candidates] == ["LoRA r=4"]
     assert (apart.seeds, apart.looks[0].family) == (7, ("lora 4", "lora 8"))
-    none = verdict(rows_of([*make_arm_runs("full", full(2)), make_run("lora", 0, rank=4), make_run("lora", 1, rank=8)]))
+    none = decided_on(
+        rows_of([*make_arm_runs("full", full(2)), make_run("lora", 0, rank=4), make_run("lora", 1, rank=8)])
+    )
     assert (none.candidates, none.looks, none.level) == ((), (), Level.OPEN)
     assert "no finished seed in common" in headline(none)
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "interrupted"])
 def test_until_all_runs_have_ended_there_is_no_verdict(state: Any) -> None:
-    found = verdict(rows_of([*LOWER, *(make_run("lora", seed, rank=4, state=state) for seed in (8, 9))]))
+    found = decided_on(rows_of([*LOWER, *(make_run("lora", seed, rank=4, state=state) for seed in (8, 9))]))
     assert (found.unread, found.looks, found.told) == (True, (), None)
     assert headline(found).startswith("No verdict yet: runs are still to finish")
 
@@ -442,19 +444,19 @@ def test_until_all_runs_have_ended_there_is_no_verdict(state: Any) -> None:
 def test_a_stopped_experiment_waits_and_what_stopping_spends_is_known() -> None:
     runs = runs_with(full(7), r4=below(4, 7))
     stopped = make_run("lora", 7, state="stopped", optim={"learning_rate": 0.01, "epochs": 10}, created=-1.0)
-    waits = verdict(rows_of([*runs, stopped]))
+    waits = decided_on(rows_of([*runs, stopped]))
     assert (waits.unread, waits.told, waits.answerable, waits.mend) == (True, None, 7, NextStep.FINISH)
     assert "No verdict yet: 1 of 43 runs was stopped. Finish the experiment, or answer with the 7" in headline(waits)
-    found = verdict(rows_of([*runs, replace(stopped, archived=True)]))
+    found = decided_on(rows_of([*runs, replace(stopped, archived=True)]))
     assert (found.level, found.seeds) == (Level.SHOWN, 7)
     # Finished afterwards, 8 seeds have little left, and what was shown stays.
-    again = verdict(rows_of(LOWER), looks=found.looks)
+    again = decided_on(rows_of(LOWER), looks=found.looks)
     assert again.looks[0].level == level_of(8, [7]) < 0.003
     assert (again.level, again.seeds, again.claim.seeds) == (Level.SHOWN, 8, 7)
 
 
 def test_of_selected_runs_nothing_is_claimed() -> None:
-    found = verdict(rows_of(LOWER), selected=True)
+    found = decided_on(rows_of(LOWER), selected=True)
     assert (found.rule, found.looks) == (Rule.NONE, ())
     assert headline(found).startswith("Nothing is claimed of runs that were selected")
     assert found.candidates
@@ -478,7 +480,7 @@ def test_who_had_one_learning_rate_is_named(
             optim, validation = {"learning_rate": rate}, 90.0 if place == len(rates) // 2 else 80.0
             runs += make_arm_runs(method, values, optim=optim, validation_accuracy=validation)
     runs += make_arm_runs("scratch", below(20, 8))  # a control takes no part in the verdict
-    text = said(verdict(rows_of(runs)))
+    text = said(decided_on(rows_of(runs)))
     assert sentence in text if sentence else "one learning rate" not in text
 
 
@@ -487,7 +489,7 @@ def test_to_try_several_alphas_is_not_to_tune_the_rate() -> None:
     for alpha in (4.0, 8.0):
         method = LoRASpec.of(rank=4, alpha=alpha)
         runs += make_arm_runs("lora", below(4, 8), spec={"method": method}, validation_accuracy=91.0)
-    found = verdict(rows_of(runs))
+    found = decided_on(rows_of(runs))
     assert not found.rates.several
     assert "Each method was trained at one learning rate" in said(found)
 
@@ -495,42 +497,42 @@ def test_to_try_several_alphas_is_not_to_tune_the_rate() -> None:
 def test_controls_take_no_part_and_say_what_the_comparison_is_of() -> None:
     runs = runs_with(full(10), r4=below(0, 10))
     head = make_arm_runs("full", below(6, 10), spec={"method": "head"}, trainable_parameters=2570)
-    assert [candidate.arm.spec.label for candidate in verdict(rows_of([*runs, *head])).candidates] == ["LoRA r=4"]
-    assert verdict(rows_of([*runs, *head])).level is Level.SHOWN
+    assert [candidate.arm.spec.label for candidate in decided_on(rows_of([*runs, *head])).candidates] == ["LoRA r=4"]
+    assert decided_on(rows_of([*runs, *head])).level is Level.SHOWN
     alike = make_arm_runs("full", below(-0.01, 10), spec={"method": "head"}, trainable_parameters=2570)
-    found = verdict(rows_of([*runs, *alike]))
+    found = decided_on(rows_of([*runs, *alike]))
     assert (found.rule, found.looks, found.mend) == (Rule.NONE, (), None)
     assert "full fine-tuning is not shown to be better than training only the head" in headline(found)
     assert "training for longer is projected to add little" in headline(found)
     for epochs, step in ((MOST, None), (MOST // 3, NextStep.LONGER)):
-        found = verdict(rows_of(with_trends([*runs, *alike], epochs, full=5.0, lora=0.0)))
+        found = decided_on(rows_of(with_trends([*runs, *alike], epochs, full=5.0, lora=0.0)))
         assert found.mend is step
         assert ("Train longer before" in headline(found)) is (step is not None)
         assert ("was as long as an experiment may be" in headline(found)) is (step is None)
     for points, is_worthless in ((-0.01, True), (3, False)):
         scratch = make_arm_runs("full", below(points, 10), spec={"method": "scratch"})
-        text = said(verdict(rows_of([*runs, *scratch])))
+        text = said(decided_on(rows_of([*runs, *scratch])))
         assert ("pretraining is not shown to be worth anything" in text) is is_worthless
 
 
 def test_costs_are_parameters_and_storage_and_no_ratio_of_times() -> None:
-    text = costs(verdict(rows_of(runs_with(full(8), r4=below(0, 8)))))
+    text = costs(decided_on(rows_of(runs_with(full(8), r4=below(0, 8)))))
     assert "21.8 times fewer parameters (6,248 instead of 136,074)" in text
     assert "time " not in text
-    assert costs(verdict(rows_of([]))) == ""
+    assert costs(decided_on(rows_of([]))) == ""
 
 
 def test_an_outlying_run_is_named_beside_the_claim() -> None:
-    found = verdict(rows_of(runs_with(full(8), r4=[*below(0, 7), 60.0])))
+    found = decided_on(rows_of(runs_with(full(8), r4=[*below(0, 7), 60.0])))
     (sentence,) = [sentence for sentence in explanation(found) if "seed 7" in sentence]
     assert "LoRA r=4 reached 60.00 % with seed 7, far from its other seeds" in sentence
     assert " to " in sentence.partition("(")[2].partition(")")[0]
     runs = runs_with(full(8), r4=[*[35.0] * 7, 60.0])
-    assert "seed 7, far from its other seeds (35.00 %)" in said(verdict(rows_of(runs)))
+    assert "seed 7, far from its other seeds (35.00 %)" in said(decided_on(rows_of(runs)))
     for examples, is_far in ((20, False), (360, True)):  # which tell 35 from 60 %, or not
-        found = verdict(rows_of(runs), lambda run, count=examples: np.full(count, run.score or 0.0))
+        found = decided_on(rows_of(runs), lambda row, count=examples: np.full(count, row.value or 0.0))
         assert any("seed 7" in sentence for sentence in explanation(found)) is is_far
-        assert [run.spec.seed for _, run in outliers(found)] == [7] * is_far
+        assert [row.seed for _, row in outliers(found)] == [7] * is_far
 
 
 @pytest.mark.parametrize(
@@ -545,7 +547,7 @@ def test_where_few_runs_decide_the_mean_no_method_is_chosen(
 ) -> None:
     """Six of 16 runs of LoRA fail, or are lucky; in the others it is on the other side."""
     values = [95 + (others if seed % 8 in (1, 4, 6) else usual) + float(SPREAD[seed % 10]) / 5 for seed in range(16)]
-    found = verdict(rows_of(runs_with([95.0] * 16, r4=values)))
+    found = decided_on(rows_of(runs_with([95.0] * 16, r4=values)))
     assert (found.rule, found.level, found.about, found.choice) == (rule, Level.SHOWN, About.RUNS, None)
     assert found.next_step is NextStep.SEEDS
     assert level_words(found) == "shown in the mean of these runs"
@@ -554,7 +556,7 @@ def test_where_few_runs_decide_the_mean_no_method_is_chosen(
     assert "Use " not in said(found)
     assert f"The median of the seeds' differences is {median}" in said(found)
     # Where most runs are on the side of the mean, the claim is one about methods, and the median goes without saying.
-    most = verdict(
+    most = decided_on(
         rows_of(runs_with([95.0] * 16, r4=[95 + others / 5 + float(SPREAD[seed % 10]) for seed in range(16)]))
     )
     assert (most.about, "median" in said(most)) == (About.METHODS, False)
@@ -566,7 +568,7 @@ def test_no_sentence_contradicts_its_interval(points: float, seeds: int, noise: 
         runs_with(full(seeds), r4=below(points, seeds, noise=noise)),
         given(full(seeds), r1=below(points, seeds, noise=noise), r4=below(0, seeds, noise=noise)),
     ):
-        found = verdict(rows_of(runs))
+        found = decided_on(rows_of(runs))
         text, told = headline(found), found.told
         assert "nan" not in said(found)
         assert "o difference in accuracy is shown" not in text or told.difference.holds_zero
@@ -580,12 +582,12 @@ def test_no_sentence_contradicts_its_interval(points: float, seeds: int, noise: 
 
 def test_the_margin_is_that_of_the_experiment() -> None:
     """Of the first fine-tune run, since all runs of an experiment have one."""
-    assert (verdict(rows_of([])).margin, verdict(rows_of(make_arm_runs("full", [95.0]))).margin) == (0.5, 0.5)
+    assert (decided_on(rows_of([])).margin, decided_on(rows_of(make_arm_runs("full", [95.0]))).margin) == (0.5, 0.5)
     asked = within(make_arm_runs("full", [95.0]), 3.0)
-    assert verdict(rows_of([make_run("pretrain"), *asked])).margin == 3.0
+    assert decided_on(rows_of([make_run("pretrain"), *asked])).margin == 3.0
     assert judged_by(rows_of([make_run("pretrain"), *asked])) == asked[0].spec.objective
     assert judged_by(rows_of([])) == judged_by(rows_of([make_run("pretrain")])) == CLASSIFICATION
-    assert verdict(rows_of(within(asked, None, "loss"))).margin == 0.02
+    assert decided_on(rows_of(within(asked, None, "loss"))).margin == 0.02
 
 
 def test_the_measure_of_the_experiment_chooses_its_settings() -> None:
@@ -596,7 +598,7 @@ def test_the_measure_of_the_experiment_chooses_its_settings() -> None:
         validation = {"validation_accuracy": accuracy, "validation_macro_f1": macro_f1, "validation_loss": loss}
         runs += make_arm_runs("lora", [94.0] * 3, optim={"learning_rate": rate}, loss=0.3, **validation)
     for measure, rate in (("", 0.001), ("macro_f1", 0.01), ("loss", 0.1)):
-        assert verdict(rows_of(within(runs, None, measure))).best.arm.learning_rate == rate
+        assert decided_on(rows_of(within(runs, None, measure))).best.arm.learning_rate == rate
 
 
 def test_storage_of_a_worked_example() -> None:
@@ -622,7 +624,7 @@ def test_storage_of_a_worked_example() -> None:
 def test_what_is_not_shown_to_beat_the_most_frequent_class_has_no_verdict(
     full_mean: float, lora_mean: float, start: str | None
 ) -> None:
-    found = verdict(rows_of(given(full_mean + 0.1 * SPREAD, r4=lora_mean + 0.1 * SPREAD[::-1])))
+    found = decided_on(rows_of(given(full_mean + 0.1 * SPREAD, r4=lora_mean + 0.1 * SPREAD[::-1])))
     assert start or "most frequent class" not in said(found)
     if start:
         assert headline(found).startswith(f"No verdict: after 100 updates {start}")
@@ -633,7 +635,7 @@ def test_what_is_not_shown_to_beat_the_most_frequent_class_has_no_verdict(
 
 def test_what_learned_nothing_says_so_also_where_its_rate_is_at_an_end() -> None:
     """The end of the rates says what to do, and not that there is nothing to see."""
-    found = verdict(rows_of(without(0.0316, runs_with(0.1 * SPREAD + 8, r4=0.1 * SPREAD + 8.1))))
+    found = decided_on(rows_of(without(0.0316, runs_with(0.1 * SPREAD + 8, r4=0.1 * SPREAD + 8.1))))
     first, *_, last = headline(found).split(". ")
     assert first.startswith("No verdict: after ")
     assert "Full (8.0 %) and LoRA r=4 (8.1 %) have not been shown to have learned more" in first
@@ -647,7 +649,7 @@ def test_an_answer_of_an_earlier_version_says_that_its_head_was_frozen() -> None
 
     def answered(task: TaskSpec, **fields: Any) -> str:
         return said(
-            verdict(rows_of(replace(run, spec=run.spec.but(task=task, source=known, **fields)) for run in plain))
+            decided_on(rows_of(replace(run, spec=run.spec.but(task=task, source=known, **fields)) for run in plain))
         )
 
     assert "head was frozen" in answered(new)

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from core.lab import Lab
+from core.rule.candidate import Claim, Rule
+from core.rule.place import Place
 from core.settings import Settings
-from core.study.arms.candidate import Claim, Rule
-from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import name_of
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from core.study.weights.found import found_sentences
 from core.study.weights.spectrum import Spectrum
 from tests.trained_home import TrainedHome
 
 
 @pytest.fixture(scope="module")
-def answer(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Verdict:
+def answer(trained_home: TrainedHome, tmp_path_factory: pytest.TempPathFactory) -> Place:
     lab = Lab(Settings(home=trained_home.copy(tmp_path_factory.mktemp("found") / "home")))
-    found = answer_of(lab, trained_home.split)
+    found = place_of(lab, trained_home.split)
     lab.close()
     return replace(found, reason="", withheld="", unread=False)
 
@@ -43,7 +43,7 @@ def spectra(*ranks: int) -> dict[str, Spectrum]:
         (Rule.WITHIN, 40, "Rank 2 is enough for accuracy, although it cannot hold that: LoRA r=2"),
     ],
 )
-def test_the_sentence_repeats_the_answer(answer: Verdict, rule: Rule, rank: int, said: str) -> None:
+def test_the_sentence_repeats_the_answer(answer: Place, rule: Rule, rank: int, said: str) -> None:
     claimed = tuple(replace(each, claims=(Claim(rule, 2, True, True),)) for each in answer.candidates)
     found = replace(answer, rule=rule, candidates=claimed)
     larger = {path: replace(each, base_norm=1.0) for path, each in spectra(1, 2).items()}
@@ -56,14 +56,14 @@ def test_the_sentence_repeats_the_answer(answer: Verdict, rule: Rule, rank: int,
     assert said in last
 
 
-def test_without_a_verdict_nothing_is_said_of_the_setting(answer: Verdict) -> None:
+def test_without_a_verdict_nothing_is_said_of_the_setting(answer: Place) -> None:
     for waiting in (replace(answer, withheld="Wait."), replace(answer, reason="Wait.")):
         sentence = found_sentences(waiting, spectra(10), None, None, 0)
         assert sentence.endswith("which the Rank tab measures. There is no verdict yet to compare that with.")
     assert found_sentences(answer, None, None, {"layer": Spectrum(np.zeros(3), 1.0)}, 0) == ""
 
 
-def test_where_full_fine_tuning_is_not_known_the_adapter_is_described(answer: Verdict) -> None:
+def test_where_full_fine_tuning_is_not_known_the_adapter_is_described(answer: Place) -> None:
     sentence = found_sentences(answer, None, answer.told.arm, spectra(2), 3)
     assert "with seed 3 changed layer 0 most" in sentence
     assert "Full fine-tuning with seed" not in sentence

@@ -5,12 +5,12 @@ from __future__ import annotations
 from core.numbers import bytes_text, count_text, counted, times_text
 from core.results.arm import Arm
 from core.results.measures import EACH
+from core.rule.place import Place
+from core.rule.tuning import reference_name
 from core.study.arms.forgetting_clause import forgetting_clause
-from core.study.arms.tuning import reference_name
-from core.study.arms.verdict import Verdict
 
 
-def costs(verdict: Verdict) -> str:
+def costs(verdict: Place) -> str:
     """What the setting of the verdict costs beside full fine-tuning: parameters, storage, forgetting; else empty."""
     told, full = verdict.told, verdict.full
     if told is None or full is None or verdict.reason or not (full.trained and told.arm.trained):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from core.numbers import count_text, percent
 from core.objectives.measure import Measure
-from core.study.stats.power import GUESSED, Design
-from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look
+from core.rule.power import GUESSED, Design
+from core.rule.spending import CLAIM_SEEDS, level_of, next_look
 from core.wording.tasks import noun
 
 TOO_FEW = f"Fewer than {CLAIM_SEEDS} seeds can show nothing."

@@ -13,12 +13,12 @@ from core.numbers import NOTHING, counted
 from core.results.arm import Arm, grouped
 from core.results.intervals import MIN_SEEDS, Interval
 from core.results.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
-from core.study.arms.candidate import Candidate
-from core.study.arms.compared import against_full, paired_differences
+from core.rule.candidate import Candidate
+from core.rule.claims import Difference, Level, Pair, difference_of
+from core.rule.compared import against_full, paired_differences
+from core.rule.place import Place
+from core.rule.words import p_text
 from core.study.arms.cut import CutArm
-from core.study.arms.verdict import Verdict
-from core.study.stats.claims import Difference, Level, Pair, difference_of
-from core.study.stats.words import p_text
 
 SEEN = "seen, not tested"
 """Of differences that no verdict is about, such as those of ranks among each other."""
@@ -68,7 +68,7 @@ def differences_table(differences: Sequence[Difference], tested: Mapping[str, Ca
     return pd.DataFrame(columns, dtype=object)
 
 
-def full_differences(arms: Sequence[Arm], name: str, found: Verdict | None = None) -> list[Difference]:
+def full_differences(arms: Sequence[Arm], name: str, found: Place | None = None) -> list[Difference]:
     """Every LoRA arm minus full fine-tuning, then every control.
 
     Args:
@@ -85,7 +85,7 @@ def full_differences(arms: Sequence[Arm], name: str, found: Verdict | None = Non
     ]
 
 
-def tested_settings(arms: Sequence[Arm], found: Verdict) -> dict[str, Candidate]:
+def tested_settings(arms: Sequence[Arm], found: Place) -> dict[str, Candidate]:
     """The settings of a verdict by the labels that these arms have."""
     labels = {arm.key: arm.label for arm in arms}
     return {labels[each.arm.key]: each for each in found.candidates if each.arm.key in labels}

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from core.results.arm import Arm
 from core.results.measures import FORGETTING, FORGETTING_MASKED, value_text
+from core.rule.claims import Difference
+from core.rule.compared import paired_differences
+from core.rule.frontier import EqualAccuracy, equal_clause
+from core.rule.words import more_or_less, size_span_text, span_text
 from core.run_spec import RunSpec
-from core.study.arms.compared import paired_differences
-from core.study.arms.frontier import EqualAccuracy, equal_clause
-from core.study.stats.claims import Difference
-from core.study.stats.words import more_or_less, size_span_text, span_text
 from core.wording.tasks import task_text
 
 NO_SOURCE = "Nothing was learned on a source before this, so there is nothing whose forgetting could be measured."
@@ -66,7 +66,7 @@ def forgetting_clause(arm: Arm, full: Arm, equal: Sequence[EqualAccuracy] = ()) 
     Args:
         arm: any arm but full fine-tuning; the subject of the clause.
         full: full fine-tuning on the same base and task.
-        equal: of :func:`core.study.arms.frontier.equal_to_full`; none where curves are not at hand.
+        equal: of :func:`core.rule.frontier.equal_to_full`; none where curves are not at hand.
 
     Returns:
         A main clause without a capital and without a full stop; empty where forgetting was not measured, where the

@@ -9,14 +9,14 @@ import numpy as np
 from core.results.arm import Arm
 from core.results.measures import Quantity, bare_text, digits_of, value_text
 from core.results.row import Row
-from core.study.arms.candidate import Candidate
-from core.study.arms.verdict import Verdict
-from core.study.stats.claims import outlying
+from core.rule.candidate import Candidate
+from core.rule.claims import outlying
+from core.rule.place import Place
 
 
-def outliers(verdict: Verdict) -> list[tuple[Arm, Row]]:
+def outliers(verdict: Place) -> list[tuple[Arm, Row]]:
     """The rows that lie far from the others of their setting: further than seeds do, and than so few test examples
-    allow; see :func:`core.study.stats.claims.outlying`.
+    allow; see :func:`core.rule.claims.outlying`.
     """
     told = verdict.told
     if told is None or verdict.reason:

@@ -12,17 +12,18 @@ from core.objectives.measure import Measure
 from core.plan.axes import EpochsAxis, Point
 from core.results.arm import Arm, judged_by
 from core.results.measures import digits_of, spread_text, value_text
-from core.study.arms.candidate import Candidate
-from core.study.arms.compared import frozen_head_sentence
+from core.rule.answer import Answer, Standing, standing_of
+from core.rule.candidate import Candidate
+from core.rule.claims import Difference, Level
+from core.rule.compared import frozen_head_sentence
+from core.rule.place import Place
+from core.rule.settled import Course, course_of, updates_of
+from core.rule.spending import CLAIM_SEEDS
+from core.rule.words import off_text, p_text
 from core.study.arms.design_words import level_text
 from core.study.arms.difference_tables import interval_text
 from core.study.arms.outliers import median_sentence
-from core.study.arms.settled import Course, course_of, updates_of
-from core.study.arms.study import AtPoint, Standing, StudyAnswer, standing_of
 from core.study.arms.tables import mean_text
-from core.study.stats.claims import Difference, Level
-from core.study.stats.spending import CLAIM_SEEDS
-from core.study.stats.words import off_text, p_text
 from core.wording.tasks import examples_text
 
 ALIKE = 0.8
@@ -35,7 +36,7 @@ FEW = ", in the mean and not in the median of these runs"
 """Of a difference that few seeds decide: it is one of these runs, not of methods."""
 
 
-def study_headline(found: StudyAnswer) -> str:
+def study_headline(found: Answer) -> str:
     """What a study says, in one sentence; why it says nothing where that is so."""
     if found.reason:
         return found.reason
@@ -56,13 +57,13 @@ def study_headline(found: StudyAnswer) -> str:
     return "; ".join(sentences) + "."
 
 
-def _seen(found: StudyAnswer, measure: Measure) -> Iterator[str]:
+def _seen(found: Answer, measure: Measure) -> Iterator[str]:
     """Of each method and rank, at which points its interval leaves out 0, as in ``LoRA r=8 was less accurate at 3 and
     10 epochs``.
     """
     for line in found.lines:
         points: dict[str, list[Point]] = {}
-        for at in found.points:
+        for at in found.places:
             candidate = at.by_line.get(line)
             if candidate is not None and not candidate.difference.holds_zero:
                 is_better = (candidate.difference.interval.mean > 0) is measure.higher_is_better
@@ -71,21 +72,21 @@ def _seen(found: StudyAnswer, measure: Measure) -> Iterator[str]:
             yield f"{line} was {listed([f'{word} {_where(found, own)}' for word, own in points.items()])}"
 
 
-def study_level(found: StudyAnswer) -> str:
+def study_level(found: Answer) -> str:
     """The level of a study; empty where nothing was compared."""
     return "" if found.reason or not found.candidates else str(found.level)
 
 
-def _measure(found: StudyAnswer) -> Measure:
-    return judged_by(row for at in found.points for row in at.rows).primary
+def _measure(found: Answer) -> Measure:
+    return judged_by(row for at in found.places for row in at.rows).primary
 
 
-def _line_finding(found: StudyAnswer, line: str, measure: Measure) -> str:
+def _line_finding(found: Answer, line: str, measure: Measure) -> str:
     """What one method and rank was shown to be along the axis, with where it meets full fine-tuning or parts from it;
     empty where nothing is shown.
     """
     points: dict[Standing, list[Point]] = {}
-    for at, standing in zip(found.points, found.standings(line), strict=True):
+    for at, standing in zip(found.places, found.standings(line), strict=True):
         points.setdefault(standing, []).append(at.point)
     margin = measure.margin_text(found.margin)
     words = {
@@ -96,7 +97,7 @@ def _line_finding(found: StudyAnswer, line: str, measure: Measure) -> str:
     clauses = [f"{words[each]} {_where(found, points[each])}" for each in words if each in points]
     if not clauses:
         return ""
-    own = [at.by_line[line] for at in found.points if line in at.by_line]
+    own = [at.by_line[line] for at in found.places if line in at.by_line]
     held = [(each, claim) for each in own for claim in each.claims if claim.holds]
     is_rates = any(not claim.about_methods for _, claim in held)
     few = any(each.few_decide(claim.rule, found.margin) for each, claim in held)
@@ -104,11 +105,11 @@ def _line_finding(found: StudyAnswer, line: str, measure: Measure) -> str:
     return f"{listed(clauses)}{SCOPE if is_rates else ''}{FEW if few else ''}{''.join(turns)}"
 
 
-def _where(found: StudyAnswer, points: Sequence[Point]) -> str:
-    return "at every point" if len(points) == len(found.points) else f"at {found.axis.texts(points)}"
+def _where(found: Answer, points: Sequence[Point]) -> str:
+    return "at every point" if len(points) == len(found.places) else f"at {found.axis.texts(points)}"
 
 
-def _turn(found: StudyAnswer, one: Point, two: Point, before: Standing, after: Standing) -> str:
+def _turn(found: Answer, one: Point, two: Point, before: Standing, after: Standing) -> str:
     word = "they part" if after is Standing.LOWER else "they meet" if before is Standing.LOWER else "it gets ahead"
     if (before, after) == (Standing.HIGHER, Standing.WITHIN):
         word = "they meet"
@@ -116,7 +117,7 @@ def _turn(found: StudyAnswer, one: Point, two: Point, before: Standing, after: S
     return f" ({word} between {between})"
 
 
-def study_basis(found: StudyAnswer) -> list[str]:
+def study_basis(found: Answer) -> list[str]:
     """What a study rests on, in sentences: tests, family, looks, what was not tested, and longer training."""
     if found.reason or not found.candidates:
         return []
@@ -134,7 +135,7 @@ def study_basis(found: StudyAnswer) -> list[str]:
         examples = examples_text(first.arm.setting.learns, first.difference.examples, "test")
         sentences.append(f"Intervals are over seeds and {examples}, one by one at 95 %.")
     sentences.append("Learning rates were found at each point, for every method and rank alike.")
-    updates = sorted(updates_of([at.verdict.full]) for at in found.points if at.verdict.full)
+    updates = sorted(updates_of([at.full]) for at in found.places if at.full)
     if found.axis.equal_updates and updates[0] < ALIKE * updates[-1]:
         sentences.append(
             f"Updates are not equal: {count_text(updates[0])} to {count_text(updates[-1])}. A batch has at most all "
@@ -147,10 +148,10 @@ def study_basis(found: StudyAnswer) -> list[str]:
         )
     if not found.axis.is_scale:
         sentences.append("Points are compared with full fine-tuning and not with each other: which is best is open.")
-    if any(own.arm.setting.label != line for at in found.points for line, own in at.by_line.items()):
+    if any(own.arm.setting.label != line for at in found.places for line, own in at.by_line.items()):
         sentences.append("Ranks are chosen so that every point trains about as many parameters.")
     if changes := [change for line in found.lines if (change := found.change(line))]:
-        ends = f"{found.points[0].point} to {found.points[-1].point} ({found.axis.title.lower()})"
+        ends = f"{found.places[0].point} to {found.places[-1].point} ({found.axis.title.lower()})"
         each = [f"{_change_text(change)} for {change.a}" for change in changes]
         sentences.append(
             f"From {ends}, the difference from full fine-tuning changes by {listed(each)}: seen, not tested, with 95 % "
@@ -160,11 +161,11 @@ def study_basis(found: StudyAnswer) -> list[str]:
         if crossings := found.crossings(line):
             between = listed([found.axis.texts(pair) for pair in crossings])
             sentences.append(f"The mean difference of {line} changes its sign between {between}: seen, not shown.")
-    for place in found.points:
+    for place in found.places:
         where = found.axis.text(place.point)
         medians = [(line, median_sentence(each)) for line, each in place.by_line.items()]
         sentences += [f"{line} at {where}: {words}" for line, words in medians if words]
-        for line, why in place.withheld.items():
+        for line, why in place.not_tested.items():
             sentences.append(f"{line} at {where} was not tested. {why.removeprefix('No verdict: ')}")
     heads = {frozen_head_sentence(each.arm.setting) for each in found.candidates}
     return [*sentences, *filter(None, heads), *_unsettled(found)]
@@ -177,9 +178,9 @@ def _change_text(change: Difference) -> str:
     return f"{mean} ({interval_text(change.interval, change.what)})"
 
 
-def _unsettled(found: StudyAnswer) -> Iterator[str]:
+def _unsettled(found: Answer) -> Iterator[str]:
     """Which points are not settled."""
-    points = [at.point for at in found.points if not all(at.settled(line) for line in at.by_line)]
+    points = [at.point for at in found.places if not all(at.settled(line) for line in at.by_line)]
     if points:
         yield (
             f"Not known to be settled {_where(found, points)}, drawn open: three times the epochs may change these, so "
@@ -187,21 +188,21 @@ def _unsettled(found: StudyAnswer) -> Iterator[str]:
         )
 
 
-def study_table(found: StudyAnswer) -> pd.DataFrame:
+def study_table(found: Answer) -> pd.DataFrame:
     """One row per point and method or rank, as texts: what it reached, its difference, and what that cost."""
-    rows = [row for at in found.points for row in _rows(found, at)]
+    rows = [row for at in found.places for row in _rows(found, at)]
     return pd.DataFrame(rows, dtype="string")
 
 
-def _rows(found: StudyAnswer, at: AtPoint) -> Iterator[dict[str, str]]:
+def _rows(found: Answer, at: Place) -> Iterator[dict[str, str]]:
     measure = _measure(found)
-    if at.verdict.full is not None:
-        yield _row(found, at, at.verdict.full, None, measure)
-    for candidate in at.verdict.candidates:
+    if at.full is not None:
+        yield _row(found, at, at.full, None, measure)
+    for candidate in at.candidates:
         yield _row(found, at, candidate.arm, candidate, measure)
 
 
-def _row(found: StudyAnswer, at: AtPoint, arm: Arm, candidate: Candidate | None, measure: Measure) -> dict[str, str]:
+def _row(found: Answer, at: Place, arm: Arm, candidate: Candidate | None, measure: Measure) -> dict[str, str]:
     done, course = arm.finished_only, course_of(arm)
     shown, tests = ("", None) if candidate is None else (_shown(candidate), candidate.found)
     texts = {

@@ -21,10 +21,10 @@ from core.results.choice import best, comparisons_of, is_adapter, is_full, no_ch
 from core.results.measures import ends_text, value_text
 from core.results.row import Row
 from core.results.setting import Setting, differing_of, joined_settings, order
+from core.rule.tuning import end_sentence, ratio_text
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.study.arms.tables import is_count, mean_text, varied_columns
-from core.study.arms.tuning import end_sentence, ratio_text
 
 MAX_RUNS = 2000
 """Maximum number of runs in one sweep or study."""

@@ -18,11 +18,11 @@ from core.results.arm import Arm, judged_by
 from core.results.measures import COSTS, EACH, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
 from core.results.row import row_of
 from core.results.scale import Objective
+from core.rule.tuning import RateChoice, one_per_group, ratio_text
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run
 from core.store.search import Entry
-from core.study.arms.tuning import RateChoice, one_per_group, ratio_text
 
 _COSTS = {
     "Training time (s)": "seconds",

@@ -5,18 +5,18 @@ from __future__ import annotations
 from core.numbers import capitalized, count_text, counted, listed, percent
 from core.results.arm import Arm
 from core.results.intervals import ERROR_RATE
-from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.compared import base_sentence, frozen_head_sentence, paired_differences, rank_extremes
+from core.rule.candidate import Candidate, Claim, Rule
+from core.rule.claims import Level
+from core.rule.compared import base_sentence, frozen_head_sentence, paired_differences, rank_extremes
+from core.rule.equal_epochs import equal_epochs_sentence
+from core.rule.place import About, Place
+from core.rule.settled import Course, course_of, course_sentences, updates_text
+from core.rule.spending import CLAIM_SEEDS, level_of
+from core.rule.tuning import name_in_sentence, rate_words, reference_name
+from core.rule.withheld import NextStep
+from core.rule.words import off_text
 from core.study.arms.design_words import examples_sentence, level_text, power_sentences
-from core.study.arms.equal_epochs import equal_epochs_sentence
 from core.study.arms.outliers import median_sentence, outlier_sentence, outliers
-from core.study.arms.settled import Course, course_of, course_sentences, updates_text
-from core.study.arms.tuning import name_in_sentence, rate_words, reference_name
-from core.study.arms.verdict import About, Verdict
-from core.study.arms.withheld import NextStep
-from core.study.stats.claims import Level
-from core.study.stats.spending import CLAIM_SEEDS, level_of
-from core.study.stats.words import off_text
 from core.wording.tasks import examples_text, noun
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -44,14 +44,14 @@ SCOPES = dict(zip(About, ("", " for this budget", " at these rates", " in the me
 """What a claim is limited to, as the end of a clause."""
 
 
-def level_words(verdict: Verdict) -> str:
+def level_words(verdict: Place) -> str:
     """The level of a verdict, and what it is limited to, as in ``shown at these rates``; empty where there is none."""
     if verdict.reason or verdict.withheld:
         return ""
     return f"{verdict.level}{SCOPES[verdict.about] if verdict.claim is not None else ''}"
 
 
-def headline(verdict: Verdict) -> str:
+def headline(verdict: Place) -> str:
     """The verdict in one sentence."""
     told = verdict.told
     if told is None or verdict.reason:
@@ -81,13 +81,13 @@ def headline(verdict: Verdict) -> str:
             return f"No choice yet: {name} was {off} in these runs, which is not enough for a claim."
 
 
-def _said(verdict: Verdict) -> Claim | None:
+def _said(verdict: Place) -> Claim | None:
     """The claim of the headline: that a setting is better rather than good enough, where that is shown as far."""
     better = verdict.told.claim(Rule.HIGHER) if verdict.told is not None and verdict.claim is not None else None
     return better if better and (better.about_methods or verdict.about is About.RATES) else verdict.claim
 
 
-def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
+def _claimed(verdict: Place, use: str, subject: str, words: str) -> str:
     """A claim about methods, or about the budget or the rates that limit it.
 
     Args:
@@ -113,7 +113,7 @@ def _claimed(verdict: Verdict, use: str, subject: str, words: str) -> str:
             return f"{start} ({rates}), {subject} {words}. {_why_rates(verdict)}"
 
 
-def _why_rates(verdict: Verdict) -> str:
+def _why_rates(verdict: Place) -> str:
     """Why a claim chooses no method, and what to do."""
     if verdict.is_given and verdict.next_step is NextStep.RATES:
         return "To choose a method, find the learning rates."
@@ -126,14 +126,14 @@ def _why_rates(verdict: Verdict) -> str:
     return f"Neighboring rates of {listed(lacking)} were not trained, so it is no choice of a method{ask}."
 
 
-def _at_reported_rates(verdict: Verdict, rates: str, words: str) -> str:
+def _at_reported_rates(verdict: Place, rates: str, words: str) -> str:
     """A claim about reported settings of which one has one learning rate. Args: rates: of both; words: the claim."""
     if all(arm.learning_rate for arm in verdict.compared):
         return f"At the learning rates reported ({rates}), {words} Whether others were tried is not known."
     return f"In the runs reported, {words} Their learning rates are not known."
 
 
-def _trained_words(verdict: Verdict, arm: Arm) -> str:
+def _trained_words(verdict: Place, arm: Arm) -> str:
     """How many parameters a setting trains, as the end of a clause; empty where that is not reported."""
     many = verdict.full.trained if verdict.full is not None else 0
     if not (many and arm.trained):
@@ -141,12 +141,12 @@ def _trained_words(verdict: Verdict, arm: Arm) -> str:
     return f", with {count_text(arm.trained)} instead of {count_text(many)} trainable parameters"
 
 
-def is_reported(verdict: Verdict) -> bool:
+def is_reported(verdict: Place) -> bool:
     """Whether a verdict is about what others report."""
     return verdict.full is not None and verdict.full.setting.spec is None
 
 
-def _best_of(verdict: Verdict, name: str) -> str:
+def _best_of(verdict: Place, name: str) -> str:
     """The best setting with the number of those it was the best of: to choose it flatters it a little."""
     many = len(verdict.candidates)
     if many < 2:
@@ -155,7 +155,7 @@ def _best_of(verdict: Verdict, name: str) -> str:
     return f"the best of {NUMBERS.get(many, str(many))} {'ranks' if len(kinds) == 1 else 'adapter settings'}, {name},"
 
 
-def name_of(arm: Arm, verdict: Verdict) -> str:
+def name_of(arm: Arm, verdict: Place) -> str:
     """An adapter setting in a sentence, as in ``LoRA r=1 on attention at learning rate 0.01``; see :attr:`Arm.name`.
 
     The learning rate is there where some method or rank was tuned, unless the sentence names the rates anyway.
@@ -163,7 +163,7 @@ def name_of(arm: Arm, verdict: Verdict) -> str:
     return f"{arm.name}{rate_words(arm) if _names_have_rates(verdict) else ''}{_epochs_words(arm, verdict)}"
 
 
-def full_name(verdict: Verdict) -> str:
+def full_name(verdict: Place) -> str:
     """Full fine-tuning in a sentence, with its learning rate where :func:`name_of` has that of the setting."""
     name = reference_name(verdict.full)
     if verdict.full is None:
@@ -172,23 +172,23 @@ def full_name(verdict: Verdict) -> str:
     return f"{name}{rate}{_epochs_words(verdict.full, verdict)}"
 
 
-def _epochs_words(arm: Arm, verdict: Verdict) -> str:
+def _epochs_words(arm: Arm, verdict: Place) -> str:
     """A setting's number of epochs behind its name where those of the compared settings differ; else empty."""
     differ = len({other.setting.epochs for other in verdict.compared}) > 1
     return f" for {counted(arm.setting.epochs, 'epoch')}" if differ else ""
 
 
-def _names_have_rates(verdict: Verdict) -> bool:
+def _names_have_rates(verdict: Place) -> bool:
     """Whether some method or rank was tuned, and the sentence does not name the rates anyway."""
     return bool(verdict.rates.several) and not (verdict.claim is not None and verdict.about is About.RATES)
 
 
-def explanation(verdict: Verdict) -> list[str]:
+def explanation(verdict: Place) -> list[str]:
     """What to know beside the headline, in sentences: :func:`caveats`, then :func:`basis`."""
     return [*caveats(verdict), *basis(verdict)]
 
 
-def caveats(verdict: Verdict) -> list[str]:
+def caveats(verdict: Place) -> list[str]:
     """What changes how the headline is read, in sentences: what the base had, why nothing is claimed, longer training,
     what pretraining was worth, and unusual runs. Where one method alone was trained it is what the base had.
     """
@@ -210,7 +210,7 @@ def caveats(verdict: Verdict) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _longer_sentence(verdict: Verdict) -> str:
+def _longer_sentence(verdict: Place) -> str:
     """To train longer, where that is the next step, or why not, where settings may improve; else empty."""
     if verdict.next_step is NextStep.LONGER:
         return "Train longer."
@@ -224,7 +224,7 @@ def _longer_sentence(verdict: Verdict) -> str:
     return f"{capitalized(names)} {were} trained as long as this experiment may."
 
 
-def basis(verdict: Verdict) -> list[str]:
+def basis(verdict: Place) -> list[str]:
     """What the headline rests on, in sentences: tests, examples, looks, a further look, ranks, and rates."""
     told = verdict.told
     if told is None or verdict.reason or verdict.withheld:
@@ -240,7 +240,7 @@ def basis(verdict: Verdict) -> list[str]:
     return [sentence for sentence in [*sentences, *rank_sentences(verdict), _rates_sentence(verdict)] if sentence]
 
 
-def _why_open(verdict: Verdict, told: Candidate) -> str:
+def _why_open(verdict: Place, told: Candidate) -> str:
     """Why nothing is claimed; empty where something is, or where :func:`_tests` says it."""
     seeds = verdict.seeds
     if verdict.claim is not None:
@@ -268,7 +268,7 @@ def _why_open(verdict: Verdict, told: Candidate) -> str:
     return f"The interval contains 0. Not shown is not the same as equal.{few}"
 
 
-def _too_few(verdict: Verdict, told: Candidate) -> str:
+def _too_few(verdict: Place, told: Candidate) -> str:
     """That "good enough" takes more test examples, and how many; empty where it does not."""
     if not verdict.needs_examples or verdict.limits is None:
         return ""
@@ -276,7 +276,7 @@ def _too_few(verdict: Verdict, told: Candidate) -> str:
     return examples_sentence(verdict.limits, setting.objective.primary, verdict.margin, setting.learns)
 
 
-def _tests(verdict: Verdict, told: Candidate) -> str:
+def _tests(verdict: Place, told: Candidate) -> str:
     claim, seeds, many, level = _said(verdict), verdict.seeds, told.among, told.at
     corrected = f", corrected for the {many} settings tested together" if many > 1 else ""
     if claim is not None and told.found is not None:
@@ -306,7 +306,7 @@ def _p_words(p: float) -> str:
     return "p < 0.1 %" if p < 0.001 else f"p = {level_text(p)}"
 
 
-def _chance(verdict: Verdict) -> str:
+def _chance(verdict: Place) -> str:
     """The chance of any false claim that all looks so far come to, over all that was tested; empty where none was."""
     used = verdict.used
     if not sum(used):
@@ -337,7 +337,7 @@ def _examples_sentence(told: Candidate) -> str:
     )
 
 
-def _looks(verdict: Verdict) -> list[str]:
+def _looks(verdict: Place) -> list[str]:
     """What chance of a false claim all looks come to, and what is no longer so."""
     found = [_chance(verdict)]
     for candidate in verdict.candidates:
@@ -351,7 +351,7 @@ def _looks(verdict: Verdict) -> list[str]:
     return found
 
 
-def _further(verdict: Verdict, told: Candidate) -> list[str]:
+def _further(verdict: Place, told: Candidate) -> list[str]:
     """What a further look can show; nothing where something is shown."""
     seeds, design, objective = verdict.next_look, verdict.design, told.arm.setting.objective
     kind, measure = told.arm.setting.learns, objective.primary
@@ -371,7 +371,7 @@ def _further(verdict: Verdict, told: Candidate) -> list[str]:
     return [f"{start}{later}.", *found, *(["This is estimated from the spread of these runs."] if found else [])]
 
 
-def rank_sentences(verdict: Verdict) -> list[str]:
+def rank_sentences(verdict: Place) -> list[str]:
     """Whether the rank mattered, or that nothing tells it, as a description: no test is about it."""
     if verdict.told is None or verdict.reason or verdict.withheld:
         return []
@@ -387,7 +387,7 @@ def rank_sentences(verdict: Verdict) -> list[str]:
     ]
 
 
-def _rates_sentence(verdict: Verdict) -> str:
+def _rates_sentence(verdict: Place) -> str:
     one = verdict.rates.one
     if is_reported(verdict) and not any(arm.validation for arm in verdict.compared):
         return "The learning rates were not chosen by us, because no measure on a validation part is reported."

@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 from core.methods.method import Role
 from core.results.arm import Arm, judged_by
 from core.results.measures import value_text
+from core.rule.place import Place
+from core.rule.tuning import reference_name
 from core.study.arms.difference_tables import full_differences
-from core.study.arms.tuning import reference_name
-from core.study.arms.verdict import Verdict
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import GRID, layout_of, markers
 
@@ -22,7 +22,7 @@ ROW_HEIGHT = 44
 """Height of a row, in pixels."""
 
 
-def difference_rows(verdict: Verdict, arms: Sequence[Arm], colours: Mapping[str, str]) -> go.Figure:
+def difference_rows(verdict: Place, arms: Sequence[Arm], colours: Mapping[str, str]) -> go.Figure:
     """Draw one row per setting: dots for the seeds, the mean with its 95 % interval, and the margin shaded.
 
     Args:

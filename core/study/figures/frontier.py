@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from core.study.arms.frontier import Frontier, Point
+from core.rule.frontier import Frontier, Point
 from core.study.figures.style import layout_of
 
 ALT = (

@@ -15,9 +15,9 @@ from core.results.arm import Arm, judged_by
 from core.results.intervals import Interval
 from core.results.measures import spread_text, value_text
 from core.results.setting import setting_of
-from core.study.arms.budgets import Passed
-from core.study.arms.settled import Course, course_of
-from core.study.arms.study import Standing, StudyAnswer, standing_of
+from core.rule.answer import Answer, Standing, standing_of
+from core.rule.budgets import Passed
+from core.rule.settled import Course, course_of
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import GRID, layout_of, log_ticks, scatter, whiskers
 
@@ -31,14 +31,14 @@ APART = 0.012
 """Distance of the points of two methods at one place, as a share of the axis, so that no interval hides another."""
 
 
-def study_figure(found: StudyAnswer, unread: bool = False) -> go.Figure:
+def study_figure(found: Answer, unread: bool = False) -> go.Figure:
     """Draw a study: filled points are settled, open ones are not.
 
     Args:
         found: with at least one point that has results.
         unread: whether the test part is not to be read yet, so that the validation part is drawn, and no difference.
     """
-    arms = [arm for at in found.points for arm in (*filter(None, [at.verdict.full]), *at.arms)]
+    arms = [arm for at in found.places for arm in (*filter(None, [at.full]), *at.arms)]
     measure = judged_by(arms).primary
     traces = [*_measured(found, unread), *([] if unread else _differences(found))]
     part = "validation" if unread else "test"
@@ -62,12 +62,12 @@ def study_figure(found: StudyAnswer, unread: bool = False) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def _measured(found: StudyAnswer, unread: bool) -> list[dict[str, Any]]:
+def _measured(found: Answer, unread: bool) -> list[dict[str, Any]]:
     """The primary measure of full fine-tuning, and of each method and rank."""
     by_name: dict[str, dict[int, Arm]] = {}
-    for place, at in enumerate(found.points):
-        if at.verdict.full is not None:
-            by_name.setdefault("Full", {})[place] = at.verdict.full
+    for place, at in enumerate(found.places):
+        if at.full is not None:
+            by_name.setdefault("Full", {})[place] = at.full
         for line, candidate in at.by_line.items():
             by_name.setdefault(line, {})[place] = candidate.arm
         for arm in at.arms if not at.by_line else ():
@@ -86,11 +86,11 @@ def _measured(found: StudyAnswer, unread: bool) -> list[dict[str, Any]]:
     return traces
 
 
-def _differences(found: StudyAnswer) -> list[dict[str, Any]]:
+def _differences(found: Answer) -> list[dict[str, Any]]:
     """The difference of each method and rank from full fine-tuning."""
     traces = []
     for number, line in enumerate(found.lines, start=1):
-        own = {place: at.by_line[line] for place, at in enumerate(found.points) if line in at.by_line}
+        own = {place: at.by_line[line] for place, at in enumerate(found.places) if line in at.by_line}
         if not own:
             continue
         intervals = {place: candidate.difference.interval for place, candidate in own.items()}
@@ -100,7 +100,7 @@ def _differences(found: StudyAnswer) -> list[dict[str, Any]]:
             "array": np.nan_to_num(np.array([each.high - each.mean for each in intervals.values()])),
             "arrayminus": np.nan_to_num(np.array([each.mean - each.low for each in intervals.values()])),
         }
-        solid = [place for place in own if found.points[place].settled(line)]
+        solid = [place for place in own if found.places[place].settled(line)]
         texts = [
             f"{value_text(what, interval.mean)} ({value_text(what, interval.low)} to {value_text(what, interval.high)})"
             for interval in intervals.values()
@@ -113,7 +113,7 @@ def _differences(found: StudyAnswer) -> list[dict[str, Any]]:
 
 
 def _line(
-    found: StudyAnswer,
+    found: Answer,
     name: str,
     number: int,
     intervals: Mapping[int, Interval],
@@ -145,41 +145,41 @@ def _line(
     )
 
 
-def _style(found: StudyAnswer, name: str) -> tuple[str, str]:
+def _style(found: Answer, name: str) -> tuple[str, str]:
     """Colour and dash of a method: of an adapter those of the rank that was asked for."""
     if name not in found.lines:
         return FULL, "solid"
-    arm = next((arm for at in found.points for arm in at.arms), None)
+    arm = next((arm for at in found.places for arm in at.arms), None)
     if arm is None:
         return NEUTRAL, "solid"
     setting = setting_of(arm.spec.but(method=found.lines[name]))
     return colour_of(setting), dash_of(setting)
 
 
-def _places(found: StudyAnswer, numbers: Iterable[int], aside: float = 0.0) -> NDArray[np.float64]:
+def _places(found: Answer, numbers: Iterable[int], aside: float = 0.0) -> NDArray[np.float64]:
     """Where points are on the horizontal axis. Args: numbers: of the points; aside: in multiples of APART."""
     places = [float(number) for number in numbers]
     low, high = _range(found)
     off = APART * aside * (high - low)
     if found.axis.is_scale:
-        return np.array([float(found.points[int(place)].point) for place in places]) * 10**off
+        return np.array([float(found.places[int(place)].point) for place in places]) * 10**off
     return np.array(places) + off
 
 
-def _range(found: StudyAnswer) -> tuple[float, float]:
+def _range(found: Answer) -> tuple[float, float]:
     """Ends of the horizontal axis: decimal logarithms on a scale, else numbers of choices."""
     if not found.axis.is_scale:
-        return -0.5, len(found.points) - 0.5
-    low, high = (math.log10(float(at.point)) for at in (found.points[0], found.points[-1]))
+        return -0.5, len(found.places) - 0.5
+    low, high = (math.log10(float(at.point)) for at in (found.places[0], found.places[-1]))
     room = 0.08 * max(0.5, high - low)
     return low - room, high + room
 
 
-def _ticks(found: StudyAnswer) -> dict[str, Any]:
+def _ticks(found: Answer) -> dict[str, Any]:
     return {
         "type": "log" if found.axis.is_scale else "linear",
-        "tickvals": _places(found, range(len(found.points))),
-        "ticktext": [found.axis.tick(at.point) for at in found.points],
+        "tickvals": _places(found, range(len(found.places))),
+        "ticktext": [found.axis.tick(at.point) for at in found.places],
         "range": list(_range(found)),
     }
 
@@ -193,10 +193,10 @@ def _margin(margin: float, axis: str) -> list[dict[str, Any]]:
     ]
 
 
-def _turns(found: StudyAnswer) -> list[dict[str, Any]]:
+def _turns(found: Answer) -> list[dict[str, Any]]:
     """The intervals of the axis in which a method meets full fine-tuning or parts from it, as dotted frames."""
     shapes = []
-    numbers = {at.point: number for number, at in enumerate(found.points)}
+    numbers = {at.point: number for number, at in enumerate(found.places)}
     for line in found.lines:
         for one, two, _, _ in found.turns(line):
             x0, x1 = _places(found, [numbers[one], numbers[two]])

@@ -1,9 +1,9 @@
-"""The answer of an experiment in the lab: its verdict, and the record of every look at it.
+"""The answer of an experiment in the lab, and the record of every look at it.
 
 Whoever reads it, in whatever process, is told the same: Home, Study, Compare, Report and commands call
 :func:`answer_of`, which records a look when all runs have ended. A look counts once, however often it is read. Whoever
-only mentions an experiment, such as a list, calls :func:`last_read`, which records none. Nothing else computes a
-verdict of an experiment.
+only mentions an experiment, such as a list, calls :func:`last_read`, which records none. Nothing else computes an
+answer of an experiment.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from core.engine.experiments import plan_of
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import counted
+from core.results.results import Results
 from core.results.row import Row, rows_of
+from core.rule.answer import Answer
+from core.rule.candidate import Rule
+from core.rule.decide import decide
+from core.rule.frontier import equal_to_full
+from core.rule.place import Place
+from core.rule.tuning import rates_tried
 from core.store.looks import Look
 from core.store.record import Experiment, Run, stages_of
-from core.study.arms.candidate import Rule
-from core.study.arms.frontier import equal_to_full
-from core.study.arms.study import StudyAnswer, study
 from core.study.arms.study_words import study_headline
-from core.study.arms.tuning import rates_tried
-from core.study.arms.verdict import Verdict, verdict
 from core.study.weights.predicted import tested_by, trivial_by
 
 MAX_KEPT = 64
@@ -104,41 +106,55 @@ class Answers(Generic[Found]):
             self._kept[str(lab.settings.home), id] = state, asked
 
 
-def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Verdict:
-    """The verdict of an experiment, whose look is recorded: for whoever reads it.
+def results_in(lab: Lab, runs: Iterable[Run], bases: Iterable[Run] = ()) -> Results:
+    """Runs of the lab as results. Args: bases: that count with them while some are to finish."""
+    return Results(rows_of(runs), tested_by(lab), trivial_by(lab), rows_of(bases))
+
+
+def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Answer:
+    """The answer of an experiment, whose look is recorded: for whoever reads it.
 
     Args:
         lab: has the experiment.
         experiment: which one.
         members: its runs, where they were read already.
     """
-    if is_study(experiment):
-        return _plain(study_of(lab, experiment, members))
-    return _verdicts.read(lab, experiment.id, *_verdict_of(lab, experiment, members))
+    return _answers.read(lab, experiment.id, *_answer_of(lab, experiment, members))
 
 
-def last_read(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Verdict:
-    """The verdict of an experiment as it was last read, without a look; see :func:`answer_of`.
-
-    Where runs have ended since, it says only that it is ready to read.
-    """
-    if is_study(experiment):
-        return _plain(_studies.last(lab, experiment.id, *_study_of(lab, experiment, members)))
-    return _verdicts.last(lab, experiment.id, *_verdict_of(lab, experiment, members))
+def place_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Place:
+    """The answer where one place is shown, of a study what it says as a whole; see :func:`answer_of`."""
+    return whole(answer_of(lab, experiment, members))
 
 
-def _verdict_of(
+def last_read(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Place:
+    """The same as it was last read, without a look; where runs have ended since, it says only that it can be read."""
+    return whole(_answers.last(lab, experiment.id, *_answer_of(lab, experiment, members)))
+
+
+def whole(found: Answer) -> Place:
+    """An answer as one place: what a study says in one sentence is shown point by point elsewhere."""
+    if found.vary is None:
+        return found.place
+    return Place(found.margin, rates_tried([]), reason=study_headline(found), unread=found.unread)
+
+
+def _answer_of(
     lab: Lab, experiment: Experiment, members: Sequence[Run] | None
-) -> tuple[Callable[[], object], Callable[[], Asked[Verdict]]]:
-    """What the verdict of an experiment depends on, and how it is made."""
+) -> tuple[Callable[[], object], Callable[[], Asked[Answer]]]:
+    """What the answer of an experiment depends on, and how it is made."""
     runs = lab.store.members(experiment) if members is None else list(members)
-    bases = _bases_beside(lab, runs)
+    plan, bases = plan_of(experiment), _bases_beside(lab, runs)
 
-    def made() -> Asked[Verdict]:
-        tested, trivial = tested_by(lab), trivial_by(lab)
-        rows = rows_of(runs)
-        looks = _looks(lab, experiment, runs, lambda there, known: verdict(there, tested, known, trivial=trivial).looks)
-        found = _with_equal(lab, verdict(rows, tested, looks, trivial=trivial, bases=rows_of(bases)), rows)
+    def made() -> Asked[Answer]:
+        results = results_in(lab, runs, bases)
+        looks = _looks(
+            lab,
+            experiment,
+            runs,
+            lambda there, known: decide(replace(results, rows=there, bases=()), known, plan).looks,
+        )
+        found = _with_equal(lab, decide(results, looks, plan))
         return Asked(found, found.looks, tuple(looks))
 
     return lambda: _state(lab, experiment, [*bases, *runs]), made
@@ -162,25 +178,9 @@ def _bases_beside(lab: Lab, runs: Sequence[Run]) -> list[Run]:
     return [] if all(run.is_over for run in runs) else with_bases(lab, runs)[: -len(runs)]
 
 
-@dataclass(frozen=True)
-class Before:
-    """What was last read of an experiment that has got runs since."""
-
-    found: Verdict
-    runs: tuple[Run, ...]
-    """The runs that it is about, those of the earlier launches."""
-
-    def sentence(self, members: Sequence[Run]) -> str:
-        """Which answer this is, and what is shown of the runs since. Args: members: all runs of the experiment."""
-        added, seeds = counted(len(members) - len(self.runs), "run"), counted(self.found.seeds, "seed")
-        return (
-            f"The answer as it was before {added} were added. It is over {seeds}, whose test part was read then; of "
-            "the runs that were added only the validation part is compared. The next answer is about all of them."
-        )
-
-
-def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Before | None:
-    """The answer that an experiment had before the launches that have not ended; None where it had none.
+def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Place | None:
+    """The answer that an experiment had before the launches that have not ended, whose rows are those of the earlier
+    ones; None where it had none.
 
     It was read already: all its looks are recorded, so that to show it again is no further look. It is that of the most
     launches of which this is so. An answer that was withheld had no look, and a study has its own.
@@ -191,25 +191,43 @@ def answer_before(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> B
     known, stages = {look.key for look in looks}, stages_of(members) if looks else []
     for last in range(len(stages) - 1, 0, -1):
         launched = [run if run.plan is None else replace(run, plan="complete") for own in stages[:last] for run in own]
-        rows = rows_of(launched)
-        found = verdict(rows, tested_by(lab), looks, trivial=trivial_by(lab))
+        found = decide(results_in(lab, launched), looks)
         if found.looks and all(look.key in known for look in found.looks):
-            return Before(_with_equal(lab, found, rows), tuple(launched))
+            return _with_equal(lab, found).place
     return None
 
 
-def _with_equal(lab: Lab, found: Verdict, rows: Sequence[Row]) -> Verdict:
-    """A verdict with what was forgotten at equal accuracy, for which only the curves of two methods are read."""
-    if found.told is None or found.full is None or found.reason or found.withheld or found.full.setting.source is None:
+def before_sentence(before: Place, runs: int) -> str:
+    """Which answer was read before runs were added, and what is shown of these. Args: runs: number of all of them."""
+    added, seeds = counted(runs - len(before.rows), "run"), counted(before.seeds, "seed")
+    return (
+        f"The answer as it was before {added} were added. It is over {seeds}, whose test part was read then; of the "
+        "runs that were added only the validation part is compared. The next answer is about all of them."
+    )
+
+
+def _with_equal(lab: Lab, found: Answer) -> Answer:
+    """An answer with what was forgotten at equal accuracy, for which only the curves of two methods are read."""
+    if found.vary is not None:
         return found
-    groups = {arm.setting.group for arm in found.compared}
-    near = [row.id for row in rows if row.state == "finished" and row.setting.group in groups]
-    arm, curves = found.told.arm, {id: lab.store.curve(id) for id in near}
-    return replace(found, at_equal=equal_to_full(arm, found.full, rows, curves, arm.spec.is_split))
+    place = found.place
+    if place.told is None or place.full is None or place.reason or place.withheld or place.full.setting.source is None:
+        return found
+    groups = {arm.setting.group for arm in place.compared}
+    near = [row.id for row in place.rows if row.state == "finished" and row.setting.group in groups]
+    arm, curves = place.told.arm, {id: lab.store.curve(id) for id in near}
+    equal = equal_to_full(arm, place.full, place.rows, curves, arm.spec.is_split)
+    return replace(found, places=(replace(place, at_equal=equal),))
 
 
-def unread_verdict(found: Verdict, reason: str) -> Verdict:
-    """A verdict that says nothing. Args: reason: why its look cannot be recorded."""
+def unread(found: Answer, reason: str) -> Answer:
+    """An answer that says nothing. Args: reason: why its look cannot be recorded."""
+    places = found.places if found.vary is not None else (unread_place(found.place, reason),)
+    return replace(found, places=places, reason=reason, unread=True, looks=())
+
+
+def unread_place(found: Place, reason: str) -> Place:
+    """The same of one place."""
     return replace(found, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=())
 
 
@@ -220,56 +238,18 @@ def _new_looks(lab: Lab, id: str, looks: Iterable[Look]) -> list[Look]:
 
 
 def is_study(experiment: Experiment) -> bool:
-    """Whether an experiment varies an axis; see :mod:`core.study.arms.study`."""
+    """Whether an experiment varies an axis; see :mod:`core.rule.answer`."""
     plan = plan_of(experiment)
     return plan is not None and plan.configuration.vary is not None
 
 
-def study_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> StudyAnswer:
-    """The answer of a study, whose look is recorded as that of any experiment.
-
-    Args:
-        lab: has the experiment.
-        experiment: which one.
-        members: its runs, where they were read already.
-
-    Raises:
-        ValueError: the experiment is no study.
-    """
-    return _studies.read(lab, experiment.id, *_study_of(lab, experiment, members))
-
-
-def _study_of(
-    lab: Lab, experiment: Experiment, members: Sequence[Run] | None
-) -> tuple[Callable[[], object], Callable[[], Asked[StudyAnswer]]]:
-    """What the answer of a study depends on, and how it is made. Raises: ValueError: the experiment is none."""
-    runs = lab.store.members(experiment) if members is None else list(members)
-    plan, bases = plan_of(experiment), _bases_beside(lab, runs)
-    if plan is None:
-        raise ValueError("This experiment is no study.")
-
-    def made() -> Asked[StudyAnswer]:
-        tested, trivial = tested_by(lab), trivial_by(lab)
-        looks = _looks(lab, experiment, runs, lambda there, known: study(plan, there, tested, known, trivial).looks)
-        found = study(plan, rows_of(runs), tested, looks, trivial, rows_of(bases))
-        return Asked(found, found.looks, tuple(looks))
-
-    return lambda: _state(lab, experiment, [*bases, *runs]), made
-
-
-_verdicts: Answers[Verdict] = Answers(unread_verdict)
-_studies: Answers[StudyAnswer] = Answers(lambda found, reason: replace(found, reason=reason, unread=True, looks=()))
-
-
-def _plain(found: StudyAnswer) -> Verdict:
-    """A verdict that says what a study says, where one of any experiment is shown: Study shows it point by point."""
-    return Verdict(found.margin, rates_tried([]), reason=study_headline(found), unread=found.unread)
+_answers: Answers[Answer] = Answers(unread)
 
 
 def offered_adapter(lab: Lab) -> Run | None:
     """The adapter to begin with: that of the latest answer that was read, else of the latest experiment that has one.
 
-    See :attr:`core.study.arms.verdict.Verdict.offered`; None where no experiment of the latest ones has an adapter.
+    See :attr:`core.rule.place.Place.offered`; None where no experiment of the latest ones has an adapter.
     """
     first = None
     for experiment in lab.store.experiments(LATEST):

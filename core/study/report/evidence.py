@@ -20,13 +20,13 @@ from core.plan.configuration_file import write_configuration
 from core.results.arm import Arm
 from core.results.choice import chosen_arms
 from core.results.row import Row, rows_of
+from core.rule.answer import Answer
+from core.rule.place import Place
+from core.rule.tuning import RateChoice, is_tuned, rate_choices
 from core.run_spec import RunSpec
 from core.store.record import Curve, Experiment, Run
-from core.study.arms.study import StudyAnswer
-from core.study.arms.tuning import RateChoice, is_tuned, rate_choices
-from core.study.arms.verdict import Verdict
 from core.study.figures.palette import colours_of
-from core.study.report.answer import answer_of, bases_of, is_study, study_of
+from core.study.report.answer import answer_of, bases_of, is_study, place_of
 from core.study.weights.remeasured import Remeasured, remeasure
 
 
@@ -43,7 +43,7 @@ class Evidence:
     remeasured: Remeasured
     file: str | None
     """The experiment as a file of :mod:`core.plan.configuration_file`; None where its base is gone."""
-    verdict: Verdict
+    verdict: Place
     forecasts: Mapping[str, Forecast]
     """What the chosen runs were expected to take when they were queued, by run id; not of earlier versions."""
     frozen: Mapping[str, str]
@@ -59,7 +59,7 @@ class Evidence:
     """
     overlaps: tuple[str, ...] = ()
     """See :func:`overlaps_of`."""
-    study: StudyAnswer | None = None
+    study: Answer | None = None
     """What a study found along its axis; None for an experiment without one."""
 
     @cached_property
@@ -74,14 +74,14 @@ class Evidence:
         """
         if self.study is None:
             return chosen_arms(self.rows)
-        return list({arm.key: arm for at in self.study.points for arm in chosen_arms(at.rows)}.values())
+        return list({arm.key: arm for at in self.study.places for arm in chosen_arms(at.rows)}.values())
 
     @cached_property
     def choices(self) -> list[RateChoice]:
         """The learning rate that was chosen for each."""
         if self.study is None:
             return rate_choices(self.rows)
-        found = (choice for at in self.study.points for choice in rate_choices(at.rows))
+        found = (choice for at in self.study.places for choice in rate_choices(at.rows))
         return list({choice.arm.key: choice for choice in found}.values())
 
     @cached_property
@@ -133,7 +133,7 @@ def gather(
         curves: of all runs with results, by run id, where they were read already, or are not needed.
     """
     members = lab.store.members(experiment)
-    study = study_of(lab, experiment, members) if is_study(experiment) else None
+    study = answer_of(lab, experiment, members) if is_study(experiment) else None
     chosen = chosen_arms(rows_of(members))
     remeasured = Remeasured() if study is not None else remeasured
     return Evidence(
@@ -143,7 +143,7 @@ def gather(
         curves=epochs_of(lab, members) if curves is None else curves,
         remeasured=remeasure(lab, chosen) if remeasured is None else remeasured,
         file=_file(lab, experiment),
-        verdict=answer_of(lab, experiment, members),
+        verdict=place_of(lab, experiment, members),
         forecasts=lab.estimates.at_launch([run.id for arm in chosen for run in arm.runs]),
         frozen={arm.key: sentence for arm in chosen if (sentence := _frozen(lab, arm))},
         versions=versions(),

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from core.files import write_atomically
 from core.objectives.measure import Values
+from core.results.results import Outcomes, Results
 from core.results.row import Row, rows_of
+from core.rule.decide import decide
+from core.rule.place import Place
 from core.store.record import Result, Run, spec_of
-from core.study.arms.family import Tested
-from core.study.arms.verdict import Verdict, verdict
 
 FILE = Path(__file__).with_name("example.json.gz")
 """The experiment that :func:`example` reads; ``docs/reports/make.py`` trains it anew."""
@@ -54,13 +55,13 @@ def example() -> Example:
 
 
 @cache
-def example_verdict() -> Verdict:
+def example_verdict() -> Place:
     """The verdict of :func:`example`, at the first look."""
     shown = example()
-    return verdict(rows_of(shown.runs), shown.tested)
+    return decide(Results(rows_of(shown.runs), shown.tested)).place
 
 
-def write_example(path: Path, name: str, runs: Sequence[Run], tested: Tested) -> None:
+def write_example(path: Path, name: str, runs: Sequence[Run], tested: Outcomes) -> None:
     """Write an experiment as :func:`example` reads it.
 
     Args:
@@ -80,7 +81,7 @@ def write_example(path: Path, name: str, runs: Sequence[Run], tested: Tested) ->
             asked[row.id] = found
         return found
 
-    verdict(rows_of(runs), recording)
+    decide(Results(rows_of(runs), recording))
     kept = [
         (run.spec.to_json(), run.result.to_dict(), _bits(asked[run.id]) if run.id in asked else "")
         for run in runs

@@ -11,17 +11,15 @@ from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
 from core.results.intervals import MIN_SEEDS
-from core.results.row import rows_of
 from core.results.setting import setting_of
+from core.rule.decide import decide
+from core.rule.power import Design
+from core.rule.tuning import rates_tried
 from core.run_spec import RunSpec
 from core.store.record import Experiment
 from core.study.arms.design_words import TOO_FEW, examples_sentence, power_sentences
-from core.study.arms.tuning import rates_tried
-from core.study.arms.verdict import verdict
-from core.study.report.answer import answer_before
+from core.study.report.answer import answer_before, results_in
 from core.study.report.example import example, example_verdict
-from core.study.stats.power import Design
-from core.study.weights.predicted import tested_by, trivial_by
 
 MAX_LOOKED_AT = 20
 """Maximum number of experiments, the newest first, among which those of the same kind are looked for."""
@@ -143,9 +141,9 @@ def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
     with _lock:
         known, design = _designs.get(key, (None, None))
     if known != state:
-        found = verdict(rows_of(members), tested_by(lab), trivial=trivial_by(lab))
+        found = decide(results_in(lab, members)).place
         if found.unread and (before := answer_before(lab, experiment, members)) is not None:
-            found = before.found  # what was added since does not hide the spread of what was there
+            found = before  # what was added since does not hide the spread of what was there
         design = found.design if found.design is not None and found.design.varies else None
     with _lock:
         _designs[key] = state, design

@@ -10,9 +10,7 @@ import plotly.graph_objects as go
 from core.numbers import NOTHING
 from core.results.arm import Arm
 from core.results.measures import FORGETTING, FORGETTING_MASKED, bare_text
-from core.study.arms.difference_tables import full_differences, interval_text
-from core.study.arms.forgetting_clause import no_source, rates_note, source_note
-from core.study.arms.frontier import (
+from core.rule.frontier import (
     FRONTIER_NOTE,
     at_equal_accuracy,
     frontier_pairs,
@@ -20,6 +18,8 @@ from core.study.arms.frontier import (
     frontier_table,
     frontiers,
 )
+from core.study.arms.difference_tables import full_differences, interval_text
+from core.study.arms.forgetting_clause import no_source, rates_note, source_note
 from core.study.figures.curves import NamedCurve, measure_curves
 from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.tradeoffs import learning_and_forgetting, mean_epochs

@@ -16,11 +16,15 @@ from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
 from core.results.arm import Arm, averaged_arms
 from core.results.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
+from core.results.results import Results as Rows
 from core.results.row import Row
 from core.results.scale import TEST
-from core.store.judged import Judged
-from core.study.arms.fairness import TOO_FEW, comparable
-from core.study.arms.tuning import (
+from core.rule.decide import decide
+from core.rule.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
+from core.rule.place import Place
+from core.rule.power import Design
+from core.rule.spending import CLAIM_SEEDS
+from core.rule.tuning import (
     end_sentences,
     is_tuned,
     name_in_sentence,
@@ -28,13 +32,11 @@ from core.study.arms.tuning import (
     rate_words,
     reference_name,
 )
-from core.study.arms.verdict import Verdict, verdict
+from core.store.judged import Judged
+from core.study.arms.fairness import TOO_FEW, comparable
 from core.study.figures.palette import colours_of
-from core.study.report.answer import Answers, Asked, unread_verdict
+from core.study.report.answer import Answers, Asked, unread_place
 from core.study.report.evidence import named
-from core.study.stats.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
-from core.study.stats.power import Design
-from core.study.stats.spending import CLAIM_SEEDS
 from core.wording.tasks import noun
 
 REPORTED = "Reported by others, not measured here."
@@ -56,7 +58,7 @@ class JudgedAnswer:
     rows: tuple[Row, ...]
     measures: dict[str, Values]
     """The measure of each test example by run, where it is reported."""
-    verdict: Verdict
+    verdict: Place
 
     @property
     def measure(self) -> Measure:
@@ -117,7 +119,7 @@ class JudgedAnswer:
 
 
 _answers: Answers[JudgedAnswer] = Answers(
-    lambda found, reason: replace(found, verdict=unread_verdict(found.verdict, reason))
+    lambda found, reason: replace(found, verdict=unread_place(found.verdict, reason))
 )
 
 
@@ -137,13 +139,9 @@ def _answer_of(lab: Lab, judged: Judged) -> tuple[Callable[[], object], Callable
     def made() -> Asked[JudgedAnswer]:
         results, measures = results_of(judged.content), lab.judged.measures(judged.id)
         rows = tuple(_rows(results))
-        found = verdict(
-            rows,
-            lambda row: measures.get(row.id),
-            lab.looks.of(judged.id),
-            trivial=lambda row: measures.get(TRIVIAL),
-        )
-        return Asked(JudgedAnswer(judged, results, rows, measures, found), found.looks)
+        table = Rows(rows, lambda row: measures.get(row.id), lambda row: measures.get(TRIVIAL))
+        found = decide(table, lab.looks.of(judged.id))
+        return Asked(JudgedAnswer(judged, results, rows, measures, found.place), found.looks)
 
     return lambda: (judged, [look.key for look in lab.looks.of(judged.id)]), made
 

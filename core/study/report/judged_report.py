@@ -12,11 +12,14 @@ from core.numbers import NOTHING, bytes_text, count_text, counted, listed, seeds
 from core.results.arm import Arm
 from core.results.choice import is_adapter, is_full
 from core.results.measures import IN_BRACKETS, bare_text, spread_text
-from core.study.arms.candidate import Candidate
+from core.rule.candidate import Candidate
+from core.rule.claims import Level
+from core.rule.networks import NetworkDifference
+from core.rule.tuning import choice_sentence, rate_choices
+from core.rule.words import p_text
 from core.study.arms.difference_tables import differences_table, full_differences, interval_text, tested_settings
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import rates_table
-from core.study.arms.tuning import choice_sentence, rate_choices
 from core.study.arms.verdict_words import explanation, headline, level_words
 from core.study.figures.curves import arm_dots
 from core.study.figures.differences import difference_rows
@@ -26,9 +29,6 @@ from core.study.report.judged import REPORTED, JudgedAnswer, carried, judged_war
 from core.study.report.parts import Plot, Section, Table
 from core.study.report.report import Report
 from core.study.report.sections import within_text
-from core.study.stats.claims import Level
-from core.study.stats.networks import NetworkDifference
-from core.study.stats.words import p_text
 from core.wording.tasks import noun
 
 TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leaning, seen, open", "Beats it")

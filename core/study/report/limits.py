@@ -9,15 +9,15 @@ from core.networks.network import NetworkSpec
 from core.numbers import capitalized, counted, listed
 from core.results.arm import Arm, all_arms
 from core.results.row import Row
+from core.rule.claims import Level
+from core.rule.compared import paired_differences
+from core.rule.place import Place
+from core.rule.settled import Course, course_of
+from core.rule.tuning import end_sentences, name_in_sentence, rate_words, rates_tried
+from core.rule.words import off_text
 from core.run_spec import RunSpec
-from core.study.arms.compared import paired_differences
 from core.study.arms.fairness import comparable
-from core.study.arms.settled import Course, course_of
-from core.study.arms.tuning import end_sentences, name_in_sentence, rate_words, rates_tried
-from core.study.arms.verdict import Verdict
 from core.study.report.evidence import Evidence
-from core.study.stats.claims import Level
-from core.study.stats.words import off_text
 from core.tasks.views.registry import view_of
 from core.wording.tasks import noun
 
@@ -104,7 +104,7 @@ def _lengths(evidence: Evidence) -> str:
     return f"{trained} {capitalized(names)} may still gain from a longer training." if may_gain else trained
 
 
-def better_tested(found: Verdict, rows: Iterable[Row]) -> list[str]:
+def better_tested(found: Place, rows: Iterable[Row]) -> list[str]:
     """A sentence for each compared setting beside which another rate or length of its method and rank was seen to be
     better on the test part by more than the margin, with the seeds of both; it names the best one, and chooses nothing.
 

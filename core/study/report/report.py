@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from core.errors import RunStateError
 from core.lab import Lab
 from core.results.choice import dropped_sentences
+from core.rule.balance import misleading_sentence
+from core.rule.place import Place
+from core.rule.tuning import reference_name
+from core.rule.withheld import NextStep
+from core.rule.words import off_text
 from core.run_spec import RunSpec
 from core.store.record import Experiment
-from core.study.arms.balance import misleading_sentence
 from core.study.arms.cost_words import costs
 from core.study.arms.fairness import comparable
 from core.study.arms.study_words import study_basis, study_level
-from core.study.arms.tuning import reference_name
-from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import explanation, headline, is_reported, level_words, name_of
-from core.study.arms.withheld import NextStep
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of, scope_of, words_of
 from core.study.report.limits import limits_of
 from core.study.report.parts import Section
 from core.study.report.sections import CUSTOMERS, chapters_of
-from core.study.stats.words import off_text
 from core.wording.tasks import task_text
 
 
@@ -83,7 +83,7 @@ def command_of(experiment: str, *more: str) -> str:
     return " ".join(["python -m core compare --config", f"{experiment}.json", *more, "--report report.html"])
 
 
-def finds_rates(found: Verdict) -> bool:
+def finds_rates(found: Place) -> bool:
     """Whether the next step is to find the learning rates, where they were given."""
     return found.next_step in (NextStep.RATES, NextStep.SETTINGS) and not is_reported(found)
 
@@ -130,7 +130,7 @@ def opening(evidence: Evidence) -> Opening:
     )
 
 
-def seen_sentence(found: Verdict) -> str:
+def seen_sentence(found: Place) -> str:
     """The difference that was seen where the verdict is withheld, for a reader who cannot train on; else empty."""
     told = found.told
     if not found.withheld or told is None or found.reason or found.unread:

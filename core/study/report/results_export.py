@@ -20,10 +20,11 @@ from core.methods.method import Role
 from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.objectives.measure import Values
 from core.results.arm import judged_by
+from core.results.results import Results
 from core.results.row import Row, rows_of
+from core.rule.decide import decide
 from core.store.record import Experiment, Run
-from core.study.arms.verdict import verdict
-from core.study.report.answer import answer_of
+from core.study.report.answer import place_of
 from core.study.weights.predicted import tested_by, trivial_by
 from core.wording.csv_file import FORMULA_STARTS
 
@@ -49,7 +50,7 @@ def results_files(lab: Lab, experiment: Experiment, stem: str) -> dict[str, byte
         RunStateError: runs are still to finish, so that the test part is not to be read yet.
     """
     members = lab.store.members(experiment)
-    found = answer_of(lab, experiment, members)
+    found = place_of(lab, experiment, members)
     if found.unread:
         raise RunStateError(found.reason)
     runs = [run for run in members if run.spec.role is not Role.BASE]
@@ -110,7 +111,7 @@ def _each(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> dict[str,
         values = trivial(row)
         return values if values is None else asked.setdefault(TRIVIAL, values)
 
-    verdict(rows_of(members), recorded, lab.looks.of(experiment.id), trivial=without_input)
+    decide(Results(rows_of(members), recorded, without_input), lab.looks.of(experiment.id))
     return asked
 
 

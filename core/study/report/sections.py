@@ -10,9 +10,12 @@ import pandas as pd
 from core.methods.method import Role
 from core.numbers import NOTHING, bytes_text, count_text, listed
 from core.results.measures import IN_BRACKETS, MEMORY_NOTE, storage_note, time_note, value_text
+from core.rule.answer import Answer
+from core.rule.balance import share_sentence
+from core.rule.candidate import Candidate, Rule
+from core.rule.claims import Level
+from core.rule.tuning import choice_sentence, rate_choices
 from core.run_spec import inner_ranks
-from core.study.arms.balance import share_sentence
-from core.study.arms.candidate import Candidate, Rule
 from core.study.arms.difference_tables import (
     SEEN,
     cut_differences,
@@ -22,12 +25,10 @@ from core.study.arms.difference_tables import (
     rank_differences,
     tested_settings,
 )
-from core.study.arms.study import StudyAnswer
 from core.study.arms.study_words import study_table
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import mean_text, rates_table, storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
-from core.study.arms.tuning import choice_sentence, rate_choices
 from core.study.figures.curves import arm_dots
 from core.study.figures.study import study_figure
 from core.study.figures.sweep import rate_curves
@@ -35,7 +36,6 @@ from core.study.figures.tradeoffs import accuracy_against, learning_over_time
 from core.study.report.evidence import Evidence
 from core.study.report.forgetting import forgetting_section
 from core.study.report.parts import Plot, Section, Table
-from core.study.stats.claims import Level
 
 CUSTOMERS = 100
 """Default number of customers for which storage is computed."""
@@ -190,7 +190,7 @@ def within_text(candidate: Candidate, margin: float) -> str:
     return "no" if is_worse else "not shown"
 
 
-def study_section(found: StudyAnswer) -> Section:
+def study_section(found: Answer) -> Section:
     """The section. Args: found: with at least one point that has results, and read."""
     alt = f"The measure along {found.axis.title.lower()}, and below it the difference from full fine-tuning"
     parts = (
@@ -200,10 +200,10 @@ def study_section(found: StudyAnswer) -> Section:
     return Section(found.axis.question, found.axis.line, parts)
 
 
-def rates_section(found: StudyAnswer, title: str) -> Section:
+def rates_section(found: Answer, title: str) -> Section:
     """The learning rates that were tried and chosen at each point. Args: found: as above; title: of the section."""
     tables = []
-    for at in found.points:
+    for at in found.places:
         table = rates_table(rate_choices(at.rows))
         table.insert(0, found.axis.title, found.axis.tick(at.point))
         tables.append(table)

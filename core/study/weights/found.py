@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from core.numbers import capitalized, percent
 from core.results.arm import Arm
-from core.study.arms.candidate import Rule
-from core.study.arms.verdict import Verdict
+from core.rule.candidate import Rule
+from core.rule.place import Place
 from core.study.arms.verdict_words import SCOPES, name_of
 from core.study.weights.spectrum import ENERGY, Spectrum
 
 
 def found_sentences(
-    verdict: Verdict,
+    verdict: Place,
     full: Mapping[str, Spectrum] | None,
     arm: Arm | None,
     adapter: Mapping[str, Spectrum] | None,
@@ -60,7 +60,7 @@ def _most(shown: Mapping[str, Spectrum]) -> str:
     return f"{path} most, by {percent(100 * shown[path].relative_norm, 0)} of the size of its weight"
 
 
-def _answer(verdict: Verdict, needed: int | None) -> str:
+def _answer(verdict: Place, needed: int | None) -> str:
     """The answer, and whether the adapter's rank has room for what full fine-tuning needs. Args: needed: that rank."""
     told = verdict.told
     if told is None or verdict.reason or verdict.withheld:

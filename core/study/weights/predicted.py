@@ -20,6 +20,7 @@ from core.lab import Lab
 from core.objectives.language import BYTES
 from core.objectives.measure import Answers, Values
 from core.results.arm import Arm
+from core.results.results import Outcomes
 from core.results.row import Row
 from core.run_spec import RunSpec
 from core.store.record import Run
@@ -32,7 +33,6 @@ from core.study.arms.examples import (
     differing,
     disagreements,
 )
-from core.study.arms.family import Tested
 from core.tasks.views.image import images_of
 from core.tasks.views.language import in_parts
 from core.training.evaluation import Evaluation, evaluate
@@ -156,7 +156,7 @@ def asked_text(lab: Lab, run: Run) -> tuple[str, str]:
     return "".join(text for text, _ in whole.parts[:first]), whole.parts[first][0]
 
 
-def tested_by(lab: Lab) -> Tested:
+def tested_by(lab: Lab) -> Outcomes:
     """The primary measure of each test example of a run, from what the run has kept; None where it has kept nothing.
 
     Nothing is computed from a stored network, which takes minutes with transformers.
@@ -183,7 +183,7 @@ def tested_by(lab: Lab) -> Tested:
     return tested
 
 
-def trivial_by(lab: Lab) -> Tested:
+def trivial_by(lab: Lab) -> Outcomes:
     """The same measure of the answers that need no input, on the test examples of a run; None where nothing is trivial,
     or the measure is computed from losses.
     """

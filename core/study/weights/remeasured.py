@@ -15,10 +15,10 @@ from core.errors import LabError, RunStateError, ShortOfMemoryError
 from core.lab import Lab
 from core.methods.method import Role
 from core.results.arm import Arm
+from core.rule.claims import ExampleDifference, example_difference
 from core.run_spec import RunSpec, inner_ranks
 from core.store.record import Run
 from core.study.arms.cut import Accuracies, CutArm
-from core.study.stats.claims import ExampleDifference, example_difference
 from core.study.weights.cuts import Cuts, accuracies_of, cuts_of, tasks_of
 from core.study.weights.predicted import predictions, true_targets
 from core.tasks.views.text import TextPreview, TextView

@@ -11,15 +11,15 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import counted
 from core.results.setting import settings_of_specs
+from core.rule.place import Place
+from core.rule.tuning import is_tuned
+from core.rule.withheld import NextStep
 from core.run_spec import RunSpec
 from core.spec import bounds
 from core.store.record import Experiment
 from core.study.arms.design_words import examples_sentence
 from core.study.arms.sweep import is_sweep
-from core.study.arms.tuning import is_tuned
-from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import rank_sentences
-from core.study.arms.withheld import NextStep
 from core.study.report.answer import is_study
 from core.wording.tasks import MAX_NAME
 from pages.shared.experiment.configuration import save_experiment
@@ -51,13 +51,13 @@ class Action:
 
     title: str
     icon: str
-    draw: Callable[[Lab, Experiment, Verdict], None]
+    draw: Callable[[Lab, Experiment, Place], None]
     """Draws the content of its dialog."""
     has_dialog: bool = True
     """Whether it has one; else ``draw`` does something at once."""
 
 
-def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None:
+def experiment_actions(lab: Lab, experiment: Experiment, found: Place) -> None:
     """Draw the experiment's next step and the menu of all actions, and the dialog of the one that was pressed.
 
     Args:
@@ -86,7 +86,7 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Verdict) -> None
     action_dialog(lab, experiment, found)
 
 
-def next_step_button(lab: Lab, experiment: Experiment, found: Verdict, is_primary: bool = False) -> None:
+def next_step_button(lab: Lab, experiment: Experiment, found: Place, is_primary: bool = False) -> None:
     """Draw the experiment's next step as a button, if it has one; arguments as of :func:`action_button`."""
     name = STEPS.get(found.next_step) if found.next_step is not None else None
     if name is not None and not (is_study(experiment) and name in NOT_OF_STUDIES):
@@ -95,7 +95,7 @@ def next_step_button(lab: Lab, experiment: Experiment, found: Verdict, is_primar
         _more_examples(found)
 
 
-def rank_view(lab: Lab, experiment: Experiment | None, found: Verdict) -> list[str]:
+def rank_view(lab: Lab, experiment: Experiment | None, found: Place) -> list[str]:
     """Draw whether the rank mattered, beside a button that adds ranks; return what was said.
 
     Args:
@@ -111,7 +111,7 @@ def rank_view(lab: Lab, experiment: Experiment | None, found: Verdict) -> list[s
     return said
 
 
-def _more_examples(found: Verdict) -> None:
+def _more_examples(found: Place) -> None:
     """Draw what takes more test examples, how many, and where these come from. Args: found: it needs them."""
     limits, told = found.limits, found.told
     if limits is None or told is None:
@@ -125,7 +125,7 @@ def _more_examples(found: Verdict) -> None:
         link("data", "Data")
 
 
-def action_button(lab: Lab, experiment: Experiment, found: Verdict, name: str, is_primary: bool = False) -> None:
+def action_button(lab: Lab, experiment: Experiment, found: Place, name: str, is_primary: bool = False) -> None:
     """Draw a button that opens the dialog of an action; see :func:`action_dialog`.
 
     Args:
@@ -154,7 +154,7 @@ def _ask(experiment: Experiment, name: str) -> None:
     st.session_state[OPEN] = experiment.id, name
 
 
-def action_dialog(lab: Lab, experiment: Experiment, found: Verdict) -> None:
+def action_dialog(lab: Lab, experiment: Experiment, found: Place) -> None:
     """Draw the dialog of the experiment's action that was pressed, if there is one."""
     if said := st.session_state.pop(SAID, None):
         st.toast(said, icon=":material/check:")
@@ -169,7 +169,7 @@ def action_dialog(lab: Lab, experiment: Experiment, found: Verdict) -> None:
         action.draw(lab, experiment, found)
 
 
-def _rename(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def _rename(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Draw the name in a field."""
     key = f"rename-{experiment.id}-{experiment.name}"
     name = st.text_input(
@@ -187,19 +187,19 @@ def _rename(lab: Lab, experiment: Experiment, _: Verdict) -> None:
             st.rerun()
 
 
-def _save(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def _save(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Offer the experiment as a file."""
     st.markdown("All that was asked for, as a JSON file that forms and the command line open.")
     save_experiment(lab, experiment, f"save-{experiment.id}")
 
 
-def _run_again(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def _run_again(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Go to the form that takes most of the experiment's settings, where they can be changed."""
     specs = [run.spec for run in lab.store.members(experiment)]
     open_like("study" if is_study(experiment) or _fits_sweep(specs) else "finetune", experiment.id, start_id(specs[0]))
 
 
-def _track(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def _track(lab: Lab, experiment: Experiment, _: Place) -> None:
     send_to_tracker(lab, experiment)
 
 

@@ -18,13 +18,13 @@ from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.results.setting import setting_of
+from core.rule.growth import RATES_OFFERED, extended, longer, rates_beside
+from core.rule.place import Place
+from core.rule.spending import CLAIM_SEEDS
+from core.rule.tuning import is_tuned
 from core.run_spec import inner_ranks
 from core.store.record import Experiment
 from core.study.arms.design_words import TOO_FEW, look_line
-from core.study.arms.growth import RATES_OFFERED, extended, longer, rates_beside
-from core.study.arms.tuning import is_tuned
-from core.study.arms.verdict import Verdict
-from core.study.stats.spending import CLAIM_SEEDS
 from pages.shared.experiment.current import remember
 from pages.shared.experiment.estimate import redraw_when_measured, time_text
 from pages.shared.experiment.price import searched_sentence
@@ -42,13 +42,13 @@ def close() -> None:
     st.session_state.pop(OPEN, None)
 
 
-def seeds_suggested(lab: Lab, experiment: Experiment, found: Verdict) -> int:
+def seeds_suggested(lab: Lab, experiment: Experiment, found: Place) -> int:
     """How many seeds to add: those of the next look, or else as many as there are."""
     there = len({run.spec.seed for run in lab.store.members(experiment)})
     return min(found.seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
 
 
-def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def find_rates(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Ask the same again, with learning rates that a search finds, as an experiment of its own that the page shows."""
     st.markdown(
         "Asks the same again, as an experiment of its own that searches for the learning rate of every method and "
@@ -68,7 +68,7 @@ def find_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
             st.rerun()
 
 
-def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def extend_rates(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Try the learning rates beside chosen ones that were not tried."""
     members = lab.store.members(experiment)
     key = f"extend-rates-{experiment.id}-{len(members)}"
@@ -80,7 +80,7 @@ def extend_rates(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         _grow(lab, experiment, settings, sorted({spec.seed for spec in specs}), key)
 
 
-def add_seeds(lab: Lab, experiment: Experiment, found: Verdict) -> None:
+def add_seeds(lab: Lab, experiment: Experiment, found: Place) -> None:
     """Train every setting with more seeds; the number is chosen here."""
     specs = [run.spec for run in lab.store.members(experiment)]
     there = len({spec.seed for spec in specs})
@@ -102,7 +102,7 @@ def add_seeds(lab: Lab, experiment: Experiment, found: Verdict) -> None:
         _grow(lab, experiment, lab.experiments.settings(experiment), next_seeds(specs, count), key)
 
 
-def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def add_settings(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Choose ranks, methods and learning rates that the experiment does not have yet."""
     specs = [run.spec for run in lab.store.members(experiment)]
     key = f"add-settings-{experiment.id}-{len(specs)}"
@@ -147,7 +147,7 @@ def add_settings(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         _grow(lab, experiment, settings, seeds, key)
 
 
-def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def train_longer(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Train the settings of the answer for three times as many epochs."""
     members = lab.store.members(experiment)
     key = f"longer-{experiment.id}-{len(members)}"
@@ -167,7 +167,7 @@ def train_longer(lab: Lab, experiment: Experiment, _: Verdict) -> None:
         _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
 
 
-def find_epochs(lab: Lab, experiment: Experiment, _: Verdict) -> None:
+def find_epochs(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Train with all seeds for other numbers of epochs where the validation part says that they are better."""
     seeds = sorted({run.spec.seed for run in lab.store.members(experiment)})
     st.markdown("Trains with all seeds what did better with other numbers of epochs. What was trained stays.")

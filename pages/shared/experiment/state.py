@@ -13,10 +13,10 @@ from core.lab import Lab
 from core.numbers import counted, left_text, range_text, seeds_text
 from core.plan.experiment import settings_of
 from core.results.setting import labels_of, setting_of
+from core.rule.place import Place
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run, State, is_under_way
 from core.study.arms.design_words import look_line
-from core.study.arms.verdict import Verdict
 from core.study.report.answer import bases_of, with_bases
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.primary import on_primary
@@ -66,7 +66,7 @@ def counts_text(counts: Mapping[State, int]) -> str:
     return ", ".join(words + [f"{counts[state]} {state}" for state in STATES if counts.get(state)])
 
 
-def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Verdict | None = None) -> None:
+def state_line(lab: Lab, runs: Sequence[Run], key: str, found: Place | None = None) -> None:
     """Say how many runs are not finished, and offer to finish them; draw nothing if all are.
 
     Args:

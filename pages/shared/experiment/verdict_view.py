@@ -10,16 +10,16 @@ import streamlit as st
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.methods.method import Role
 from core.results.arm import Arm
+from core.rule.claims import Level
+from core.rule.place import Place
+from core.rule.tuning import reference_name
+from core.rule.withheld import UNTIL_THEN, NextStep
 from core.store.record import Run
 from core.study.arms.forgetting_clause import forgetting_in_short
 from core.study.arms.outliers import outliers
-from core.study.arms.tuning import reference_name
-from core.study.arms.verdict import Verdict
 from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
-from core.study.arms.withheld import UNTIL_THEN, NextStep
 from core.study.figures.differences import difference_rows
-from core.study.report.answer import Before
-from core.study.stats.claims import Level
+from core.study.report.answer import before_sentence
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
@@ -33,13 +33,13 @@ COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
 }
 
 
-def level_badge(found: Verdict) -> None:
+def level_badge(found: Place) -> None:
     """Draw a badge with the verdict's level, which its tooltip explains; nothing where it has none."""
     if level := level_words(found):
         st.badge(level, color=COLOURS[found.level], help=MEANINGS[found.level])
 
 
-def verdict_view(found: Verdict, before: Before | None = None) -> None:
+def verdict_view(found: Place, before: Place | None = None) -> None:
     """Draw headline and badge, and in few words what changes how they are read.
 
     Args:
@@ -60,13 +60,13 @@ def verdict_view(found: Verdict, before: Before | None = None) -> None:
             link("runs", literal(f"{arm.name}, seed {row.seed}"), {"run": row.id})
 
 
-def before_view(before: Before, members: Sequence[Run]) -> None:
+def before_view(before: Place, members: Sequence[Run]) -> None:
     """Draw the answer that an experiment had before runs were added. Args: members: all runs of it, with those."""
-    st.caption(before.sentence(members))
-    verdict_view(before.found)
+    st.caption(before_sentence(before, len(members)))
+    verdict_view(before)
 
 
-def basis_view(found: Verdict, key: str, more: Sequence[str] = (), said: Sequence[str] = ()) -> None:
+def basis_view(found: Place, key: str, more: Sequence[str] = (), said: Sequence[str] = ()) -> None:
     """Draw a fold with the tests and what else the headline rests on.
 
     Args:
@@ -80,7 +80,7 @@ def basis_view(found: Verdict, key: str, more: Sequence[str] = (), said: Sequenc
             st.markdown("\n".join(f"- {literal(sentence)}" for sentence in sentences))
 
 
-def difference_view(found: Verdict, arms: Sequence[Arm], colours: Mapping[str, str], owner: str) -> None:
+def difference_view(found: Place, arms: Sequence[Arm], colours: Mapping[str, str], owner: str) -> None:
     """Draw how far each setting is from full fine-tuning; nothing where nothing was compared.
 
     Args:
@@ -97,12 +97,12 @@ def difference_view(found: Verdict, arms: Sequence[Arm], colours: Mapping[str, s
     show(figure, owner, "difference", alt)
 
 
-def offers_adapter(found: Verdict) -> bool:
+def offers_adapter(found: Place) -> bool:
     """Whether an answer comes with an adapter: see :func:`adapter_button`."""
     return not (found.unread or (found.withheld and found.mend is not NextStep.RATES))
 
 
-def adapter_button(found: Verdict, key: str) -> None:
+def adapter_button(found: Place, key: str) -> None:
     """Offer the adapter of the setting that the answer is about, with what was said of the setting; nothing while the
     test part is not to be read, and of settings that have not been shown to have learned anything: Adapters has them.
 

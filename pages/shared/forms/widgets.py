@@ -13,10 +13,10 @@ from core.lab import Lab
 from core.methods.method import MethodSpec
 from core.networks.network import NetworkSpec
 from core.results.intervals import DEFAULT_SEEDS
+from core.rule.claims import MAX_FORM_SEEDS
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, Spec, bounds
 from core.study.arms.design_words import seeds_line
-from core.study.stats.claims import MAX_FORM_SEEDS
 from core.wording.tasks import explained
 from pages.shared.ui.literal import literal
 

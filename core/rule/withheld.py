@@ -9,8 +9,8 @@ from enum import StrEnum
 from core.numbers import counted, listed
 from core.results.arm import Arm
 from core.results.row import Row
-from core.study.arms.growth import rates_beside
-from core.study.arms.tuning import name_in_sentence, rate_choices
+from core.rule.growth import rates_beside
+from core.rule.tuning import name_in_sentence, rate_choices
 
 
 class NextStep(StrEnum):

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from core.results.arm import Arm
+from core.rule.candidate import Candidate, Claim, Rule
+from core.rule.differences import member_of
+from core.rule.family import Found, leaning, p_values
+from core.rule.spending import level_of
 from core.store.looks import FULL, Look, Member, Shown
-from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.family import member_of
-from core.study.stats.family import Found, leaning, p_values
-from core.study.stats.spending import level_of
 
 Named = Callable[[Arm], Member]
 """Returns what a setting is tested as."""

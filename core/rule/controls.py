@@ -16,13 +16,14 @@ from core.results.epochs import common_seeds, most_epochs
 from core.results.intervals import MIN_SEEDS, Interval
 from core.results.length import can_be_longer
 from core.results.measures import digits_of, ends_text, value_text
-from core.study.arms.balance import learnt_sentence, unlearnt, unlearnt_sentence
-from core.study.arms.family import Tested, differences_between, seen_difference
-from core.study.arms.settled import all_settled, updates_text
-from core.study.arms.withheld import NOT_YET, NextStep, Reason
-from core.study.stats.claims import Difference
-from core.study.stats.crossed import crossed
-from core.study.stats.words import off_text
+from core.results.results import Outcomes
+from core.rule.balance import learnt_sentence, unlearnt, unlearnt_sentence
+from core.rule.claims import Difference
+from core.rule.crossed import crossed
+from core.rule.differences import differences_between, seen_difference
+from core.rule.settled import all_settled, updates_text
+from core.rule.withheld import NOT_YET, NextStep, Reason
+from core.rule.words import off_text
 from core.wording.tasks import examples_text
 
 CURES = {
@@ -35,7 +36,7 @@ CURES = {
 
 
 def unlearned_reason(
-    arms: Sequence[Arm], full: Arm, told: Arm, tested: Tested, trivial: Tested, ends: Reason | None
+    arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, trivial: Outcomes, ends: Reason | None
 ) -> Reason | None:
     """Why nothing is said of two settings: one is not shown to be better than naming the most frequent class, a rate is
     at an end of those tried, or full fine-tuning is not shown to be better than training only the head.
@@ -46,7 +47,7 @@ def unlearned_reason(
         told: the setting that the verdict would be about.
         tested: has the measure of each test example.
         trivial: has the same of the answers that need no input.
-        ends: that rates are at an end, which then says what to do; see :func:`core.study.arms.withheld.ends_reason`.
+        ends: that rates are at an end, which then says what to do; see :func:`core.rule.withheld.ends_reason`.
     """
     after = f"No verdict: after {updates_text((full, told))}"
     if found := [arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)]:
@@ -78,7 +79,7 @@ def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) ->
     return NextStep.LONGER, CURES[NextStep.LONGER]
 
 
-def is_unlearnt(arm: Arm, tested: Tested, trivial: Tested) -> bool:
+def is_unlearnt(arm: Arm, tested: Outcomes, trivial: Outcomes) -> bool:
     """Whether the 95 % interval of what a setting is better than trivial answers, over seeds and test examples, does
     not lie above 0; with fewer than three seeds the one over test examples. Where examples are not known, over seeds
     alone, and with fewer than three of them the mean.
@@ -91,7 +92,7 @@ def _low(found: Interval) -> float:
     return found.low if math.isfinite(found.low) else found.mean
 
 
-def _above_trivial(arm: Arm, tested: Tested, trivial: Tested) -> Interval | None:
+def _above_trivial(arm: Arm, tested: Outcomes, trivial: Outcomes) -> Interval | None:
     """What a setting is better than trivial answers, with its interval as of :func:`is_unlearnt`; None where that is
     not known of each test example.
     """
@@ -104,7 +105,7 @@ def _above_trivial(arm: Arm, tested: Tested, trivial: Tested) -> Interval | None
     return crossed(values if len(known) >= MIN_SEEDS else values.mean(0)[:, np.newaxis]).interval()
 
 
-def _interval_words(found: Sequence[Arm], tested: Tested, trivial: Tested) -> str:
+def _interval_words(found: Sequence[Arm], tested: Outcomes, trivial: Outcomes) -> str:
     """What :func:`is_unlearnt` judges by, as the end of a sentence; empty where the means say enough."""
     known = [each for arm in found if (each := _above_trivial(arm, tested, trivial))]
     if len(known) == len(found) and all(each.mean <= 0 for each in known):
@@ -126,7 +127,7 @@ def _interval_words(found: Sequence[Arm], tested: Tested, trivial: Tested) -> st
     return f": the difference from that is {listed(spans)}"
 
 
-def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Tested) -> str:
+def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Outcomes) -> str:
     """That the base was of no use, where training from scratch was as good as full fine-tuning; else empty."""
     scratch = _beside(ScratchSpec.name(), arms, full, tested)
     if scratch is None or _is_better(scratch):
@@ -137,7 +138,7 @@ def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Tested) -> str:
     )
 
 
-def _beside(kind: str, arms: Sequence[Arm], full: Arm, tested: Tested) -> Difference | None:
+def _beside(kind: str, arms: Sequence[Arm], full: Arm, tested: Outcomes) -> Difference | None:
     """Full fine-tuning minus a control; None where it was not trained with two common seeds."""
     control = next((arm for arm in winners(arms) if arm.setting.method == kind), None)
     seeds = common_seeds([full, control]) if control is not None else ()

@@ -27,8 +27,8 @@ from core.results.intervals import MIN_SEEDS, Interval, t_interval
 from core.results.measures import FORGETTING, digits_of, ends_text, quantity, value_text
 from core.results.row import Row
 from core.results.setting import TuningGroup
+from core.rule.words import span_text
 from core.store.record import Curve
-from core.study.stats.words import span_text
 
 FRONTIER_NOTE = (
     "Accuracies are those of the validation parts after each epoch. Each interval stands alone: it is not corrected "

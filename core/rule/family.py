@@ -1,7 +1,7 @@
 """The tests of an answer: all settings of a family against full fine-tuning, over seeds and test examples.
 
 A family is what one question compares: every method and rank, minus full fine-tuning. Its p-values keep the chance of
-any false claim among them at the level at which they are read; :mod:`core.study.stats.spending` has that level.
+any false claim among them at the level at which they are read; :mod:`core.rule.spending` has that level.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_p
-from core.study.stats.claims import agree_in_sign
-from core.study.stats.crossed import crossed
-from core.study.stats.holm import holm
-from core.study.stats.spending import CLAIM_SEEDS
+from core.rule.claims import agree_in_sign
+from core.rule.crossed import crossed
+from core.rule.holm import holm
+from core.rule.spending import CLAIM_SEEDS
 
 Differences = NDArray[np.float64]
 """(S, N) a setting minus full fine-tuning, for each seed and test example, positive where the setting is better; (S, 1)
@@ -60,7 +60,7 @@ class Found:
 
 def family_p(family: Sequence[Differences], failed: int = 0) -> list[float]:
     """Compute two-sided p-values that settings differ from full fine-tuning: those over seeds and test examples
-    (:attr:`core.study.stats.crossed.Crossed.p`) after Holm's correction for all settings.
+    (:attr:`core.rule.crossed.Crossed.p`) after Holm's correction for all settings.
 
     Args:
         family: each with at least two seeds.

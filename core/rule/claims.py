@@ -12,7 +12,7 @@ from scipy.special import stdtr
 
 from core.results.intervals import ERROR_RATE, RESAMPLES, Interval, t_interval
 from core.results.measures import Quantity
-from core.study.stats.holm import holm
+from core.rule.holm import holm
 
 MAX_FORM_SEEDS = 50
 """Maximum number of seeds that forms offer."""
@@ -22,7 +22,7 @@ class Level(StrEnum):
     """How much a result may claim."""
 
     SHOWN = "shown"
-    """The test over seeds and test examples rejects at the level of a look; see :mod:`core.study.arms.verdict`."""
+    """The test over seeds and test examples rejects at the level of a look; see :mod:`core.rule.place`."""
     LEANING = "leaning"
     """With 3 to 6 seeds: all agree in sign and the t test rejects. It decides nothing."""
     OPEN = "open"

@@ -9,17 +9,17 @@ from functools import cached_property
 
 from core.results.arm import Arm
 from core.results.intervals import MIN_SEEDS
-from core.study.stats.claims import Difference, Level, is_lopsided
-from core.study.stats.crossed import Crossed, crossed
-from core.study.stats.family import Compared, Found
-from core.study.stats.power import Design
+from core.rule.claims import Difference, Level, is_lopsided
+from core.rule.crossed import Crossed, crossed
+from core.rule.family import Compared, Found
+from core.rule.power import Design
 
 EASY = 0.05
 """Share of a measure's range that is left to its best value where test examples are called easy."""
 
 FEW_EXAMPLES = 3
 """Number of test examples, per seed, that a difference may be of so that other examples may well have none: the rule of
-three; see :func:`core.study.stats.family.fewest_p`."""
+three; see :func:`core.rule.family.fewest_p`."""
 
 
 class Rule(StrEnum):

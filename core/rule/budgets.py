@@ -7,7 +7,7 @@ training would have reached, on the validation part. Nothing here is tested, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,49 +19,61 @@ from core.results.arm import Arm, grouped, judged_by
 from core.results.choice import comparisons_of
 from core.results.epochs import common_seeds
 from core.results.intervals import Interval, t_interval
+from core.results.results import Results
 from core.results.row import Row
 from core.results.setting import order
+from core.rule.answer import Answer
+from core.rule.compared import compared_settings
+from core.rule.differences import candidate_of
+from core.rule.place import Place
+from core.rule.tuning import rates_tried
 from core.store.record import Curve
-from core.study.arms.compared import compared_settings
-from core.study.arms.family import Tested, candidate_of, untested
-from core.study.arms.study import AtPoint, StudyAnswer
-from core.study.arms.tuning import rates_tried
-from core.study.arms.verdict import Verdict
 
 
-def by_budget(rows: Iterable[Row], tested: Tested = untested) -> StudyAnswer | None:
-    """What was reached with each number of epochs, as a study of epochs of which nothing was tested; None where there
-    are not two numbers with which full fine-tuning and an adapter have a finished seed in common.
+def by_budget(results: Results) -> Answer | None:
+    """What was reached with each number of epochs, as places along the epochs of which nothing was tested; None where
+    there are not two numbers with which full fine-tuning and an adapter have a finished seed in common.
 
     Args:
-        rows: of an experiment without an axis.
-        tested: has the measure of each test example of a run.
+        results: of an experiment without an axis.
     """
-    everything = [row for row in rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER)]
-    points = []
+    everything = [row for row in results.rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER)]
+    places = []
     for epochs in sorted({row.setting.epochs for row in everything}):
-        at = _at(epochs, [row for row in everything if row.setting.epochs == epochs], tested)
-        points += [at] if at is not None else []
-    if len(points) < 2:
+        at = _at(epochs, results.only(row for row in everything if row.setting.epochs == epochs))
+        places += [at] if at is not None else []
+    if len(places) < 2:
         return None
     adapters = {row.setting.label: row.setting for row in everything if row.setting.role is Role.ADAPTER}
     lines = {each.label: each.spec.method for each in sorted(adapters.values(), key=order) if each.spec is not None}
-    vary = VarySpec.of(name=EpochsAxis.name, points=tuple(at.point for at in points[-MAX_POINTS:]))
-    return StudyAnswer(vary, judged_by(everything).margin, lines, tuple(points[-MAX_POINTS:]))
+    shown = places[-MAX_POINTS:]
+    vary = VarySpec.of(name=EpochsAxis.name, points=tuple(at.point for at in shown))
+    return Answer(results.margin, tuple(shown), vary, lines)
 
 
-def _at(epochs: int, rows: list[Row], tested: Tested) -> AtPoint | None:
+def _at(epochs: int, results: Results) -> Place | None:
     """What was reached with a number of epochs; each setting over the seeds that it shares with full fine-tuning."""
-    full, arms, reason = compared_settings(rows)
+    full, arms, reason = compared_settings(results.rows)
     if reason or full is None:
         return None
-    everyone = next(group for group in comparisons_of(rows) if any(arm.key == full.key for arm in group))
+    everyone = next(group for group in comparisons_of(results.rows) if any(arm.key == full.key for arm in group))
     seeds = {arm.key: common_seeds([full, arm]) for arm in arms}
     own = {
-        arm.setting.label: candidate_of(arm, full, everyone, seeds[arm.key], tested) for arm in arms if seeds[arm.key]
+        arm.setting.label: candidate_of(arm, full, everyone, seeds[arm.key], results.outcomes)
+        for arm in arms
+        if seeds[arm.key]
     }
-    verdict = Verdict(judged_by(rows).margin, rates_tried(row.setting for row in rows), full, tuple(own.values()))
-    return AtPoint(epochs, tuple(rows), verdict, tuple(arms), own)
+    rates = rates_tried(row.setting for row in results.rows)
+    return Place(
+        results.margin,
+        rates,
+        full,
+        tuple(own.values()),
+        point=epochs,
+        rows=results.rows,
+        arms=tuple(arms),
+        by_line=own,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from core.results.epochs import most_epochs
 from core.results.length import LONGER
 from core.results.rates import are_neighbors, grid_rate, neighbors_of
 from core.results.row import Row
+from core.rule.tuning import rate_choices
 from core.run_spec import default_rate, optim_for
-from core.study.arms.tuning import rate_choices
 
 RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 """Learning rates that sweeps try and experiments can be grown by: the points of the grid from 0.0000316 to 0.316."""

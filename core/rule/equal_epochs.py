@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from core.numbers import counted
 from core.results.arm import Arm
 from core.results.epochs import at_epochs, common_seeds
-from core.study.arms.family import Tested, differences_between, seen_difference
-from core.study.arms.tuning import name_in_sentence
-from core.study.stats.claims import Difference
-from core.study.stats.words import off_text
+from core.results.results import Outcomes
+from core.rule.claims import Difference
+from core.rule.differences import differences_between, seen_difference
+from core.rule.tuning import name_in_sentence
+from core.rule.words import off_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class AtEpochs:
     """The setting minus full fine-tuning; None where one is missing or they share no seed."""
 
 
-def at_equal_epochs(arm: Arm, full: Arm, tested: Tested) -> tuple[AtEpochs, ...]:
+def at_equal_epochs(arm: Arm, full: Arm, tested: Outcomes) -> tuple[AtEpochs, ...]:
     """Both at the fewer and at the more epochs of the two; none where they have as many.
 
     Args:
@@ -40,7 +41,7 @@ def at_equal_epochs(arm: Arm, full: Arm, tested: Tested) -> tuple[AtEpochs, ...]
     return tuple(_at(epochs, arm, full, tested) for epochs in both) if len(both) > 1 else ()
 
 
-def _at(epochs: int, arm: Arm, full: Arm, tested: Tested) -> AtEpochs:
+def _at(epochs: int, arm: Arm, full: Arm, tested: Outcomes) -> AtEpochs:
     ours, theirs = at_epochs(arm, epochs), at_epochs(full, epochs)
     pairs = ((arm, ours), (full, theirs))
     missing = tuple(name_in_sentence(own.setting.label) for own, found in pairs if found is None)

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from core.objectives.measure import Values
 from core.results.arm import Arm
 from core.results.epochs import longer_of, shorter_of
 from core.results.rates import are_neighbors
-from core.results.row import Row
+from core.results.results import Outcomes
+from core.rule.candidate import Candidate
+from core.rule.claims import Difference
+from core.rule.compared import paired_differences
+from core.rule.crossed import crossed
+from core.rule.family import Compared, Differences
 from core.store.looks import Member
-from core.study.arms.candidate import Candidate
-from core.study.arms.compared import paired_differences
-from core.study.stats.claims import Difference
-from core.study.stats.crossed import crossed
-from core.study.stats.family import Compared, Differences
-
-Tested = Callable[[Row], Values | None]
-"""Returns the primary measure of each test example of a row, (n,), in its unit; None where that is not known."""
-
-
-def untested(row: Row) -> None:
-    """Nothing is known of single test examples: differences are over seeds alone."""
 
 
 def member_name(arm: Arm) -> str:
@@ -37,7 +29,7 @@ def member_of(arm: Arm) -> Member:
     return member_name(arm), arm.setting.epochs
 
 
-def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Tested) -> Candidate:
+def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Outcomes) -> Candidate:
     """A setting beside full fine-tuning, and both at the neighbors of their learning rates and numbers of epochs;
     nothing is tested yet.
 
@@ -82,7 +74,7 @@ def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differenc
     return replace(found, interval=interval, examples=values.shape[1])
 
 
-def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Tested) -> Differences:
+def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Outcomes) -> Differences:
     """(S, N) the primary measure of a setting minus that of another one, positive where the setting is better; (S, 1)
     where it is not known of each test example of each run.
     """

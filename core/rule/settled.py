@@ -2,8 +2,9 @@
 
 A setting is settled where neither three times its epochs nor a third of them make the mean of its primary measure on
 the validation part better by more than half the margin, as far as they were tried. Where three times as many were not,
-what they would add is bounded by what each seed would gain, :func:`core.results.length.gain`: the setting is settled where
-that is shown to be less than half the margin, improving where it is shown to be above zero, and else it is not known.
+what they would add is bounded by what each seed would gain, :func:`core.results.length.gain`: the setting is settled
+where that is shown to be less than half the margin, improving where it is shown to be above zero, and else it is not
+known.
 
 A difference holds on where it would still be there with three times the epochs, if each seed of both settings gained
 that much. That can be known of settings which are not settled.
@@ -20,8 +21,8 @@ from core.results.epochs import at_epochs, gained, shorter_of
 from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_interval
 from core.results.length import gain
 from core.results.rates import SETTLED_DIGITS
-from core.study.arms.tuning import name_in_sentence
-from core.study.stats.claims import Difference
+from core.rule.claims import Difference
+from core.rule.tuning import name_in_sentence
 
 FEW_UPDATES = 50
 """Below this number a network has hardly moved from its base; what is still improving there has to train longer before

@@ -13,12 +13,12 @@ from core.results.choice import best_arm, chosen_arms, is_adapter, is_full, no_c
 from core.results.measures import GAIN, quantity
 from core.results.row import Row
 from core.results.setting import Setting
-from core.study.arms.tuning import is_tuned, name_in_sentence, reference_name
-from core.study.stats.claims import Difference, Pair, difference_of
+from core.rule.claims import Difference, Pair, difference_of
+from core.rule.tuning import is_tuned, name_in_sentence, reference_name
 
 
 def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Difference]:
-    """For each pair the first arm minus the second; see :func:`core.study.stats.claims.difference_of`.
+    """For each pair the first arm minus the second; see :func:`core.rule.claims.difference_of`.
 
     Args:
         pairs: of one objective.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from scipy.special import ndtri, stdtrit
 
 from core.results.intervals import DEFAULT_SEEDS, ERROR_RATE
-from core.study.stats.spending import CLAIM_SEEDS, level_of
+from core.rule.spending import CLAIM_SEEDS, level_of
 
 POWER = 0.8
 """Probability with which the smallest difference is shown."""
@@ -36,7 +36,7 @@ class Design:
     settings: int
     """Number of settings that are tested together."""
     width: float = math.inf
-    """Distance of the measure's bounds; see :func:`core.study.stats.family.fewest_p`."""
+    """Distance of the measure's bounds; see :func:`core.rule.family.fewest_p`."""
 
     @property
     def varies(self) -> bool:
@@ -53,7 +53,7 @@ class Design:
         return math.sqrt(self.seed**2 / n + self.example**2 / N + self.rest**2 / (n * N))
 
     def _df(self, seeds: int) -> float:
-        """Degrees of freedom with expected mean squares; see :class:`core.study.stats.crossed.Crossed`."""
+        """Degrees of freedom with expected mean squares; see :class:`core.rule.crossed.Crossed`."""
         n, N = seeds, self.examples
         if N < 2 or not self.example:
             return n - 1
@@ -112,6 +112,6 @@ class Design:
         return self.floor > margin > 0 or 1 < self.examples < self._fewest(margin, level)
 
     def _fewest(self, margin: float, level: float | None = None) -> int:
-        """The number of test examples with which :func:`core.study.stats.family.fewest_p` allows a look."""
+        """The number of test examples with which :func:`core.rule.family.fewest_p` allows a look."""
         share, at = margin / self.width, level_of(DEFAULT_SEEDS) if level is None else level
         return math.ceil(math.log(at / 2) / math.log1p(-share)) if 0 < share < 1 else 0

@@ -1,33 +1,28 @@
-"""The verdict of an experiment: full fine-tuning or LoRA, which setting, and how much that may claim."""
+"""A place of an answer: full fine-tuning or LoRA, which setting, and how much that may claim."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from core.methods.method import Role
+from core.plan.axes import Point
 from core.plan.experiment import MAX_NEW_SEEDS
-from core.results.arm import Arm, judged_by
-from core.results.choice import best_arm, comparisons_of, is_adapter, typical_row
-from core.results.epochs import common_seeds, most_epochs
+from core.results.arm import Arm
+from core.results.choice import typical_row
+from core.results.epochs import most_epochs
 from core.results.length import can_be_longer
 from core.results.row import Row
-from core.store.looks import Look, Member
-from core.study.arms.candidate import Candidate, Claim, Rule
-from core.study.arms.compared import compared_settings, lacks_a_side, no_ranking
-from core.study.arms.controls import is_unlearnt, scratch_sentence, unlearned_reason
-from core.study.arms.equal_epochs import AtEpochs, at_equal_epochs
-from core.study.arms.family import Tested, candidate_of, member_name, untested
-from core.study.arms.frontier import EqualAccuracy
-from core.study.arms.growth import rates_beside
-from core.study.arms.looks import Family, families_of, look_at
-from core.study.arms.settled import all_settled, has_better_epochs, has_hardly_begun, holds_on
-from core.study.arms.tuning import RatesTried, rates_tried
-from core.study.arms.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, ends_reason, waiting_reason
-from core.study.stats.claims import Level
-from core.study.stats.power import Design
-from core.study.stats.spending import CLAIM_SEEDS, level_of, next_look
+from core.rule.candidate import Candidate, Claim, Rule
+from core.rule.claims import Level
+from core.rule.equal_epochs import AtEpochs
+from core.rule.frontier import EqualAccuracy
+from core.rule.power import Design
+from core.rule.settled import all_settled, has_better_epochs, has_hardly_begun, holds_on
+from core.rule.spending import CLAIM_SEEDS, level_of, next_look
+from core.rule.tuning import RatesTried
+from core.rule.withheld import NextStep
+from core.store.looks import Look
 
 
 class About(StrEnum):
@@ -44,8 +39,8 @@ class About(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
-    """The answer of an experiment, as far as its runs can give one."""
+class Place:
+    """What is answered at one place of an axis, as far as its rows can tell; an experiment without an axis has one."""
 
     margin: float
     """How much worse than full fine-tuning a setting may be and still be good enough."""
@@ -77,15 +72,25 @@ class Verdict:
     used: tuple[float, ...] = ()
     """What all looks so far have used of the error rate, for each account; none where nothing was tested."""
     pretraining: str = ""
-    """What training from scratch says of the base, where it was trained beside; see :mod:`core.study.arms.controls`."""
+    """What training from scratch says of the base, where it was trained beside; see :mod:`core.rule.controls`."""
     answerable: int = 0
     """Number of seeds of a verdict that waits for runs that were stopped, and could be given without them."""
     at_equal: tuple[EqualAccuracy, ...] = ()
-    """Forgetting of :attr:`told` at equal accuracy, by :func:`core.study.arms.frontier.equal_to_full`, if known."""
+    """Forgetting of :attr:`told` at equal accuracy, by :func:`core.rule.frontier.equal_to_full`, if known."""
     at_equal_epochs: tuple[AtEpochs, ...] = ()
     """:attr:`told` beside full fine-tuning at equal numbers of epochs, where the chosen ones differ."""
     can_extend: bool = False
     """Whether there are learning rates beside chosen ones that were not tried, and can be."""
+    point: Point = ""
+    """Where on the axis it is; empty without an axis."""
+    rows: Sequence[Row] = ()
+    """All of the place; what does not depend on the axis is in those of every place."""
+    arms: tuple[Arm, ...] = ()
+    """The adapter settings that are compared, as the validation part chose them, tested or not."""
+    by_line: Mapping[str, Candidate] = field(default_factory=dict)
+    """What is compared with full fine-tuning, by the label of :attr:`core.rule.answer.Answer.lines`."""
+    not_tested: Mapping[str, str] = field(default_factory=dict)
+    """Why a setting that is compared was not tested along an axis, in a sentence, by the same label."""
 
     @property
     def told(self) -> Candidate | None:
@@ -159,7 +164,7 @@ class Verdict:
     @property
     def holds_on(self) -> bool | None:
         """Whether the difference behind the choice would be there with three times the epochs; see
-        :func:`core.study.arms.settled.holds_on`. None without a choice, and where it is not known.
+        :func:`core.rule.settled.holds_on`. None without a choice, and where it is not known.
         """
         told, full = self.told, self.full
         if told is None or full is None or self.rule is Rule.NONE:
@@ -276,121 +281,7 @@ class Verdict:
         varies = (self.design or limits).varies
         return limits.is_out_of_reach(self.margin, None if varies else level_of(self._proposed, self.spent))
 
-
-def verdict(
-    rows: Iterable[Row],
-    tested: Tested = untested,
-    looks: Sequence[Look] = (),
-    selected: bool = False,
-    trivial: Tested = untested,
-    bases: Sequence[Row] = (),
-) -> Verdict:
-    """Decide between full fine-tuning and adapters, as far as these runs allow.
-
-    The settings are those that :mod:`core.results.choice` picks on the validation part, one for each method and
-    rank; controls take no part. Something is *shown* where its p-value, corrected for the family
-    (:func:`core.study.stats.family.p_values`), is at most the level of this look
-    (:func:`core.study.stats.spending.level_of`). The choice is
-
-    1. the cheapest adapter setting that is shown to be within the margin of full fine-tuning;
-    2. else the adapter setting that is best on the validation part, if it is shown to be better;
-    3. else full fine-tuning, if that setting is shown to be worse;
-    4. else none.
-
-    Nothing is compared while runs are to finish, or were stopped and nobody has archived them. A verdict is withheld,
-    so that nothing is tested and no look is used, where a chosen learning rate is at an end of those tried, and where
-    full fine-tuning or the setting has not been shown to have learned anything.
-
-    Args:
-        rows: all of one experiment, in any state. The margin is that of :func:`core.results.arm.judged_by`.
-        tested: has the measure of each test example of a row.
-        looks: earlier ones at this experiment.
-        selected: whether somebody selected the rows: nothing is claimed then, because what was left out is not known.
-        trivial: has the same measure of the answers that need no input, which is what a setting has to beat.
-        bases: that count with the runs, where it is said how many are to finish.
-    """
-    everything = list(rows)
-    margin = judged_by(everything).margin
-    rates = rates_tried(row.setting for row in everything if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
-    full, arms, reason = compared_settings(everything)
-    recorded = tuple(sorted({look.seeds for look in looks}))
-    can_extend = bool(rates_beside(everything))
-    leading = best_arm(everything, is_adapter)
-    found = Verdict(margin, rates, full, reason=reason, recorded=recorded, leading=leading, can_extend=can_extend)
-    done = len(common_seeds([full, *arms])) if full else 0
-    if not selected and (waiting := waiting_reason(everything, done, bases)):
-        return replace(found, reason=waiting.text, unread=True, mend=waiting.next_step, answerable=waiting.answerable)
-    if reason or full is None:
-        return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
-    everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
-    # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
-    sharing = [arm for arm in arms if common_seeds([full, arm])]
-    families = families_of(sharing, filter(is_adapter, everyone), looks, full=full)
-    beside = [
-        candidate_of(arm, full, everyone, seeds, tested)
-        for family in families
-        if (seeds := common_seeds([full, *family.arms]))
-        for arm in family.arms
-    ]
-    candidates = tuple(sorted(beside, key=lambda candidate: candidate.arm.trained))
-    best = _best(everything, candidates)
-    found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
-    if best is None and not (full.setting.spec is None and len({member_name(arm) for arm in sharing}) == len(sharing)):
-        return replace(found, reason=no_ranking(everything))
-    if selected:
-        return replace(found, withheld=SELECTED)
-    if best is None:
-        # Of reported settings without a validation part each is tested, and none is the best one.
-        looked = _looked(found, families, looks, tested)
-        few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
-        return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
-    # Where a setting has learned nothing, no end of its rates is the best of anything.
-    learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
-    ends = ends_reason(everything, [full, *learned])
-    if why := unlearned_reason(everyone, full, best.arm, tested, trivial, ends):
-        return replace(found, withheld=why.text, mend=why.next_step)
-    return _looked(found, families, looks, tested)
-
-
-def _looked(found: Verdict, families: Sequence[Family], earlier: Sequence[Look], tested: Tested) -> Verdict:
-    """The verdict with what every family is tested for, and the choice. Args: earlier: looks at the experiment."""
-    candidates = {candidate.arm.key: candidate for candidate in found.candidates}
-    made: dict[tuple[Member, ...], Look] = {}
-    for family in families:
-        if own := [candidates[arm.key] for arm in family.arms if arm.key in candidates]:
-            made[family.account], done = look_at(family, own, found.margin)
-            candidates |= {candidate.arm.key: candidate for candidate in done}
-    decided = tuple(candidates.values())
-    best = candidates[found.best.arm.key] if found.best is not None else None
-    first = next((family for family in families if family.account in made), None)
-    used: dict[tuple[Member, ...], float] = {}
-    for look in {look.key: look for look in (*earlier, *made.values())}.values():
-        used[look.account] = used.get(look.account, 0.0) + look.level
-    found = replace(
-        found,
-        candidates=decided,
-        best=best,
-        rule=decide(decided, best),
-        looks=tuple(made.values()),
-        used=tuple(used.values()),
-        later=tuple(arm.label for family in families if family is not first for arm in family.arms),
-    )
-    told, full = found.told, found.full
-    return (
-        found
-        if told is None or full is None
-        else replace(found, at_equal_epochs=at_equal_epochs(told.arm, full, tested))
-    )
-
-
-def decide(candidates: Sequence[Candidate], best: Candidate | None) -> Rule:
-    """The part of the rule that decides, of settings that were tested. Args: best: on the validation part."""
-    if any(candidate.claim(Rule.WITHIN) for candidate in candidates):
-        return Rule.WITHIN
-    return next((rule for rule in (Rule.HIGHER, Rule.LOWER) if best is not None and best.claim(rule)), Rule.NONE)
-
-
-def _best(everything: Sequence[Row], candidates: Sequence[Candidate]) -> Candidate | None:
-    keys = {candidate.arm.key: candidate for candidate in candidates}
-    picked = best_arm(everything, lambda setting: is_adapter(setting) and setting.key in keys)
-    return keys[picked.key] if picked is not None else None
+    def settled(self, line: str) -> bool:
+        """Whether full fine-tuning and a setting would gain nothing that matters by longer training."""
+        found = self.by_line.get(line)
+        return found is not None and self.full is not None and bool(all_settled([self.full, found.arm]))

@@ -8,7 +8,7 @@ from core.numbers import NOTHING, number_text
 from core.objectives.measure import PLAIN_DIGITS
 from core.results.intervals import Interval
 from core.results.measures import Quantity, bare_text, bounded, digits_of, value_text
-from core.study.stats.claims import Difference
+from core.rule.claims import Difference
 
 
 def p_text(p: float) -> str:

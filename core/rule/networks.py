@@ -11,8 +11,8 @@ from scipy.special import ndtr, ndtri
 
 from core.objectives.measure import Values
 from core.results.intervals import ERROR_RATE, Interval, t_interval, t_p
-from core.study.stats.claims import example_difference
-from core.study.stats.holm import holm
+from core.rule.claims import example_difference
+from core.rule.holm import holm
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def on_examples(a: Values, b: Values) -> NetworkDifference:
     """Compare two networks by the measure of each test example, (n,) each.
 
     Where examples are right or wrong (two values), by McNemar's exact test and a bootstrap; see
-    :func:`core.study.stats.claims.example_difference`. Else by Student's t of the differences.
+    :func:`core.rule.claims.example_difference`. Else by Student's t of the differences.
     """
     different = np.unique(np.concatenate([a, b]))
     if len(different) <= 2:

@@ -1,0 +1,270 @@
+"""The decision: what results may claim of full fine-tuning and adapters.
+
+At each place the validation part chooses among the learning rates and numbers of epochs that were found there. All
+places and ranks of an axis are one family, tested together at the level of one look (:mod:`core.rule.looks`), so that
+the chance of any false claim in a whole figure is that of one experiment. Along an axis a setting that failed, whose
+rate is at an end of those tried or that has not been shown to have learned anything stays in the family as p = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from core.methods.method import Role
+from core.plan.axes import Point, VarySpec
+from core.plan.plan import Plan
+from core.results.arm import Arm
+from core.results.choice import best_arm, comparisons_of, is_adapter
+from core.results.epochs import common_seeds
+from core.results.results import Outcomes, Results
+from core.results.row import Row
+from core.rule.answer import Answer
+from core.rule.candidate import Candidate, Rule
+from core.rule.compared import compared_settings, lacks_a_side, no_ranking
+from core.rule.controls import is_unlearnt, scratch_sentence, unlearned_reason
+from core.rule.differences import candidate_of, member_name
+from core.rule.equal_epochs import at_equal_epochs
+from core.rule.growth import rates_beside
+from core.rule.looks import Family, families_of, look_at
+from core.rule.place import Place
+from core.rule.spending import CLAIM_SEEDS
+from core.rule.tuning import rates_tried
+from core.rule.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, ends_reason, waiting_reason
+from core.store.looks import Look, Member
+
+
+def decide(results: Results, looks: Sequence[Look] = (), plan: Plan | None = None) -> Answer:
+    """Decide between full fine-tuning and adapters, as far as the rows allow.
+
+    The settings are those that :mod:`core.results.choice` picks on the validation part, one for each method and
+    rank; controls take no part. Something is *shown* where its p-value, corrected for the family
+    (:func:`core.rule.family.p_values`), is at most the level of this look (:func:`core.rule.spending.level_of`). The
+    choice is
+
+    1. the cheapest adapter setting that is shown to be within the margin of full fine-tuning;
+    2. else the adapter setting that is best on the validation part, if it is shown to be better;
+    3. else full fine-tuning, if that setting is shown to be worse;
+    4. else none.
+
+    Nothing is compared while runs are to finish, or were stopped and nobody has archived them. Without an axis an
+    answer is withheld, so that nothing is tested and no look is used, where a chosen learning rate is at an end of
+    those tried, and where full fine-tuning or the setting has not been shown to have learned anything.
+
+    Args:
+        results: all rows, in any state.
+        looks: earlier ones at them.
+        plan: of the experiment, whose configuration may have an axis.
+    """
+    vary = plan.configuration.vary if plan is not None else None
+    if vary is not None and plan is not None:
+        return _along(plan, vary, results, looks)
+    place = _at_one_place(results, looks)
+    return Answer(results.margin, (place,), looks=place.looks, reason=place.reason, unread=place.unread)
+
+
+def _at_one_place(results: Results, looks: Sequence[Look]) -> Place:
+    """The answer where nothing is varied; see :func:`decide`."""
+    tested, trivial, selected = results.outcomes, results.trivial, results.is_selection
+    everything = list(results.rows)
+    margin = results.margin
+    rates = rates_tried(row.setting for row in everything if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
+    full, arms, reason = compared_settings(everything)
+    recorded = tuple(sorted({look.seeds for look in looks}))
+    can_extend = bool(rates_beside(everything))
+    leading = best_arm(everything, is_adapter)
+    found = Place(
+        margin, rates, full, reason=reason, recorded=recorded, leading=leading, can_extend=can_extend, rows=everything
+    )
+    done = len(common_seeds([full, *arms])) if full else 0
+    if not selected and (waiting := waiting_reason(everything, done, results.bases)):
+        return replace(found, reason=waiting.text, unread=True, mend=waiting.next_step, answerable=waiting.answerable)
+    if reason or full is None:
+        return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
+    everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
+    # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
+    sharing = [arm for arm in arms if common_seeds([full, arm])]
+    families = families_of(sharing, filter(is_adapter, everyone), looks, full=full)
+    beside = [
+        candidate_of(arm, full, everyone, seeds, tested)
+        for family in families
+        if (seeds := common_seeds([full, *family.arms]))
+        for arm in family.arms
+    ]
+    candidates = tuple(sorted(beside, key=lambda candidate: candidate.arm.trained))
+    best = _best(everything, candidates)
+    found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
+    if best is None and not (full.setting.spec is None and len({member_name(arm) for arm in sharing}) == len(sharing)):
+        return replace(found, reason=no_ranking(everything))
+    if selected:
+        return replace(found, withheld=SELECTED)
+    if best is None:
+        # Of reported settings without a validation part each is tested, and none is the best one.
+        looked = _looked(found, families, looks, tested)
+        few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
+        return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
+    # Where a setting has learned nothing, no end of its rates is the best of anything.
+    learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
+    ends = ends_reason(everything, [full, *learned])
+    if why := unlearned_reason(everyone, full, best.arm, tested, trivial, ends):
+        return replace(found, withheld=why.text, mend=why.next_step)
+    return _looked(found, families, looks, tested)
+
+
+def _looked(found: Place, families: Sequence[Family], earlier: Sequence[Look], tested: Outcomes) -> Place:
+    """The place with what every family is tested for, and the choice. Args: earlier: looks at the experiment."""
+    candidates = {candidate.arm.key: candidate for candidate in found.candidates}
+    made: dict[tuple[Member, ...], Look] = {}
+    for family in families:
+        if own := [candidates[arm.key] for arm in family.arms if arm.key in candidates]:
+            made[family.account], done = look_at(family, own, found.margin)
+            candidates |= {candidate.arm.key: candidate for candidate in done}
+    decided = tuple(candidates.values())
+    best = candidates[found.best.arm.key] if found.best is not None else None
+    first = next((family for family in families if family.account in made), None)
+    used: dict[tuple[Member, ...], float] = {}
+    for look in {look.key: look for look in (*earlier, *made.values())}.values():
+        used[look.account] = used.get(look.account, 0.0) + look.level
+    found = replace(
+        found,
+        candidates=decided,
+        best=best,
+        rule=decided_by(decided, best),
+        looks=tuple(made.values()),
+        used=tuple(used.values()),
+        later=tuple(arm.label for family in families if family is not first for arm in family.arms),
+    )
+    told, full = found.told, found.full
+    return (
+        found
+        if told is None or full is None
+        else replace(found, at_equal_epochs=at_equal_epochs(told.arm, full, tested))
+    )
+
+
+def decided_by(candidates: Sequence[Candidate], best: Candidate | None) -> Rule:
+    """The part of the rule that decides, of settings that were tested. Args: best: on the validation part."""
+    if any(candidate.claim(Rule.WITHIN) for candidate in candidates):
+        return Rule.WITHIN
+    return next((rule for rule in (Rule.HIGHER, Rule.LOWER) if best is not None and best.claim(rule)), Rule.NONE)
+
+
+def _best(everything: Sequence[Row], candidates: Sequence[Candidate]) -> Candidate | None:
+    keys = {candidate.arm.key: candidate for candidate in candidates}
+    picked = best_arm(everything, lambda setting: is_adapter(setting) and setting.key in keys)
+    return keys[picked.key] if picked is not None else None
+
+
+def _along(plan: Plan, vary: VarySpec, results: Results, looks: Sequence[Look]) -> Answer:
+    """The answer along an axis; see :func:`decide`."""
+    everything = list(results.rows)
+    margin = results.margin
+    arms = [arm.method for arm in plan.configuration.arms if arm.method.role is Role.ADAPTER]
+    lines = {method.label: method for method in arms}
+    seen = [
+        _seen(point, [row for row in everything if row.run is not None and part.has(row.run.spec)], margin)
+        for point, part in zip(vary.points, plan.parts, strict=True)
+    ]
+    found = Answer(margin, tuple(seen), vary, lines)
+    common = common_seeds(arm for at in seen if at.full for arm in (at.full, *at.arms))
+    if waiting := waiting_reason(everything, len(common), results.bases):
+        return _without(replace(found, unread=True), waiting.text)
+    if not common:
+        reasons = [at.reason for at in seen if at.reason]
+        return _without(found, next(iter(reasons), "No verdict: the settings have no finished seed in common."))
+    return _looked_along(found, results, _members(plan), common, looks)
+
+
+def _seen(point: Point, rows: list[Row], margin: float) -> Place:
+    """What is at a point before anything of the test part is read."""
+    full, arms, reason = compared_settings(rows)
+    rates = rates_tried(row.setting for row in rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
+    leading = best_arm(rows, is_adapter)
+    return Place(margin, rates, full, reason=reason, leading=leading, point=point, rows=tuple(rows), arms=tuple(arms))
+
+
+def _without(found: Answer, reason: str) -> Answer:
+    """The answer where nothing is compared, at no point."""
+    places = [replace(at, reason=at.reason or reason, unread=found.unread) for at in found.places]
+    return replace(found, places=tuple(places), reason=reason)
+
+
+def _members(plan: Plan) -> dict[Point, dict[str, str]]:
+    """The name of its member at each point, by the label of a line: ranks may be others there, and one for several."""
+    vary, asked = plan.configuration.vary, plan.configuration
+    found: dict[Point, dict[str, str]] = {}
+    for point in vary.points if vary is not None else ():
+        own = found.setdefault(point, {})
+        for arm in asked.arms:
+            if arm.method.role is Role.ADAPTER and vary is not None:
+                _, method = vary.axis.setting((arm.optim, arm.method), point, asked.start)
+                own[arm.method.label] = f"{method.kind} {method.size}"  # as by member_name()
+    return found
+
+
+def _looked_along(
+    found: Answer,
+    results: Results,
+    members: Mapping[Point, Mapping[str, str]],
+    seeds: tuple[int, ...],
+    looks: Sequence[Look],
+) -> Answer:
+    """The answer with the differences at each point, and what the family of all of them is tested for."""
+    tested, trivial, name = results.outcomes, results.trivial, found.axis.name
+    names: dict[str, Member] = {}
+    candidates: dict[str, Candidate] = {}
+    reasons: dict[str, str] = {}
+    tried: list[Arm] = []
+    for at in found.places:
+        full = at.full
+        if full is None:
+            continue
+        everyone = next(group for group in comparisons_of(at.rows) if any(arm.key == full.key for arm in group))
+        own = [arm for arm in everyone if is_adapter(arm)]
+        # A member is told by its point, which may be a number of epochs, or have several.
+        names |= {arm.key: (f"{name}={at.point} {member_name(arm)}", 0) for arm in own}
+        tried += own
+        for arm in at.arms:
+            candidates[arm.key] = candidate_of(arm, full, everyone, seeds, tested)
+            ends = ends_reason(at.rows, [full, arm])
+            if (why := unlearned_reason(everyone, full, arm, tested, trivial, ends)) is not None:
+                reasons[arm.key] = why.text
+    able = [candidate.arm for key, candidate in candidates.items() if key not in reasons]
+    made = []
+    for family in families_of(able, tried, looks, lambda arm: names[arm.key]):
+        if own_ones := [candidates[arm.key] for arm in family.arms]:
+            look, done = look_at(family, own_ones, found.margin)
+            made.append(look)
+            candidates |= {candidate.arm.key: candidate for candidate in done}
+    places = tuple(_decided(at, members[at.point], candidates, reasons, tuple(made)) for at in found.places)
+    return replace(found, places=places, looks=tuple(made))
+
+
+def _decided(
+    at: Place,
+    members: Mapping[str, str],
+    candidates: Mapping[str, Candidate],
+    reasons: Mapping[str, str],
+    looks: tuple[Look, ...],
+) -> Place:
+    """What was found at a point, of all that was found."""
+    own = [candidates[arm.key] for arm in at.arms if arm.key in candidates]
+    own = sorted(own, key=lambda candidate: candidate.arm.trained)
+    if at.full is None or not own:
+        return at
+    keys = {candidate.arm.key: candidate for candidate in own}
+    picked = best_arm(at.rows, lambda arm: is_adapter(arm) and arm.key in keys)
+    best = keys[picked.key] if picked is not None else None
+    withheld = next((reasons[key] for key in keys if key in reasons and key == (best and best.arm.key)), "")
+    named = {member_name(candidate.arm): candidate for candidate in own}
+    by_line = {label: named[name] for label, name in members.items() if name in named}
+    return replace(
+        at,
+        candidates=tuple(own),
+        best=best,
+        rule=decided_by(own, best),
+        looks=looks,
+        withheld=withheld,
+        by_line=by_line,
+        not_tested={label: reasons[each.arm.key] for label, each in by_line.items() if each.arm.key in reasons},
+    )

@@ -1,1 +1,0 @@
-"""Intervals, significance tests, and the claims that they support."""
