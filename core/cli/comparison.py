@@ -26,6 +26,7 @@ from core.results.arm import Arm, averaged_arms, judged_by
 from core.results.choice import chosen_arms, comparisons_of, dropped_sentences
 from core.results.row import Row, rows_of
 from core.results.setting import labels_of
+from core.rule.ahead import Ahead
 from core.rule.answer import Answer, standing_of
 from core.rule.candidate import Candidate
 from core.rule.equal_epochs import AtEpochs
@@ -305,9 +306,9 @@ def _verdict_as_json(found: Place) -> dict[str, Any]:
         "withheld": found.withheld or None,
         "looks": [{"seeds": look.seeds, "level": look.level, "family": list(look.family)} for look in found.looks],
         "earlier_looks": list(found.before),
-        "seeds_needed": found.next_look or None,
+        "seeds_needed": Ahead(found).look or None,
         "settings": [] if found.unread else [_candidate_as_json(candidate) for candidate in found.candidates],
-        "next_step": str(found.next_step) if found.next_step is not None else None,
+        "next_step": str(Ahead(found).step) if Ahead(found).step is not None else None,
         "adapter_run": found.offered.id if found.offered is not None else None,
         "settled": all_settled(found.compared),
         "holds_on": found.holds_on,

@@ -12,9 +12,14 @@ from core.objectives.measure import Values
 from core.results.arm import judged_by
 from core.results.row import Row
 from core.results.scale import Objective
+from core.results.setting import RATE, Setting, differing_of
 
 Outcomes = Callable[[Row], Values | None]
 """Returns the primary measure of each test example of a row, (n,), in its unit; None where that is not known."""
+
+
+IN_COLUMNS = (RATE, "rank", "alpha", "epochs")
+"""Settings that have columns of their own in :meth:`Results.to_frame`."""
 
 
 def untested(row: Row) -> None:
@@ -44,13 +49,23 @@ class Results:
         """How much worse than full fine-tuning a setting may be and still be good enough."""
         return self.objective.margin
 
+    @property
+    def settings(self) -> list[Setting]:
+        """The setting of each row."""
+        return [row.setting for row in self.rows]
+
     def only(self, rows: Iterable[Row]) -> Self:
         """The same with some of the rows."""
         return replace(self, rows=tuple(rows))
 
     def to_frame(self) -> pd.DataFrame:
-        """One line for each row: its setting, its seed, what it reached, what it took and its state."""
+        """One line for each row: its setting, its seed, what it reached, what it took and its state.
+
+        :func:`core.judge.frame.results_of_frame` reads it, as far as a table can tell.
+        """
         measures = dict.fromkeys(name for row in self.rows for name in row.measures)
+        varied = dict.fromkeys(name for texts in differing_of(self.settings).values() for name in texts)
+        varied = {name: None for name in varied if name not in IN_COLUMNS}
         lines = [
             {
                 "run": row.id,
@@ -62,7 +77,7 @@ class Results:
                 "seed": row.seed,
                 "state": row.state,
                 "cause": row.cause,
-                "setting": row.setting.key,
+                **{name: text for name, text in row.setting.all_texts.items() if name in varied},
                 **{name: row.measures.get(name) for name in measures},
                 "trainable_parameters": row.trained or None,
                 "steps": row.steps or None,
@@ -71,8 +86,6 @@ class Results:
                 "threads": None if row.result is None else row.result.threads,
                 "bank": None if row.result is None else row.result.bank,
                 "kept_epoch": None if row.result is None else row.result.kept_epoch,
-                "base": row.base,
-                "launched": row.created,
             }
             for row in self.rows
         ]

@@ -14,6 +14,7 @@ from core.results.measures import GAIN, quantity
 from core.results.row import Row
 from core.results.setting import Setting
 from core.rule.claims import Difference, Pair, difference_of
+from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import is_tuned, name_in_sentence, reference_name
 
 
@@ -62,12 +63,19 @@ def no_ranking(rows: Sequence[Row]) -> str:
     if all(row.run is None and row.validated is None for row in rows):
         return (
             f"No verdict: settings were tried in several ways, and no column has the {measure.noun} on a validation "
-            f"part, by which one of each would be chosen. A column validation_{measure.name} would make it one."
+            f"part, by which one of each would be chosen. {_lacking(rows, f'validation_{measure.name}')}"
         )
     return (
         "No verdict: nothing ranks these settings, because they have no finished seed in common with "
         f"{article} {measure.noun} on the validation part."
     )
+
+
+def _lacking(rows: Sequence[Row], column: str) -> str:
+    """What a verdict on reported results takes beside what there is: a column, and seeds where these are too few."""
+    if len({row.seed for row in rows}) >= CLAIM_SEEDS:
+        return f"A column {column} would make it one."
+    return f"A verdict takes a column {column}, and at least {CLAIM_SEEDS} seeds of each setting."
 
 
 def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], str]:
@@ -92,7 +100,7 @@ def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], str]:
         if not objective.has_test_part and is_tuned(row.setting for row in rows):
             reason = (
                 f"No verdict: {objective.primary.noun} chose among the settings, and no column has the measure on a "
-                f"test part, by which nothing was chosen. A column test_{objective.primary.name} would make it one."
+                f"test part, by which nothing was chosen. {_lacking(rows, f'test_{objective.primary.name}')}"
             )
             return full, [], reason
         return full, pairs, ""

@@ -26,7 +26,7 @@ from core.rule.controls import is_unlearnt, scratch_sentence, unlearned_reason
 from core.rule.differences import candidate_of, member_name
 from core.rule.equal_epochs import at_equal_epochs
 from core.rule.growth import rates_beside
-from core.rule.looks import Family, families_of, look_at
+from core.rule.looks import Decision, Family, families_of, look_at
 from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import rates_tried
@@ -34,7 +34,7 @@ from core.rule.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, ends_reas
 from core.store.looks import Look, Member
 
 
-def decide(results: Results, looks: Sequence[Look] = (), plan: Plan | None = None) -> Answer:
+def decide(results: Results, looks: Sequence[Look] = (), plan: Plan | None = None, by: Decision = look_at) -> Answer:
     """Decide between full fine-tuning and adapters, as far as the rows allow.
 
     The settings are those that :mod:`core.results.choice` picks on the validation part, one for each method and
@@ -55,15 +55,16 @@ def decide(results: Results, looks: Sequence[Look] = (), plan: Plan | None = Non
         results: all rows, in any state.
         looks: earlier ones at them.
         plan: of the experiment, whose configuration may have an axis.
+        by: what tests the settings, the rule of docs/statistics.md by default.
     """
     vary = plan.configuration.vary if plan is not None else None
     if vary is not None and plan is not None:
-        return _along(plan, vary, results, looks)
-    place = _at_one_place(results, looks)
+        return _along(plan, vary, results, looks, by)
+    place = _at_one_place(results, looks, by)
     return Answer(results.margin, (place,), looks=place.looks, reason=place.reason, unread=place.unread)
 
 
-def _at_one_place(results: Results, looks: Sequence[Look]) -> Place:
+def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Place:
     """The answer where nothing is varied; see :func:`decide`."""
     tested, trivial, selected = results.outcomes, results.trivial, results.is_selection
     everything = list(results.rows)
@@ -100,7 +101,7 @@ def _at_one_place(results: Results, looks: Sequence[Look]) -> Place:
         return replace(found, withheld=SELECTED)
     if best is None:
         # Of reported settings without a validation part each is tested, and none is the best one.
-        looked = _looked(found, families, looks, tested)
+        looked = _looked(found, families, looks, tested, by)
         few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
         return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
     # Where a setting has learned nothing, no end of its rates is the best of anything.
@@ -108,16 +109,16 @@ def _at_one_place(results: Results, looks: Sequence[Look]) -> Place:
     ends = ends_reason(everything, [full, *learned])
     if why := unlearned_reason(everyone, full, best.arm, tested, trivial, ends):
         return replace(found, withheld=why.text, mend=why.next_step)
-    return _looked(found, families, looks, tested)
+    return _looked(found, families, looks, tested, by)
 
 
-def _looked(found: Place, families: Sequence[Family], earlier: Sequence[Look], tested: Outcomes) -> Place:
+def _looked(found: Place, families: Sequence[Family], earlier: Sequence[Look], tested: Outcomes, by: Decision) -> Place:
     """The place with what every family is tested for, and the choice. Args: earlier: looks at the experiment."""
     candidates = {candidate.arm.key: candidate for candidate in found.candidates}
     made: dict[tuple[Member, ...], Look] = {}
     for family in families:
         if own := [candidates[arm.key] for arm in family.arms if arm.key in candidates]:
-            made[family.account], done = look_at(family, own, found.margin)
+            made[family.account], done = by(family, own, found.margin)
             candidates |= {candidate.arm.key: candidate for candidate in done}
     decided = tuple(candidates.values())
     best = candidates[found.best.arm.key] if found.best is not None else None
@@ -155,7 +156,7 @@ def _best(everything: Sequence[Row], candidates: Sequence[Candidate]) -> Candida
     return keys[picked.key] if picked is not None else None
 
 
-def _along(plan: Plan, vary: VarySpec, results: Results, looks: Sequence[Look]) -> Answer:
+def _along(plan: Plan, vary: VarySpec, results: Results, looks: Sequence[Look], by: Decision) -> Answer:
     """The answer along an axis; see :func:`decide`."""
     everything = list(results.rows)
     margin = results.margin
@@ -172,7 +173,7 @@ def _along(plan: Plan, vary: VarySpec, results: Results, looks: Sequence[Look]) 
     if not common:
         reasons = [at.reason for at in seen if at.reason]
         return _without(found, next(iter(reasons), "No verdict: the settings have no finished seed in common."))
-    return _looked_along(found, results, _members(plan), common, looks)
+    return _looked_along(found, results, _members(plan), common, looks, by)
 
 
 def _seen(point: Point, rows: list[Row], margin: float) -> Place:
@@ -208,6 +209,7 @@ def _looked_along(
     members: Mapping[Point, Mapping[str, str]],
     seeds: tuple[int, ...],
     looks: Sequence[Look],
+    by: Decision,
 ) -> Answer:
     """The answer with the differences at each point, and what the family of all of them is tested for."""
     tested, trivial, name = results.outcomes, results.trivial, found.axis.name
@@ -233,7 +235,7 @@ def _looked_along(
     made = []
     for family in families_of(able, tried, looks, lambda arm: names[arm.key]):
         if own_ones := [candidates[arm.key] for arm in family.arms]:
-            look, done = look_at(family, own_ones, found.margin)
+            look, done = by(family, own_ones, found.margin)
             made.append(look)
             candidates |= {candidate.arm.key: candidate for candidate in done}
     places = tuple(_decided(at, members[at.point], candidates, reasons, tuple(made)) for at in found.places)

@@ -76,6 +76,11 @@ def _epochs_of_full(account: Sequence[Member]) -> int | None:
     return own if own is not None or len(shared) > 1 else next(iter(shared), None)
 
 
+Decision = Callable[[Family, Sequence[Candidate], float], tuple[Look, list[Candidate]]]
+"""Tests a family, given its settings that have finished seeds in common and the margin. Returns the look and the
+settings with the claims that stand. Another rule is another function of this kind; see :func:`look_at`."""
+
+
 def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> tuple[Look, list[Candidate]]:
     """Test a family.
 

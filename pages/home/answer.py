@@ -30,14 +30,14 @@ from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
 
 
-def answer(lab: Lab, experiment: Experiment) -> None:
-    """Draw the experiment's verdict as the answer to the question of the page."""
+def answer(lab: Lab, experiment: Experiment, is_asked: bool = True) -> None:
+    """Draw the experiment's verdict. Args: is_asked: whether it is the answer to the question of the page."""
     members = lab.store.members(experiment)
     found = place_of(lab, experiment, members)
     with st.container(border=True):
         judged = f"{bases_text(members[0].spec)} · judged by {judged_text(members[0].spec.objective)}"
         st.caption(f"{called(lab, experiment, members)} · {when(experiment.created)} · {judged}")
-        if was_known(experiment) and not found.reason:
+        if is_asked and was_known(experiment) and not found.reason:
             st.info("This was compared before: here is the answer.", icon=":material/info:")
         state_line(lab, members, f"home-{experiment.id}", found)
         deleted_line(lab, experiment, members, f"home-{experiment.id}")

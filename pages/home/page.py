@@ -156,9 +156,10 @@ if shown is not None and shown in running:
     answer_while_growing(lab, shown)
 elif shown is not None:
     in_view(shown.id)
-    if form.question is not None and not form.question.is_like(asked_by(lab, lab.store.members(shown))):
+    is_asked = form.question is None or form.question.is_like(asked_by(lab, lab.store.members(shown)))
+    if not is_asked:
         st.subheader("Answer to another question")
-    answer(lab, shown)
+    answer(lab, shown, is_asked)
     if is_watched(_panel(shown)):
         watch(shown)
 if others := [e for e in experiments if e != shown and e not in running]:

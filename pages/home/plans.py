@@ -24,12 +24,12 @@ class Plan:
     def caption(self, network: NetworkSpec) -> str:
         """What is compared, in a line."""
         if self.tuned:
-            long = ", which may take hours" if usual_plan(network) != "thorough" else ""
-            return f"ranks 1, 4 and 16, the best learning rate and number of epochs found for each{long}"
+            return "ranks 1, 4 and 16, the best learning rate and number of epochs found for each"
         count = self.seeds(network)
         seeds = "" if count == DEFAULT_SEEDS else f"{counted(count, 'seed')}, "
         few = f", and “leaning” is the most that {count} seeds can show" if count < CLAIM_SEEDS else ""
-        return f"rank {network.quick.rank}, {seeds}one base, default learning rates; the answer holds at these{few}"
+        base = "" if network.brought is not None else "one base, "
+        return f"rank {network.quick.rank}, {seeds}{base}default learning rates; the answer holds at these{few}"
 
     def seeds(self, network: NetworkSpec) -> int:
         """With how many seeds each setting is trained."""

@@ -23,7 +23,9 @@ def here(read_here: None) -> None:
     return
 
 
-def sweep(no_rank: object = "", rates: tuple[float, ...] = RATES, test: bool = False) -> list[dict[str, object]]:
+def sweep(
+    no_rank: object = "", rates: tuple[float, ...] = RATES, test: bool = False, seeds: int = 3
+) -> list[dict[str, object]]:
     """Rows of the Trainer: the last epoch in each, and no method. Args: test: whether a test part was measured."""
     return [
         {
@@ -36,7 +38,7 @@ def sweep(no_rank: object = "", rates: tuple[float, ...] = RATES, test: bool = F
             "train_runtime": 400.0 + place,
             "epoch": 3.0,
         }
-        for place, row in enumerate(rows_of(range(3), rates, METHODS))
+        for place, row in enumerate(rows_of(range(seeds), rates, METHODS))
     ]
 
 
@@ -87,7 +89,11 @@ def test_one_measure_of_a_sweep_gets_a_table_and_the_column_that_would_make_it_a
     assert asked(read(content)) == ["evaluated"]
     answer = judged(idle, content, evaluated=part)
     assert headline(answer.verdict).startswith("No verdict: ")
-    assert f"A column {column} would make it one." in headline(answer.verdict)
+    assert headline(answer.verdict).endswith(
+        f"A verdict takes a column {column}, and at least 7 seeds of each setting."
+    )
+    many = judged(idle, csv_of(sweep(seeds=7)), evaluated=part)
+    assert headline(many.verdict).endswith(f"A column {column} would make it one.")
     (seen,) = [sentence for sentence in carried(answer) if sentence.startswith("Best mean")]
     assert seen.index("LoRA r=8 at learning rate 0.001") < seen.index("full fine-tuning at learning rate 0.001")
     assert answer.verdict.looks == ()

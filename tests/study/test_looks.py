@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core.objectives.measure import Values
 from core.results.intervals import t_p
 from core.results.row import Row, rows_of
+from core.rule.ahead import Ahead
 from core.rule.candidate import Rule
 from core.rule.claims import Level
 from core.rule.holm import holm
@@ -64,7 +65,7 @@ def test_eight_seeds_show_three_settings_each_by_its_t_test_after_holms_correcti
 
 def test_a_look_that_shows_nothing_leaves_less_for_the_next() -> None:
     first = decided_on(rows_of(runs_of({4: unclear(8)})))
-    assert (first.level, first.next_look, first.seeds_to_add) == (Level.OPEN, 16, 8)
+    assert (first.level, Ahead(first).look, Ahead(first).seeds_to_add) == (Level.OPEN, 16, 8)
     assert "A further look is proposed at 16 seeds, which allows 0.9 %; one at 9 would allow 0.2 %." in said(first)
     assert "This is estimated from the spread of these runs." in said(first)
     nine = decided_on(rows_of(runs_of({4: [*unclear(8), 0.3]})), looks=first.looks)
@@ -106,7 +107,7 @@ def test_looks_before_there_were_enough_seeds_use_nothing() -> None:
     looks: list[Look] = []
     for seeds in (3, 4, 5, 6):
         found = decided_on(rows_of(runs_of({4: unclear(seeds)})), looks=looks)
-        assert (found.looks[0].level, found.next_look) == (0.0, max(7, 2 * seeds))
+        assert (found.looks[0].level, Ahead(found).look) == (0.0, max(7, 2 * seeds))
         looks += found.looks
     assert decided_on(rows_of(runs_of({4: unclear(8)})), looks=looks).looks[0].level == level_of(8)
 
@@ -287,7 +288,7 @@ def test_with_few_test_examples_what_no_number_of_seeds_can_show_is_said_at_the_
     few = "“Good enough within 0.5 points” is out of reach with any number of seeds: it takes "
     for examples, spread, is_told in ((180, 30.0, True), (1000, 30.0, seeds > 1), (4000, 5.0, False)):
         found = with_examples(examples, spread, seeds)
-        assert (found.needs_examples, said(found).count(few)) == (is_told, int(is_told))
+        assert (Ahead(found).needs_examples, said(found).count(few)) == (is_told, int(is_told))
         if seeds < CLAIM_SEEDS:
             assert (few in " ".join(caveats(found))) is is_told, "not only in the fold"
 

@@ -17,6 +17,7 @@ from core.plan.experiment import MAX_NEW_SEEDS
 from core.results.arm import arms_of, judged_by
 from core.results.measures import EACH
 from core.results.row import Row, rows_of
+from core.rule.ahead import Ahead
 from core.rule.candidate import Rule
 from core.rule.claims import Level
 from core.rule.growth import rates_beside
@@ -149,7 +150,7 @@ def test_leaning_decides_nothing_and_is_in_no_headline() -> None:
     assert "lean" not in headline(found).lower()
     assert "one such experiment in twenty leans without any difference" in said(found)
     assert "at 7 seeds" in said(found)
-    assert found.seeds_to_add == 4
+    assert Ahead(found).seeds_to_add == 4
 
 
 def test_what_was_seen_is_no_claim_and_says_why() -> None:
@@ -212,7 +213,7 @@ def test_given_rates_are_named_and_never_used() -> None:
     start = "At the learning rates given (full fine-tuning 0.001 and LoRA r=4 0.005), LoRA r=4 is 4.00 points less"
     assert headline(found).startswith(start)
     assert headline(found).endswith(" than full fine-tuning. To choose a method, find the learning rates.")
-    assert found.next_step is NextStep.RATES
+    assert Ahead(found).step is NextStep.RATES
     assert "Use " not in said(found)
 
 
@@ -259,7 +260,7 @@ def test_a_rate_that_is_no_point_beside_the_chosen_one_is_no_neighbor(
     assert ("also at the neighboring learning rates" in said(found)) is is_neighbor
     missing = f"Neighboring rates of {name} were not trained, so it is no choice of a method: find the learning rates."
     assert (missing in headline(found)) is not is_neighbor
-    assert found.next_step is (None if is_neighbor else NextStep.RATES)
+    assert Ahead(found).step is (None if is_neighbor else NextStep.RATES)
     if not is_neighbor:  # half a decade below and above, and so there is a choice of a method
         middle, kind = (0.01, "lora") if points > 0 else (0.001, "full")
         rates = rates_beside(rows_of(runs))
@@ -301,7 +302,7 @@ def test_at_the_ceiling_no_further_look_is_proposed() -> None:
         return decided_on(rows_of(runs), lambda run: np.full(examples, 100.0))
 
     few, many = tested(360), tested(1000)
-    assert (few.level, few.needs_examples, few.next_look, few.next_step) == (Level.OPEN, True, 0, None)
+    assert (few.level, Ahead(few).needs_examples, Ahead(few).look, Ahead(few).step) == (Level.OPEN, True, 0, None)
     assert "These 360 test images are too easy, or too few, to tell LoRA r=4 and full fine-tuning apart" in said(few)
     assert "is out of reach with any number of seeds: it takes at least about 800 test images." in said(few)
     assert "further look" not in said(few)
@@ -335,7 +336,7 @@ def test_examples_that_cannot_tell_settings_apart_ask_for_neither_seeds_nor_trai
         return np.repeat([100.0, 0.0], [hits, examples - hits])
 
     found = decided_on(rows_of(runs), tested)
-    assert (found.next_step, found.next_look > 0) == (step, step is not None)
+    assert (Ahead(found).step, Ahead(found).look > 0) == (step, step is not None)
     assert ("too easy" in said(found)) == (step is None and reached == 100), "where it is near the best accuracy"
     assert ("too few" in said(found)) == (step is None), "with too few seeds, these come first"
     assert step is not None or "rain longer" not in said(found)
@@ -364,23 +365,23 @@ def test_what_still_improves_is_trained_longer_or_was_trained_as_long_as_it_may(
     for epochs, step in ((MOST, None), (MOST // 3, NextStep.LONGER)):
         improving = found(epochs, 5.0)
         assert (improving.claim is not None) is is_claimed
-        assert improving.next_step is step
+        assert Ahead(improving).step is step
         assert "LoRA r=4 was still improving" in said(improving)
         assert ("Train longer." in said(improving), cap in said(improving)) == (step is not None, step is None)
     at_most = found(MOST, 0.0)
-    assert (at_most.next_step, cap in said(at_most)) == (None, False)
+    assert (Ahead(at_most).step, cap in said(at_most)) == (None, False)
 
 
 def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
     """A look of more seeds than can be added at once, and training for more epochs than runs take."""
     unclear = [95 + 5 * (-1.0) ** seed for seed in range(60)]
     found = decided_on(rows_of(runs_with([95.0] * 60, r4=unclear)))
-    assert (found.next_step, found.seeds_to_add) == (NextStep.SEEDS, MAX_NEW_SEEDS)
-    assert level_of(found.next_look, found.spent) > 0
+    assert (Ahead(found).step, Ahead(found).seeds_to_add) == (NextStep.SEEDS, MAX_NEW_SEEDS)
+    assert level_of(Ahead(found).look, found.spent) > 0
     for epochs, step in ((MOST, None), (MOST // 3, NextStep.LONGER)):
         runs = with_trends(LOWER, epochs)
         found = decided_on(rows_of(runs))
-        assert (found.about, found.next_step) == (About.BUDGET, step)
+        assert (found.about, Ahead(found).step) == (About.BUDGET, step)
 
 
 def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:
@@ -549,7 +550,7 @@ def test_where_few_runs_decide_the_mean_no_method_is_chosen(
     values = [95 + (others if seed % 8 in (1, 4, 6) else usual) + float(SPREAD[seed % 10]) / 5 for seed in range(16)]
     found = decided_on(rows_of(runs_with([95.0] * 16, r4=values)))
     assert (found.rule, found.level, found.about, found.choice) == (rule, Level.SHOWN, About.RUNS, None)
-    assert found.next_step is NextStep.SEEDS
+    assert Ahead(found).step is NextStep.SEEDS
     assert level_words(found) == "shown in the mean of these runs"
     assert headline(found).startswith(start)
     assert headline(found).endswith("Their median says otherwise: no choice of a method.")
@@ -575,8 +576,8 @@ def test_no_sentence_contradicts_its_interval(points: float, seeds: int, noise: 
         assert found.rule is not Rule.LOWER or told.difference.interval.high < 0
         assert found.rule is not Rule.HIGHER or told.difference.interval.low > 0
         assert found.rule is not Rule.WITHIN or told.difference.interval.low > -found.margin
-        assert found.level is not Level.SHOWN or (found.seeds >= 7 and found.seeds_to_add == 0)
-        assert found.level is not Level.LEANING or (3 <= found.seeds < 7 and found.seeds_to_add > 0)
+        assert found.level is not Level.SHOWN or (found.seeds >= 7 and Ahead(found).seeds_to_add == 0)
+        assert found.level is not Level.LEANING or (3 <= found.seeds < 7 and Ahead(found).seeds_to_add > 0)
         assert "−" not in text  # one direction, in words
 
 
@@ -628,7 +629,7 @@ def test_what_is_not_shown_to_beat_the_most_frequent_class_has_no_verdict(
     assert start or "most frequent class" not in said(found)
     if start:
         assert headline(found).startswith(f"No verdict: after 100 updates {start}")
-        assert (found.mend, found.looks, found.seeds_to_add) == (NextStep.SETTINGS, (), 0)
+        assert (found.mend, found.looks, Ahead(found).seeds_to_add) == (NextStep.SETTINGS, (), 0)
         assert "over seeds do" in headline(found)  # nothing is known of single examples
         assert ("(50.0 %) is better than that." in headline(found)) is (50.0 in (full_mean, lora_mean))
 

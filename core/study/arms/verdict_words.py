@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.numbers import capitalized, count_text, counted, listed, percent
 from core.results.arm import Arm
 from core.results.intervals import ERROR_RATE
+from core.rule.ahead import Ahead
 from core.rule.candidate import Candidate, Claim, Rule
 from core.rule.claims import Level
 from core.rule.compared import base_sentence, frozen_head_sentence, paired_differences, rank_extremes
@@ -115,13 +116,13 @@ def _claimed(verdict: Place, use: str, subject: str, words: str) -> str:
 
 def _why_rates(verdict: Place) -> str:
     """Why a claim chooses no method, and what to do."""
-    if verdict.is_given and verdict.next_step is NextStep.RATES:
+    if verdict.is_given and Ahead(verdict).step is NextStep.RATES:
         return "To choose a method, find the learning rates."
     if not (lacking := [name_in_sentence(arm.setting.label) for arm in verdict.lacking]):
         where = verdict.told.neighbors if verdict.told is not None else ""
         return f"That is not shown at the {where}, so it is no choice of a method."
     ask = ""
-    if verdict.next_step is NextStep.RATES:
+    if Ahead(verdict).step is NextStep.RATES:
         ask = ": add the results of rates beside them" if is_reported(verdict) else ": find the learning rates"
     return f"Neighboring rates of {listed(lacking)} were not trained, so it is no choice of a method{ask}."
 
@@ -200,7 +201,7 @@ def caveats(verdict: Place) -> list[str]:
     sentences = [base]
     if not verdict.withheld:
         sentences.append(_why_open(verdict, told))
-        if not verdict.is_saturated:
+        if not Ahead(verdict).is_saturated:
             at_rates = verdict.about is About.RATES
             sentences += course_sentences(verdict.compared, verdict.holds_on, at_rates)
             sentences.append(_longer_sentence(verdict))
@@ -212,12 +213,10 @@ def caveats(verdict: Place) -> list[str]:
 
 def _longer_sentence(verdict: Place) -> str:
     """To train longer, where that is the next step, or why not, where settings may improve; else empty."""
-    if verdict.next_step is NextStep.LONGER:
-        return "Train longer."
-    if verdict.next_step is NextStep.EPOCHS:
-        return "Find the epochs."
+    if (step := Ahead(verdict).step) in (NextStep.LONGER, NextStep.EPOCHS):
+        return "Train longer." if step is NextStep.LONGER else "Find the epochs."
     improving = [arm for arm in verdict.compared if course_of(arm) is Course.IMPROVING]
-    if not improving or verdict.holds_on or verdict.can_be_longer:
+    if not improving or verdict.holds_on or Ahead(verdict).can_be_longer:
         return ""
     names = listed([name_in_sentence(arm.name) for arm in improving])
     were = "was" if len(improving) == 1 else "were"
@@ -246,7 +245,7 @@ def _why_open(verdict: Place, told: Candidate) -> str:
     if verdict.claim is not None:
         return ""
     is_easy = verdict.full is not None and told.is_easy(verdict.full)
-    if verdict.is_saturated:
+    if Ahead(verdict).is_saturated:
         examples = examples_text(told.arm.setting.learns, told.crossed.examples, "test")
         are, harder = ("too easy, or too few,", " or harder ones") if is_easy else ("too few", "")
         return (
@@ -264,16 +263,17 @@ def _why_open(verdict: Place, told: Candidate) -> str:
     if not told.difference.holds_zero:
         return ""
     are = "too few, or too easy" if is_easy else "too few"
-    few = f" More seeds hardly help: these test examples are {are}." if verdict.needs_examples else ""
+    few = f" More seeds hardly help: these test examples are {are}." if Ahead(verdict).needs_examples else ""
     return f"The interval contains 0. Not shown is not the same as equal.{few}"
 
 
 def _too_few(verdict: Place, told: Candidate) -> str:
     """That "good enough" takes more test examples, and how many; empty where it does not."""
-    if not verdict.needs_examples or verdict.limits is None:
+    ahead = Ahead(verdict)
+    if not ahead.needs_examples or ahead.limits is None:
         return ""
     setting = told.arm.setting
-    return examples_sentence(verdict.limits, setting.objective.primary, verdict.margin, setting.learns)
+    return examples_sentence(ahead.limits, setting.objective.primary, verdict.margin, setting.learns)
 
 
 def _tests(verdict: Place, told: Candidate) -> str:
@@ -353,7 +353,7 @@ def _looks(verdict: Place) -> list[str]:
 
 def _further(verdict: Place, told: Candidate) -> list[str]:
     """What a further look can show; nothing where something is shown."""
-    seeds, design, objective = verdict.next_look, verdict.design, told.arm.setting.objective
+    seeds, design, objective = Ahead(verdict).look, Ahead(verdict).design, told.arm.setting.objective
     kind, measure = told.arm.setting.learns, objective.primary
     few = _too_few(verdict, told)
     if not seeds:

@@ -12,6 +12,7 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.results.intervals import MIN_SEEDS
 from core.results.setting import setting_of
+from core.rule.ahead import Ahead
 from core.rule.decide import decide
 from core.rule.power import Design
 from core.rule.tuning import rates_tried
@@ -82,7 +83,7 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
                 "an earlier experiment",
                 f"The spread is that of {experiment.name}.",
             )
-    shown, like = example_verdict().design, example().runs[0].spec
+    shown, like = Ahead(example_verdict()).design, example().runs[0].spec
     if shown is None or (type(own.network), own.objective.primary) != (type(like.network), like.objective.primary):
         return None
     whose = "none of your experiments of this kind can take" if alike else "your first experiment of this kind takes"
@@ -144,7 +145,8 @@ def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
         found = decide(results_in(lab, members)).place
         if found.unread and (before := answer_before(lab, experiment, members)) is not None:
             found = before  # what was added since does not hide the spread of what was there
-        design = found.design if found.design is not None and found.design.varies else None
+        known_now = Ahead(found).design
+        design = known_now if known_now is not None and known_now.varies else None
     with _lock:
         _designs[key] = state, design
         _designs.move_to_end(key)

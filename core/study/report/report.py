@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from core.errors import RunStateError
 from core.lab import Lab
 from core.results.choice import dropped_sentences
+from core.rule.ahead import Ahead
 from core.rule.balance import misleading_sentence
 from core.rule.place import Place
 from core.rule.tuning import reference_name
@@ -85,7 +86,7 @@ def command_of(experiment: str, *more: str) -> str:
 
 def finds_rates(found: Place) -> bool:
     """Whether the next step is to find the learning rates, where they were given."""
-    return found.next_step in (NextStep.RATES, NextStep.SETTINGS) and not is_reported(found)
+    return Ahead(found).step in (NextStep.RATES, NextStep.SETTINGS) and not is_reported(found)
 
 
 def report_of(lab: Lab, experiment: Experiment) -> Report:

@@ -18,6 +18,7 @@ from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.results.setting import setting_of
+from core.rule.ahead import Ahead
 from core.rule.growth import RATES_OFFERED, extended, longer, rates_beside
 from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
@@ -45,7 +46,7 @@ def close() -> None:
 def seeds_suggested(lab: Lab, experiment: Experiment, found: Place) -> int:
     """How many seeds to add: those of the next look, or else as many as there are."""
     there = len({run.spec.seed for run in lab.store.members(experiment)})
-    return min(found.seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
+    return min(Ahead(found).seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
 
 
 def find_rates(lab: Lab, experiment: Experiment, _: Place) -> None:
