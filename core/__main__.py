@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,6 +27,9 @@ COMMANDS = {
     "networks": ("networks", "list the imported networks, import one, give one a name"),
 }
 """Each command's module in :mod:`core.cli`, whose function ``NAME_options`` adds its options, and a line on it."""
+
+SIGNALLED = 128
+"""What is added to the number of a signal in an exit status."""
 
 DESCRIPTION = "LoRA Lab without the dashboard: compare settings, serve and export adapters."
 
@@ -69,4 +73,9 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code > SIGNALLED:  # a step that takes long is still in a thread, which the end of the interpreter would abort
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -24,6 +24,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from core.__main__ import main, parser
 from core.adapter import apply_adapter, read_adapter
+from core.cli import step_time
 from core.cli.compare import launch
 from core.cli.comparison import answer
 from core.data.examples import Batch
@@ -453,3 +454,10 @@ def test_networks_are_imported_named_and_listed_by_a_command(
     for arguments in (["--name", "x"], ["tiny", "--name", "a\nb"]):
         assert main(["networks", *arguments, *home]) == 1
         assert re.fullmatch(r"error: .+\.\n", capsys.readouterr().err)
+
+
+def test_steps_of_a_language_model_are_timed(lab: Lab) -> None:
+    home = ["--home", str(lab.settings.home)]
+    for more in ([], ["--dataset", "definitions"]):
+        spec = step_time._what(lab, parser("time").parse_args(["time", "--objective", "language", *more, *home]))
+        assert (spec.objective.kind, spec.network.kind, spec.task.dataset) == ("language", "decoder", "definitions")

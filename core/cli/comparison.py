@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from core.cli.listing import tell_ids
 from core.cli.progress import ProgressBar
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError, RunStateError, os_error_as
@@ -79,6 +80,7 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
         print(json.dumps(as_json(lab, experiment, bases, members), indent=2))
     else:
         print_comparison(lab, experiment, members)
+        tell_ids(lab, experiment, members)
     if options.report:  # last, so that a full disk costs nobody the answer
         try:
             report = report_of(lab, experiment)

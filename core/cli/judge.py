@@ -100,7 +100,12 @@ def kept(lab: Lab, options: argparse.Namespace) -> Judged:
         lab.judged.rename(before.id, options.name)
     found = gather(files, reading, before, lab.judged.measures(before.id) if before is not None else None)
     check_answered(found.questions)
+    known = {each.id for each in lab.judged.list()}
     judged = keep_results(lab, found, options.name or files[0].name, before)
+    if judged.id in known and before is None:
+        print(f"These files were judged before, as {judged.name}.", file=sys.stderr)
+        if options.name:
+            lab.judged.rename(judged.id, options.name)
     if options.note is not None:
         lab.judged.set_note(judged.id, options.note)
     return lab.judged.get(judged.id)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
 import pandas as pd
 
 from core.cli.options import NOTHING_KEPT, add_home, opened_lab
-from core.store.record import ExperimentRow
+from core.lab import Lab
+from core.store.record import Experiment, ExperimentRow, Run
 from core.study.arms.tables import plain_table
+from core.study.report.answer import place_of
 
 SHOWN = 20
 """Experiments that are listed unless a number is given."""
@@ -47,3 +51,10 @@ def _shown(row: ExperimentRow) -> dict[str, str]:
         "Started": datetime.fromtimestamp(row.created).strftime("%Y-%m-%d %H:%M"),
         "Runs": ", ".join(f"{count} {state}" for state, count in row.counts.items()),
     }
+
+
+def tell_ids(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> None:
+    """Say on stderr how the experiment and the adapter of its answer are called, by which other commands find them."""
+    offered = place_of(lab, experiment, members).offered
+    adapter = f" Its adapter: python -m core export {offered.id} adapter.zip" if offered is not None else ""
+    print(f"This is {experiment.id}.{adapter}", file=sys.stderr)

@@ -9,6 +9,7 @@ from core.cli.asked import check_kind, family_of
 from core.cli.networks import NAMES, network_named
 from core.cli.options import NOTHING_KEPT, add_field, add_home, opened_lab
 from core.cli.training import add_targets, by_family
+from core.data.dataset import LANGUAGE
 from core.data.task_spec import TaskSpec
 from core.forecast.step_time import StepTimeSpec
 from core.lab import Lab
@@ -16,7 +17,7 @@ from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.objectives.registry import objective_of
+from core.objectives.registry import CLASSIFICATION, objective_of
 from core.run_spec import OptimSpec, default_length, default_optim
 from core.settings import choose_device
 from core.study.arms.step_times import conditions_sentence, step_times_sentence, step_times_table
@@ -35,6 +36,12 @@ def time_options(parser: argparse.ArgumentParser) -> None:
     add_targets(parser)
     parser.add_argument(
         "--network", metavar="NAME", help=f"network to train, for texts: {NAMES} (default: a perceptron)"
+    )
+    parser.add_argument(
+        "--objective",
+        choices=[CLASSIFICATION.kind, LANGUAGE],
+        default=CLASSIFICATION.kind,
+        help="what is learned (default: %(default)s)",
     )
     usual = "digits, or with a network the best dataset of texts on this machine"
     parser.add_argument("--dataset", help=f"dataset to train on (default: {usual})")
@@ -64,15 +71,16 @@ def time_steps(options: argparse.Namespace) -> int:
 def _what(lab: Lab, options: argparse.Namespace) -> StepTimeSpec:
     """What the options ask to measure. Raises: LabError: an option is out of bounds, or does not fit the network."""
     family = family_of(options)
-    dataset = options.dataset or ("digits" if options.network is None else lab.catalog.best(family.learns))
-    info = lab.catalog.info(dataset)
-    check_kind(lab.catalog, options.network, dataset)
+    is_image = options.network is None and options.objective != LANGUAGE
+    dataset = options.dataset or ("digits" if is_image else lab.catalog.best(family.learns))
+    info = lab.catalog.info(dataset, family.learns)
+    check_kind(lab.catalog, options.network, dataset, LANGUAGE if options.objective == LANGUAGE else "")
     adapters = tuple(
         LoRASpec.of(rank=rank, target_modules=tuple(options.targets)) for rank in dict.fromkeys(options.rank)
     )
     usual = default_optim(FullSpec, family)
     optim = usual.but(batch_size=usual.batch_size if options.batch_size is None else options.batch_size)
-    start: NetworkSpec = FAMILIES[0].of()
+    start: NetworkSpec = family.of() if options.network is None else FAMILIES[0].of()
     if options.network is not None:
         start = lab.networks.spec(network_named(lab.networks, options.network).digest)
     needed = info.num_outputs

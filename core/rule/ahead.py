@@ -83,7 +83,7 @@ class Ahead:
             return self.at.mend
         longer = NextStep.LONGER if self.can_be_longer else None
         if better := [arm for arm in self.at.compared if has_better_epochs(arm)]:
-            longer = NextStep.EPOCHS if better[0].runs[0].plan is not None else None
+            longer = NextStep.EPOCHS if better[0].rows[0].plan is not None else None
         if self.at.claim is None:
             if self.look and not (longer and any(map(has_hardly_begun, self.at.compared))):
                 return NextStep.SEEDS

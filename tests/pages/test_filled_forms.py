@@ -25,6 +25,7 @@ from core.plan.search import TuneSpec
 from core.results.intervals import DEFAULT_SEEDS
 from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
 from core.store.record import Run
+from pages.shared.experiment import keep
 from pages.shared.experiment.configuration import SAVE
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms.objective import TITLE
@@ -175,6 +176,20 @@ def test_a_file_and_an_experiment_fill_in_the_form_that_can_show_them_and_the_fo
     assert second.name == f"{first.name} (2)"
     assert opened.experiments.configuration(second).asks_the_same(asked)
     stop_all(opened)
+
+
+def test_a_file_that_a_form_cannot_show_opens_where_the_form_asks_which_networks_to_keep(
+    opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep, "MUCH_SPACE", 0)  # as with networks of hundreds of megabytes
+    page, arms, seeds, more, _ = next(each for each in CANNOT if each[0] == "finetune")
+    assert any("Keep only the networks" in toggle.label for toggle in draw(page).toggle)
+    app = upload(draw(page), page, write_configuration(Configuration.on(base.spec, TURNED, arms, seeds, **more)))
+    assert not app.exception
+    assert BEYOND in texts(app)
+    app.button(key=f"{page}-close").click().run()
+    assert not app.exception
+    assert BEYOND not in texts(app)
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def caveats(verdict: Place) -> list[str]:
 
 def _longer_sentence(verdict: Place) -> str:
     """To train longer, where that is the next step, or why not, where settings may improve; else empty."""
-    if (step := Ahead(verdict).step) in (NextStep.LONGER, NextStep.EPOCHS):
+    if (step := Ahead(verdict).step) in (NextStep.LONGER, NextStep.EPOCHS) and not is_reported(verdict):
         return "Train longer." if step is NextStep.LONGER else "Find the epochs."
     improving = [arm for arm in verdict.compared if course_of(arm) is Course.IMPROVING]
     if not improving or verdict.holds_on or Ahead(verdict).can_be_longer:

@@ -91,7 +91,7 @@ def _lines(arm: Arm) -> list[str]:
     if arm.failed:
         lines.append(f"{len(arm.failed)} failed")
     if not arm.validation and not arm.failed:
-        lines.append("no result yet" if any(run.is_live for run in arm.runs) else "no result")
+        lines.append("no result yet" if any(row.is_live for row in arm.rows) else "no result")
     return lines
 
 

@@ -127,7 +127,6 @@ def settle_file(key: str, shown: Configuration | None) -> None:
     same = shown is not None and shown.asks_the_same(opened)
     st.session_state[f"{key}-open-state"] = known[0], "shown" if same else "beyond"
     if not same:
-        st.session_state[f"{key}-trim"] = False  # a form that has no such choice keeps every network
         st.rerun()
     st.toast("The form has all that the file says.", icon=":material/tune:")
 
@@ -167,7 +166,8 @@ def opened_experiment(lab: Lab, configuration: Configuration, key: str) -> Exper
 
 
 def close_file(key: str) -> None:
-    """Forget the open file, so that the form is drawn again."""
+    """Forget the open file, so that the form is drawn again, and keeps every network unless somebody says so."""
+    st.session_state[f"{key}-trim"] = False
     st.session_state[f"{key}-open-turn"] = st.session_state.get(f"{key}-open-turn", 0) + 1
     st.session_state.pop(f"{key}-open-state", None)
 
