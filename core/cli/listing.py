@@ -23,7 +23,7 @@ SHOWN = 20
 
 def list_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.description = "List the experiments of a home folder, the newest first, with their ids."
+    parser.description = "List the experiments and judged results of a home folder, the newest first, with their ids."
     parser.set_defaults(command=list_experiments, kept=NOTHING_KEPT)
     parser.add_argument("--last", type=int, default=SHOWN, metavar="N", help="how many to list (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of a table")
@@ -33,11 +33,13 @@ def list_options(parser: argparse.ArgumentParser) -> None:
 def list_experiments(options: argparse.Namespace) -> int:
     """Print the newest experiments."""
     with opened_lab(options) as lab:
-        rows = lab.store.experiment_rows(max(options.last, 0))
+        rows, judged = lab.store.experiment_rows(max(options.last, 0)), lab.judged.list(max(options.last, 0))
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
-    elif rows:
-        print(plain_table(pd.DataFrame([_shown(row) for row in rows])))
+    elif rows or judged:
+        lines = [_shown(row) for row in rows]
+        lines += [_line(each.id, each.name, each.created, "reported by others") for each in judged]
+        print(plain_table(pd.DataFrame(lines)))
     else:
         print("No experiment has been trained in this home folder.")
     return 0
@@ -45,12 +47,12 @@ def list_experiments(options: argparse.Namespace) -> int:
 
 def _shown(row: ExperimentRow) -> dict[str, str]:
     """A line of the table."""
-    return {
-        "Id": row.id,
-        "Experiment": row.name,
-        "Started": datetime.fromtimestamp(row.created).strftime("%Y-%m-%d %H:%M"),
-        "Runs": ", ".join(f"{count} {state}" for state, count in row.counts.items()),
-    }
+    return _line(row.id, row.name, row.created, ", ".join(f"{count} {state}" for state, count in row.counts.items()))
+
+
+def _line(id: str, name: str, created: float, runs: str) -> dict[str, str]:
+    started = datetime.fromtimestamp(created).strftime("%Y-%m-%d %H:%M")
+    return {"Id": id, "Experiment": name, "Started": started, "Runs": runs}
 
 
 def tell_ids(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> None:

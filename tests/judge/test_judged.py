@@ -316,7 +316,13 @@ def test_the_command_prints_what_compare_prints_and_the_report_needs_no_network(
     out, err = capsys.readouterr()
     assert REPORTED in out
     assert found["verdict"]["sentence"] in out
-    assert f"Kept as {found['reported']['id']}." in err
+    id = found["reported"]["id"]
+    assert f"Kept as {id}." in err
+    assert "These files were judged before, as Mine." in err
+    assert main(["list", "--home", str(tmp_path / "home")]) == 0
+    assert id in capsys.readouterr().out
+    assert main(["report", id, str(tmp_path / "again.html"), "--home", str(tmp_path / "home")]) == 0
+    assert found["verdict"]["sentence"] in (tmp_path / "again.html").read_text()
     report = (tmp_path / "report.html").read_text()
     assert "default-src 'none'" in report
     assert REPORTED in report

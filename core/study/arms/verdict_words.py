@@ -356,8 +356,8 @@ def _further(verdict: Place, told: Candidate) -> list[str]:
     seeds, design, objective = Ahead(verdict).look, Ahead(verdict).design, told.arm.setting.objective
     kind, measure = told.arm.setting.learns, objective.primary
     few = _too_few(verdict, told)
-    if not seeds:
-        return [few] if few else []
+    if not seeds:  # with few seeds it was said before
+        return [few] if few and (verdict.seeds >= CLAIM_SEEDS or Ahead(verdict).is_saturated) else []
     spent = verdict.spent
     start = f"A further look is proposed at {seeds} seeds, which allows {level_text(level_of(seeds, spent))}"
     one_more = verdict.seeds + 1
