@@ -29,7 +29,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Results:
+class KeptResults:
     """Reported results: all that a verdict is computed of but the measures of single test examples."""
 
     rows: tuple[Reported, ...]
@@ -56,10 +56,10 @@ class Results:
 
 
 @lru_cache(maxsize=64)
-def results_of(content: str) -> Results:
-    """Read what :meth:`Results.to_json` wrote. Raises: JudgeError: a newer version wrote it."""
+def results_of(content: str) -> KeptResults:
+    """Read what :meth:`KeptResults.to_json` wrote. Raises: JudgeError: a newer version wrote it."""
     try:
-        return msgspec.json.decode(content, type=Results)
+        return msgspec.json.decode(content, type=KeptResults)
     except msgspec.DecodeError as error:
         raise JudgeError("These results were kept by a newer LoRA Lab: update it to see them.") from error
 
@@ -71,7 +71,7 @@ class Gathered:
     files: list[ReadFile]
     questions: list[Question] = field(default_factory=list)
     """Nothing is judged while there are any."""
-    results: Results | None = None
+    results: KeptResults | None = None
     measures: dict[str, Values] = field(default_factory=dict)
     """The measure of each test example by run."""
     looks: tuple[Look, ...] = ()
@@ -151,7 +151,7 @@ def gathered(
             rows = with_curves(rows, table, scale)
     if len({len(each) for each in found.measures.values()}) > 1:
         raise JudgeError("Some runs have other numbers of test examples: results are compared on the same ones.")
-    found.results = Results(
+    found.results = KeptResults(
         tuple(row for row in rows if row.state != "incomplete"),
         scale,
         old.reference if old is not None else reference_of(reading),

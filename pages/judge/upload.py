@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.errors import LabError
 from core.judge.reading import COLUMNS, MAX_OFFERED, Question, Reading
-from core.judge.results import Gathered, Results, gathered
+from core.judge.results import Gathered, KeptResults, gathered
 from core.judge.sources import SOURCES, Given, read
 from core.judge.table import MAX_BYTES, Table
 from core.lab import Lab
@@ -163,7 +163,7 @@ def _gathered(
         return None
 
 
-def _preview(results: Results, found: Gathered) -> None:
+def _preview(results: KeptResults, found: Gathered) -> None:
     """Draw what was understood: how many runs of which settings, by which measure, and the first rows."""
     rows, measure = results.rows, results.scale.primary
     settings = {(row.method, row.rank, row.alpha, row.learning_rate, tuple(row.settings.items())) for row in rows}

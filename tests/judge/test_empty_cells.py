@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from core.errors import JudgeError
-from core.judge.results import Results
+from core.judge.results import KeptResults
 from core.lab import Lab
 from core.study.report.judged import carried
 from tests.judge.samples import csv_of, judged, read, rows_of, verdict_of
@@ -26,7 +26,7 @@ def but(place: int, rows: Rows = ROWS, **cells: object) -> Rows:
     return [*rows[:place], {**rows[place], **cells}, *rows[place + 1 :]]
 
 
-def found(rows: Rows, **reading: object) -> Results:
+def found(rows: Rows, **reading: object) -> KeptResults:
     """What is read of rows of which nothing is asked."""
     results = read(csv_of(rows), **reading).results
     assert results is not None

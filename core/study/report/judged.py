@@ -10,13 +10,13 @@ from functools import cached_property
 from core.errors import JudgeError
 from core.judge.beside import TRIVIAL
 from core.judge.reported import rows_of_reported
-from core.judge.results import Gathered, Results, results_of
+from core.judge.results import Gathered, KeptResults, results_of
 from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
 from core.results.arm import Arm, averaged_arms
 from core.results.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
-from core.results.results import Results as Rows
+from core.results.results import Results
 from core.results.row import Row
 from core.results.scale import TEST
 from core.rule.decide import decide
@@ -54,7 +54,7 @@ class JudgedAnswer:
     """Reported results with their verdict."""
 
     judged: Judged
-    results: Results
+    results: KeptResults
     rows: tuple[Row, ...]
     measures: dict[str, Values]
     """The measure of each test example by run, where it is reported."""
@@ -139,7 +139,7 @@ def _answer_of(lab: Lab, judged: Judged) -> tuple[Callable[[], object], Callable
     def made() -> Asked[JudgedAnswer]:
         results, measures = results_of(judged.content), lab.judged.measures(judged.id)
         rows = tuple(_rows(results))
-        table = Rows(rows, lambda row: measures.get(row.id), lambda row: measures.get(TRIVIAL))
+        table = Results(rows, lambda row: measures.get(row.id), lambda row: measures.get(TRIVIAL))
         found = decide(table, lab.looks.of(judged.id))
         return Asked(JudgedAnswer(judged, results, rows, measures, found.place), found.looks)
 
@@ -170,7 +170,7 @@ def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = N
     return lab.judged.like(content, found.files) or lab.judged.add(name, content, found.files, found.measures, looks)
 
 
-def _rows(results: Results) -> list[Row]:
+def _rows(results: KeptResults) -> list[Row]:
     return rows_of_reported(results.rows, results.scale, results.reference, results.noun, results.searched)
 
 
