@@ -26,7 +26,6 @@ from core.numbers import NOTHING, percent
 from core.results.arm import all_arms, arms_of
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
-from core.rule.ahead import Ahead
 from core.rule.claims import Level
 from core.rule.frontier import at_equal_accuracy, frontier_pairs, frontiers
 from core.rule.place import Place
@@ -282,9 +281,9 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)):
         own, example = expected_design(lab, specs), expected_design(lab, other)
         assert (own.like, own.more) == ("an earlier experiment", f"The spread is that of {experiment.name}.")
-        assert (Ahead(own).design.settings, Ahead(own).design.examples) == (2, 360)
+        assert (own.design.settings, own.design.examples) == (2, 360)
         assert (example.like, "that of the example (" in example.more) == ("the example", True)
-        assert Ahead(example).design.examples == 4000
+        assert example.design.examples == 4000
         text = " ".join(expected_sentences(lab, specs))
         assert "would be shown by 8 seeds on 360 test images with 80 % probability" in text
         assert "out of reach with any number of seeds" in text, "also where answers to single examples are not known"

@@ -255,9 +255,9 @@ def check_fields(values: Mapping[str, Any], what: str) -> None:
     except Exception as error:  # configs validate their values with exceptions of many kinds
         if isinstance(error, MemoryError):
             raise
-        raise NetworkFileError(
-            f"{what} has a {CONFIG} that cannot be read ({printable(str(error), 160)}): choose another network."
-        ) from error
+        field = re.search(r"[Ff]ield '(\w{1,60})'", str(error))
+        why = f"the value of {field[1]}" if field is not None else printable(str(error), 160)
+        raise NetworkFileError(f"{what} has a {CONFIG} that cannot be read ({why}): choose another network.") from error
 
 
 def _reads_images(kind: str) -> bool:
