@@ -256,7 +256,7 @@ def check_fields(values: Mapping[str, Any], what: str) -> None:
         if isinstance(error, MemoryError):
             raise
         field = re.search(r"[Ff]ield '(\w{1,60})'", str(error))
-        why = f"the value of {field[1]}" if field is not None else printable(str(error), 160)
+        why = f"the value of '{field[1]}'" if field is not None else printable(str(error), 160)
         raise NetworkFileError(f"{what} has a {CONFIG} that cannot be read ({why}): choose another network.") from error
 
 

@@ -38,7 +38,7 @@ def put(path: Path, **values: Any) -> None:
     ("field", "value"),
     [
         *(("num_hidden_layers", 2.5), ("hidden_size", "16"), ("vocab_size", None), ("layer_norm_eps", [1])),
-        *(("use_cache", "yes"), ("dtype", "hub"), ("id2label", 3), ("num_labels", "two")),
+        *(("use_cache", "yes"), ("pad_token_id", []), ("dtype", "hub"), ("id2label", 3), ("num_labels", "two")),
     ],
 )
 def test_a_field_that_transformers_does_not_read_is_one_sentence_which_names_it_where_transformers_does(
