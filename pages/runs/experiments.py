@@ -72,7 +72,7 @@ def _table(lab: Lab, rows: list[ExperimentRow], asked: str | None) -> None:
         {
             "Experiment": [row.name for row in rows],
             "State": [_state(row) for row in rows],
-            "Place": [sentence for sentence, _ in told],
+            "Verdict": [sentence for sentence, _ in told],
             "Level": [level for _, level in told],
             "Runs": [row.total for row in rows],
             "Time": [seconds_text(row.seconds) if row.seconds else NOTHING for row in rows],
@@ -85,7 +85,7 @@ def _table(lab: Lab, rows: list[ExperimentRow], asked: str | None) -> None:
         alt="Experiments, the newest first",
         column_config={
             "Experiment": st.column_config.TextColumn(width="medium"),
-            "Place": st.column_config.TextColumn(width="large"),
+            "Verdict": st.column_config.TextColumn(width="large"),
             "Time": st.column_config.TextColumn(help="Training time of all runs together."),
             "Created": st.column_config.DatetimeColumn(format="DD MMM HH:mm"),
         },

@@ -143,7 +143,7 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     app = draw("runs", level="Experiments")
     table = app.dataframe[0].value
     assert table["Experiment"].tolist() == [experiment.name for experiment in experiments]
-    assert table["Place"].tolist() == [headline(answer) for answer in answers]
+    assert table["Verdict"].tolist() == [headline(answer) for answer in answers]
     levels = [level_words(answer) for answer in answers]
     assert table["Level"].tolist() == levels
     assert "Leaning" in app.dataframe[0].proto.columns, "the heading explains it"
