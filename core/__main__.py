@@ -10,7 +10,7 @@ from importlib import import_module
 
 from core import VERSION
 from core.errors import LabError
-from core.signals import Signalled, raised
+from core.signals import SIGNALLED, Signalled, raised
 
 COMMANDS = {
     "compare": ("compare", "pretrain, fine-tune fully and with LoRA, and compare"),
@@ -27,9 +27,6 @@ COMMANDS = {
     "networks": ("networks", "list the imported networks, import one, give one a name"),
 }
 """Each command's module in :mod:`core.cli`, whose function ``NAME_options`` adds its options, and a line on it."""
-
-SIGNALLED = 128
-"""What is added to the number of a signal in an exit status."""
 
 DESCRIPTION = "LoRA Lab without the dashboard: compare settings, serve and export adapters."
 

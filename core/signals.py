@@ -12,6 +12,10 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
 """Ctrl-C, a request to terminate, and a closed terminal."""
 
 
+SIGNALLED = 128
+"""What shells add to the number of a signal in the exit status of a process that it ended."""
+
+
 class Signalled(BaseException):
     """The process received a signal to end."""
 
@@ -23,7 +27,7 @@ class Signalled(BaseException):
     @property
     def status(self) -> int:
         """Exit status that shells expect from a process ended by this signal."""
-        return 128 + self.number
+        return SIGNALLED + self.number
 
 
 @contextmanager

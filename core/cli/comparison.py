@@ -80,7 +80,8 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
         print(json.dumps(as_json(lab, experiment, bases, members), indent=2))
     else:
         print_comparison(lab, experiment, members)
-        tell_ids(lab, experiment, members)
+        offered = place_of(lab, experiment, members).offered
+        tell_ids(experiment.id, None if offered is None else offered.id)
     if options.report:  # last, so that a full disk costs nobody the answer
         try:
             report = report_of(lab, experiment)
@@ -293,7 +294,7 @@ def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[s
 
 
 def _verdict_as_json(found: Place) -> dict[str, Any]:
-    told = found.told if not found.reason else None
+    told, ahead = found.told if not found.reason else None, Ahead(found)
     # Full fine-tuning minus itself is nothing: the difference is then that of the best adapter setting.
     numbers = ("difference", "interval", "p", "p_within")
     seen = _candidate_as_json(told) if told is not None else dict.fromkeys(numbers)
@@ -308,9 +309,9 @@ def _verdict_as_json(found: Place) -> dict[str, Any]:
         "withheld": found.withheld or None,
         "looks": [{"seeds": look.seeds, "level": look.level, "family": list(look.family)} for look in found.looks],
         "earlier_looks": list(found.before),
-        "seeds_needed": Ahead(found).look or None,
+        "seeds_needed": ahead.look or None,
         "settings": [] if found.unread else [_candidate_as_json(candidate) for candidate in found.candidates],
-        "next_step": str(Ahead(found).step) if Ahead(found).step is not None else None,
+        "next_step": str(ahead.step) if ahead.step is not None else None,
         "adapter_run": found.offered.id if found.offered is not None else None,
         "settled": all_settled(found.compared),
         "holds_on": found.holds_on,

@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
 import pandas as pd
 
 from core.cli.options import NOTHING_KEPT, add_home, opened_lab
-from core.lab import Lab
-from core.store.record import Experiment, ExperimentRow, Run
+from core.store.record import ExperimentRow
 from core.study.arms.tables import plain_table
-from core.study.report.answer import place_of
 
 SHOWN = 20
 """Experiments that are listed unless a number is given."""
@@ -55,8 +52,7 @@ def _line(id: str, name: str, created: float, runs: str) -> dict[str, str]:
     return {"Id": id, "Experiment": name, "Started": started, "Runs": runs}
 
 
-def tell_ids(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> None:
-    """Say on stderr how the experiment and the adapter of its answer are called, by which other commands find them."""
-    offered = place_of(lab, experiment, members).offered
-    adapter = f" Its adapter: python -m core export {offered.id} adapter.zip" if offered is not None else ""
-    print(f"This is {experiment.id}.{adapter}", file=sys.stderr)
+def tell_ids(experiment: str, adapter: str | None) -> None:
+    """Say on stderr by which ids other commands find an experiment, and the run whose adapter its answer offers."""
+    more = f" Its adapter: python -m core export {adapter} adapter.zip" if adapter is not None else ""
+    print(f"This is {experiment}.{more}", file=sys.stderr)

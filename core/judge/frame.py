@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 
 from core.judge.reading import Reading, check_answered
-from core.judge.reported import rows_of_reported
 from core.judge.results import gather
 from core.judge.sources import Given
 from core.results.results import Results
@@ -26,6 +25,4 @@ def results_of_frame(frame: pd.DataFrame, reading: Reading | None = None) -> Res
     """
     found = gather([Given(f"{NAME}.csv", frame.to_csv(index=False).encode())], reading or Reading())
     check_answered(found.questions)
-    read = found.results
-    rows = [] if read is None else rows_of_reported(read.rows, read.scale, read.reference, read.noun, read.searched)
-    return Results(tuple(rows))
+    return Results(() if found.results is None else tuple(found.results.to_rows()))

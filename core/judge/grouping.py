@@ -78,7 +78,7 @@ class Cells:
     """Place of its row in the table."""
 
 
-def setting_of(row: Reported) -> tuple[object, ...]:
+def key_of(row: Reported) -> tuple[object, ...]:
     """What rows of one setting share: all but the seed and what came of it."""
     return row.method, row.rank, row.alpha, row.learning_rate, row.epochs, tuple(sorted(row.settings.items()))
 
@@ -95,7 +95,7 @@ def number(cells: Sequence[Cells], is_one: bool) -> None:
     """
     count: Counter[tuple[object, ...]] = Counter()
     for each in cells:
-        setting = (*setting_of(each.row), each.part, each.order if not math.isnan(each.order) else None)
+        setting = (*key_of(each.row), each.part, each.order if not math.isnan(each.order) else None)
         if is_one and count[setting]:
             raise JudgeError(
                 f"{each.place}: its setting has several runs, so they have several seeds: add a column with seeds, or "
@@ -120,14 +120,14 @@ def of_parts(cells: list[Cells], reading: Reading, found: Open) -> list[Cells]:
         found.ask("test", f"Rows are of the parts {columns_text(parts)}, and settings are compared on one.", parts)
         return cells
     values = {
-        (each.row.run, setting_of(each.row), each.row.seed, each.order): each.row.value
+        (each.row.run, key_of(each.row), each.row.seed, each.order): each.row.value
         for each in cells
         if chosen_by and each.part == chosen_by
     }
     kept = []
     for each in cells:
         if each.part == test:
-            key = (each.row.run, setting_of(each.row), each.row.seed, each.order)
+            key = (each.row.run, key_of(each.row), each.row.seed, each.order)
             each.row = replace(each.row, validation=values.get(key, each.row.validation))
             kept.append(each)
     return kept
@@ -153,7 +153,7 @@ def of_epochs(
     """
     by_run: dict[tuple[object, ...], dict[float, list[Cells]]] = {}
     for each in cells:
-        own = by_run.setdefault((each.row.run, setting_of(each.row), each.row.seed), {})
+        own = by_run.setdefault((each.row.run, key_of(each.row), each.row.seed), {})
         own.setdefault(each.order, []).append(each)
     ended = [orders for orders in by_run.values() if any(e.row.state == "finished" for o in orders.values() for e in o)]
     lengths = {max(orders) for orders in ended or by_run.values()}
@@ -222,7 +222,7 @@ def unique(
     """
     groups: dict[tuple[object, ...], list[Cells]] = {}
     for each in cells:
-        groups.setdefault((setting_of(each.row), each.row.seed), []).append(each)
+        groups.setdefault((key_of(each.row), each.row.seed), []).append(each)
     kept, repeated = [], 0
     for own in groups.values():
         finished = [each for each in own if each.row.state == "finished"] or own
@@ -280,23 +280,23 @@ def mark_incomplete(cells: Sequence[Cells], columns: Mapping[str, str], is_order
         JudgeError: none is left, or the order of the rows of a setting says their seeds, and a setting is not known.
     """
     rows = [each.row for each in cells]
-    sizes = Counter(map(setting_of, rows))
+    sizes = Counter(map(key_of, rows))
     largest = {setting[0]: size for setting, size in reversed(sizes.most_common())}
     own = dict.fromkeys(["rank", "alpha", "learning_rate", "epochs", *(name for row in rows for name in row.settings)])
     known = {(row.method, name) for row in rows for name in own if not _lacks(row, name)}
-    validated = {setting_of(row) for row in rows if row.validation is not None}
+    validated = {key_of(row) for row in rows if row.validation is not None}
     lacking: dict[int, str] = {}
     for place, row in enumerate(rows):
-        few = 2 * sizes[setting_of(row)] < largest[row.method]
+        few = 2 * sizes[key_of(row)] < largest[row.method]
         taken = ["method", *(name for name in own if few and (row.method, name) in known), "value", "seed"]
-        taken += ["validation"] * (setting_of(row) in validated)
+        taken += ["validation"] * (key_of(row) in validated)
         if row.state == "finished" and (names := [name for name in taken if _lacks(row, name)]):
             lacking[place], cells[place].row = names[0], replace(row, state="incomplete")
-    done = {(setting_of(each.row), each.row.seed) for each in cells if each.row.state == "finished"}
+    done = {(key_of(each.row), each.row.seed) for each in cells if each.row.state == "finished"}
     seeds, count = {seed for _, seed in done}, Counter(setting for setting, _ in done)
     lost, notes = set[int](), list[str]()
     for place, name in lacking.items():
-        row, setting = rows[place], setting_of(rows[place])
+        row, setting = rows[place], key_of(rows[place])
         if (setting, row.seed) not in done:  # where it is, the run was repeated
             run = ", ".join(filter(None, [printable(row.method), f"seed {row.seed}" * (row.seed >= 0)]))
             where = f"in the column {printable(columns.get(name) or name)!r}"

@@ -67,12 +67,8 @@ def _setting(each: Reported, scale: Scale, reference: str, noun: str) -> Setting
     is_control = known is not None and known.role is Role.CONTROL
     method: dict[str, object] = {"rank": each.rank, "alpha": each.alpha} | _others(each.settings)
     method = {name: value for name, value in method.items() if value is not None}
-    optim = {
-        "learning_rate": each.learning_rate or 0.0,
-        "epochs": each.epochs or 1,
-        "patience": each.patience,
-        "decay": each.decay or UNKNOWN_DECAY,
-    }
+    rate, epochs, decay = each.learning_rate or 0.0, each.epochs or 1, each.decay or UNKNOWN_DECAY
+    optim = {"learning_rate": rate, "epochs": epochs, "patience": each.patience, "decay": decay}
     return Setting(
         key=_key(each.method, method, optim, scale, noun),
         objective=scale,
@@ -80,14 +76,14 @@ def _setting(each: Reported, scale: Scale, reference: str, noun: str) -> Setting
         label=short if each.rank is None else f"{short} r={each.rank}",
         title=known.title if known is not None else each.method,
         role=Role.REFERENCE if each.method == reference else Role.CONTROL if is_control else Role.ADAPTER,
-        learning_rate=each.learning_rate or 0.0,
-        epochs=each.epochs or 1,
+        learning_rate=rate,
+        epochs=epochs,
         size=each.rank,
         rank=each.rank,
         alpha=each.alpha,
         alpha_text="" if each.alpha is None else f"alpha {each.alpha:g}",
         patience=each.patience,
-        decay=each.decay or UNKNOWN_DECAY,
+        decay=decay,
         learns=noun,
         texts={short_name(name): setting_text(name, value) for name, value in (method | optim).items()},
     )

@@ -10,13 +10,15 @@ import msgspec
 
 from core.errors import JudgeError, printable
 from core.judge.beside import about_of, is_about, is_curves, is_each, measures_of, with_curves
-from core.judge.grouping import Reported, setting_of
+from core.judge.grouping import Reported, key_of
 from core.judge.reading import Question, Reading
+from core.judge.reported import rows_of_reported
 from core.judge.sources import Given, read
 from core.judge.table import Table
 from core.judge.understood import MAX_RUNS, Understood, reference_of, understood
 from core.numbers import counted
 from core.objectives.measure import Values
+from core.results.row import Row
 from core.results.scale import Scale
 from core.store.judged import Judged, ReadFile
 from core.store.looks import Look
@@ -49,6 +51,10 @@ class KeptResults:
     notes: tuple[str, ...] = ()
     """What was assumed or left out, a sentence each."""
     format: int = FORMAT
+
+    def to_rows(self) -> list[Row]:
+        """As rows of results, like those of runs of this lab."""
+        return rows_of_reported(self.rows, self.scale, self.reference, self.noun, self.searched)
 
     def to_json(self) -> str:
         """As it is stored."""
@@ -194,12 +200,12 @@ def _joined(
     Raises:
         JudgeError: two runs have one name, by which a file refers to one of them.
     """
-    known = {(setting_of(row), row.seed): place for place, row in enumerate(rows)}
+    known = {(key_of(row), row.seed): place for place, row in enumerate(rows)}
     names = {row.run for row in rows}
     joined = list(rows)
     differing = 0
     for row in more:
-        place = known.get((setting_of(row), row.seed))
+        place = known.get((key_of(row), row.seed))
         if place is None:
             name = row.run
             if is_named and name in names:

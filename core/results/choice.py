@@ -50,6 +50,11 @@ def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
     return [replace(arm, common=common) for arm in arms]
 
 
+def compared_with(arm: Arm, rows: Iterable[Row]) -> list[Arm]:
+    """All arms of the comparison that one of them is in, itself included. Args: rows: which have the arm among them."""
+    return next(group for group in comparisons_of(rows) if any(other.key == arm.key for other in group))
+
+
 def candidates(arms: Iterable[Arm]) -> list[Arm]:
     """Those of one comparison that may win their tuning group."""
     return [arm for members in by_group(arms) for arm in _able(members)]

@@ -12,7 +12,7 @@ from core.objectives.measure import Values
 from core.results.arm import judged_by
 from core.results.row import Row
 from core.results.scale import Objective
-from core.results.setting import RATE, Setting, differing_of
+from core.results.setting import RATE, differing_of
 
 Outcomes = Callable[[Row], Values | None]
 """Returns the primary measure of each test example of a row, (n,), in its unit; None where that is not known."""
@@ -20,6 +20,9 @@ Outcomes = Callable[[Row], Values | None]
 
 IN_COLUMNS = (RATE, "rank", "alpha", "epochs")
 """Settings that have columns of their own in :meth:`Results.to_frame`."""
+
+TAKEN = ("seconds", "device", "threads", "bank", "kept_epoch")
+"""Fields of :class:`core.store.record.Result` that are columns there."""
 
 
 def untested(row: Row) -> None:
@@ -49,11 +52,6 @@ class Results:
         """How much worse than full fine-tuning a setting may be and still be good enough."""
         return self.objective.margin
 
-    @property
-    def settings(self) -> list[Setting]:
-        """The setting of each row."""
-        return [row.setting for row in self.rows]
-
     def only(self, rows: Iterable[Row]) -> Self:
         """The same with some of the rows."""
         return replace(self, rows=tuple(rows))
@@ -64,8 +62,8 @@ class Results:
         :func:`core.judge.frame.results_of_frame` reads it, as far as a table can tell.
         """
         measures = dict.fromkeys(name for row in self.rows for name in row.measures)
-        varied = dict.fromkeys(name for texts in differing_of(self.settings).values() for name in texts)
-        varied = {name: None for name in varied if name not in IN_COLUMNS}
+        differing = differing_of(row.setting for row in self.rows)
+        varied = {name for texts in differing.values() for name in texts} - {*IN_COLUMNS}
         lines = [
             {
                 "run": row.id,
@@ -81,11 +79,7 @@ class Results:
                 **{name: row.measures.get(name) for name in measures},
                 "trainable_parameters": row.trained or None,
                 "steps": row.steps or None,
-                "seconds": None if row.result is None else row.result.seconds,
-                "device": None if row.result is None else row.result.device,
-                "threads": None if row.result is None else row.result.threads,
-                "bank": None if row.result is None else row.result.bank,
-                "kept_epoch": None if row.result is None else row.result.kept_epoch,
+                **{name: getattr(row.result, name, None) for name in TAKEN},
             }
             for row in self.rows
         ]

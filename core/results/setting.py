@@ -116,11 +116,6 @@ def setting_of(spec: RunSpec) -> Setting:
     )
 
 
-def settings_of_specs(specs: Iterable[RunSpec]) -> list[Setting]:
-    """The setting of each run, in their order; a setting may occur several times."""
-    return [setting_of(spec) for spec in specs]
-
-
 def tuning_groups(settings: Iterable[Setting]) -> list[list[Setting]]:
     """Settings by tuning group, each once, in :func:`order`."""
     groups: dict[TuningGroup, dict[str, Setting]] = {}
@@ -164,9 +159,7 @@ def differing_of(settings: Iterable[Setting]) -> dict[str, dict[str, str]]:
         if len(sharing) == 1:
             found |= {key: {} for key in sharing}
             continue
-        texts = {
-            key: setting.texts if setting.spec is None else _texts(setting.spec) for key, setting in sharing.items()
-        }
+        texts = {key: setting.all_texts for key, setting in sharing.items()}
         known = dict.fromkeys(name for own in texts.values() for name in own)
         names = [name for name in known if len({own.get(name) for own in texts.values()}) > 1]
         found |= {key: {name: own.get(name, "none") for name in names} for key, own in texts.items()}

@@ -68,7 +68,7 @@ class Ahead:
 
     @property
     def seeds_to_add(self) -> int:
-        """Number of seeds that :attr:`next_look` takes beside those that are there; 0 where none is proposed."""
+        """Number of seeds that :attr:`look` takes beside those that are there; 0 where none is proposed."""
         return max(0, self.look - self.at.seeds)
 
     @property

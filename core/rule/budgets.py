@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.methods.method import Role
 from core.plan.axes import MAX_POINTS, EpochsAxis, VarySpec
 from core.results.arm import Arm, grouped, judged_by
-from core.results.choice import comparisons_of
+from core.results.choice import compared_with, comparisons_of
 from core.results.epochs import common_seeds
 from core.results.intervals import Interval, t_interval
 from core.results.results import Results
@@ -56,7 +56,7 @@ def _at(epochs: int, results: Results) -> Place | None:
     full, arms, reason = compared_settings(results.rows)
     if reason or full is None:
         return None
-    everyone = next(group for group in comparisons_of(results.rows) if any(arm.key == full.key for arm in group))
+    everyone = compared_with(full, results.rows)
     seeds = {arm.key: common_seeds([full, arm]) for arm in arms}
     own = {
         arm.setting.label: candidate_of(arm, full, everyone, seeds[arm.key], results.outcomes)

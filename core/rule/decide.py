@@ -15,7 +15,7 @@ from core.methods.method import Role
 from core.plan.axes import Point, VarySpec
 from core.plan.plan import Plan
 from core.results.arm import Arm
-from core.results.choice import best_arm, comparisons_of, is_adapter
+from core.results.choice import best_arm, compared_with, is_adapter
 from core.results.epochs import common_seeds
 from core.results.results import Outcomes, Results
 from core.results.row import Row
@@ -57,9 +57,8 @@ def decide(results: Results, looks: Sequence[Look] = (), plan: Plan | None = Non
         plan: of the experiment, whose configuration may have an axis.
         by: what tests the settings, the rule of docs/statistics.md by default.
     """
-    vary = plan.configuration.vary if plan is not None else None
-    if vary is not None and plan is not None:
-        return _along(plan, vary, results, looks, by)
+    if plan is not None and plan.configuration.vary is not None:
+        return _along(plan, plan.configuration.vary, results, looks, by)
     place = _at_one_place(results, looks, by)
     return Answer(results.margin, (place,), looks=place.looks, reason=place.reason, unread=place.unread)
 
@@ -68,21 +67,15 @@ def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Plac
     """The answer where nothing is varied; see :func:`decide`."""
     tested, trivial, selected = results.outcomes, results.trivial, results.is_selection
     everything = list(results.rows)
-    margin = results.margin
-    rates = rates_tried(row.setting for row in everything if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
-    full, arms, reason = compared_settings(everything)
     recorded = tuple(sorted({look.seeds for look in looks}))
-    can_extend = bool(rates_beside(everything))
-    leading = best_arm(everything, is_adapter)
-    found = Place(
-        margin, rates, full, reason=reason, recorded=recorded, leading=leading, can_extend=can_extend, rows=everything
-    )
+    found = replace(_seen(everything, results.margin), recorded=recorded, can_extend=bool(rates_beside(everything)))
+    full, arms, reason = found.full, found.arms, found.reason
     done = len(common_seeds([full, *arms])) if full else 0
     if not selected and (waiting := waiting_reason(everything, done, results.bases)):
         return replace(found, reason=waiting.text, unread=True, mend=waiting.next_step, answerable=waiting.answerable)
     if reason or full is None:
         return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
-    everyone = next(group for group in comparisons_of(everything) if any(arm.key == full.key for arm in group))
+    everyone = compared_with(full, everything)
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
     sharing = [arm for arm in arms if common_seeds([full, arm])]
     families = families_of(sharing, filter(is_adapter, everyone), looks, full=full)
@@ -163,7 +156,7 @@ def _along(plan: Plan, vary: VarySpec, results: Results, looks: Sequence[Look], 
     arms = [arm.method for arm in plan.configuration.arms if arm.method.role is Role.ADAPTER]
     lines = {method.label: method for method in arms}
     seen = [
-        _seen(point, [row for row in everything if row.run is not None and part.has(row.run.spec)], margin)
+        _seen([row for row in everything if row.run is not None and part.has(row.run.spec)], margin, point)
         for point, part in zip(vary.points, plan.parts, strict=True)
     ]
     found = Answer(margin, tuple(seen), vary, lines)
@@ -176,8 +169,8 @@ def _along(plan: Plan, vary: VarySpec, results: Results, looks: Sequence[Look], 
     return _looked_along(found, results, _members(plan), common, looks, by)
 
 
-def _seen(point: Point, rows: list[Row], margin: float) -> Place:
-    """What is at a point before anything of the test part is read."""
+def _seen(rows: Sequence[Row], margin: float, point: Point = "") -> Place:
+    """What is at a place before anything of the test part is read."""
     full, arms, reason = compared_settings(rows)
     rates = rates_tried(row.setting for row in rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
     leading = best_arm(rows, is_adapter)
@@ -221,7 +214,7 @@ def _looked_along(
         full = at.full
         if full is None:
             continue
-        everyone = next(group for group in comparisons_of(at.rows) if any(arm.key == full.key for arm in group))
+        everyone = compared_with(full, at.rows)
         own = [arm for arm in everyone if is_adapter(arm)]
         # A member is told by its point, which may be a number of epochs, or have several.
         names |= {arm.key: (f"{name}={at.point} {member_name(arm)}", 0) for arm in own}
@@ -254,10 +247,8 @@ def _decided(
     own = sorted(own, key=lambda candidate: candidate.arm.trained)
     if at.full is None or not own:
         return at
-    keys = {candidate.arm.key: candidate for candidate in own}
-    picked = best_arm(at.rows, lambda arm: is_adapter(arm) and arm.key in keys)
-    best = keys[picked.key] if picked is not None else None
-    withheld = next((reasons[key] for key in keys if key in reasons and key == (best and best.arm.key)), "")
+    best = _best(at.rows, own)
+    withheld = reasons.get(best.arm.key, "") if best is not None else ""
     named = {member_name(candidate.arm): candidate for candidate in own}
     by_line = {label: named[name] for label, name in members.items() if name in named}
     return replace(

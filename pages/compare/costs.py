@@ -10,7 +10,6 @@ import streamlit as st
 from core.errors import LabError
 from core.methods.method import Role
 from core.results.measures import COSTS, MEMORY_NOTE, storage_note, time_note
-from core.results.row import rows_of
 from core.rule.frontier import (
     FRONTIER_NOTE,
     EqualAccuracy,
@@ -79,7 +78,7 @@ def forgetting_part(shown: Comparison) -> None:
 def _frontiers(shown: Comparison, before: float) -> list[Frontier]:
     """All that each method and rank was seen to reach. Args: before: where the base stood on the source."""
     finished = [run for run in shown.everything if run.state == "finished"]
-    return frontiers(rows_of(shown.everything), measured(epochs_of, shown.lab, finished), before, shown.masked)
+    return frontiers(shown.rows, measured(epochs_of, shown.lab, finished), before, shown.masked)
 
 
 def _frontier(shown: Comparison, found: Sequence[Frontier], equal: Sequence[EqualAccuracy]) -> None:

@@ -13,7 +13,6 @@ from core.numbers import count_text, listed, points_text
 from core.results.arm import Arm
 from core.results.measures import FORGETTING, FORGETTING_MASKED
 from core.results.results import Results
-from core.results.row import rows_of
 from core.rule.answer import Answer, crossings
 from core.rule.budgets import by_budget, passed_epochs
 from core.rule.candidate import Candidate
@@ -155,7 +154,7 @@ def rates_part(shown: Comparison) -> None:
         )
         return
     st.subheader("Learning rates")
-    choices = rate_choices(rows_of(shown.everything))
+    choices = rate_choices(shown.rows)
     st.markdown(choice_sentence(choices))
     if ends := end_sentences(choices):
         st.warning(" ".join(ends))
@@ -163,7 +162,7 @@ def rates_part(shown: Comparison) -> None:
     dataframe(table, hide_index=True, alt="Learning rates tried for each setting, and the chosen one")
     title = shown.objective.primary.title
     alt = f"{title} on the validation part over the learning rate, one line per setting"
-    show(rate_curves(sweep_arms(rows_of(shown.everything))), shown.experiment.id, "rates", alt)
+    show(rate_curves(sweep_arms(shown.rows)), shown.experiment.id, "rates", alt)
 
 
 NO_LEVEL = "Nothing here is tested, and nothing of it counts as a look: a study of epochs finds rates for each budget."
@@ -172,9 +171,9 @@ NO_LEVEL = "Nothing here is tested, and nothing of it counts as a look: a study 
 def budget_part(shown: Comparison) -> None:
     """The budgets that the experiment has, and epochs that were passed at constant rates."""
     runs, owner = shown.everything, shown.experiment.id
-    found = by_budget(Results(rows_of(runs), tested_by(shown.lab)))
+    found = by_budget(Results(shown.rows, tested_by(shown.lab)))
     finished = [run for run in runs if run.state == "finished"]
-    passed = passed_epochs(rows_of(runs), measured(epochs_of, shown.lab, finished))
+    passed = passed_epochs(shown.rows, measured(epochs_of, shown.lab, finished))
     if found is not None:
         show(study_figure(found), owner, "budgets", "Each method after each number of epochs, and minus full")
         st.caption(f"Every method at its best learning rate for each number of epochs. {NO_LEVEL}")

@@ -33,7 +33,7 @@ from pages.shared.ui.pickers import when
 def answer(lab: Lab, experiment: Experiment, is_asked: bool = True) -> None:
     """Draw the experiment's verdict. Args: is_asked: whether it is the answer to the question of the page."""
     members = lab.store.members(experiment)
-    found = place_of(lab, experiment, members)
+    rows, found = rows_of(members), place_of(lab, experiment, members)
     with st.container(border=True):
         judged = f"{bases_text(members[0].spec)} · judged by {judged_text(members[0].spec.objective)}"
         st.caption(f"{called(lab, experiment, members)} · {when(experiment.created)} · {judged}")
@@ -45,9 +45,9 @@ def answer(lab: Lab, experiment: Experiment, is_asked: bool = True) -> None:
         verdict_view(found, before)
         if before is not None:
             _before(before, experiment, members)
-        for sentence in [] if found.unread else dropped_sentences(rows_of(members)):
+        for sentence in [] if found.unread else dropped_sentences(rows):
             st.warning(literal(sentence))
-        evidence_of(found, rows_of(members), experiment.id, lambda: rank_view(lab, experiment, found))
+        evidence_of(found, rows, experiment.id, lambda: rank_view(lab, experiment, found))
         with st.container(horizontal=True, vertical_alignment="center"):
             adapter_button(found if before is None else before, f"home-{experiment.id}")
             if is_study(experiment):

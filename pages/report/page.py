@@ -69,10 +69,9 @@ if is_under_way(members):
     live_panel(lab, [run.id for run in runs], f"report-{experiment.id}", experiment.name)
     st.stop()
 answered = place_of(lab, experiment, members)
-if answered.unread or not chosen_arms(rows_of(members)):
-    st.info(
-        literal(answered.reason if answered.unread else no_choice_sentence(rows_of(members))), icon=":material/info:"
-    )
+rows = rows_of(members)
+if answered.unread or not chosen_arms(rows):
+    st.info(literal(answered.reason if answered.unread else no_choice_sentence(rows)), icon=":material/info:")
     state_line(lab, members, "report", answered)
     link("runs", "See the runs")
     st.stop()

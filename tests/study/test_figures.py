@@ -17,7 +17,7 @@ from core.methods.registry import methods
 from core.results.arm import arms_of
 from core.results.measures import quantity
 from core.results.row import rows_of
-from core.results.setting import setting_of, settings_of_specs
+from core.results.setting import setting_of
 from core.study.figures.curves import (
     AXES,
     NamedCurve,
@@ -279,7 +279,7 @@ def test_shades_tell_learning_rates_apart_and_appear_only_where_there_are_severa
 
 def test_colours_and_shades_have_a_contrast_of_3_with_both_pages():
     specs = [spec.but(optim=spec.optim.but(learning_rate=rate)) for spec in SPECS for rate in (1e-6, 0.001, 0.01, 1.0)]
-    settings = settings_of_specs(specs)
+    settings = [setting_of(spec) for spec in specs]
     colours = {NEUTRAL, *map(colour_of, settings), *map(shade_of, settings), *map(rank_colour, range(1, 1025))}
     theme = tomllib.loads(CONFIG.read_text())["theme"]
     for background in (theme["light"]["backgroundColor"], theme["dark"]["backgroundColor"]):

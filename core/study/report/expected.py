@@ -145,8 +145,8 @@ def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
         found = decide(results_in(lab, members)).place
         if found.unread and (before := answer_before(lab, experiment, members)) is not None:
             found = before  # what was added since does not hide the spread of what was there
-        known_now = Ahead(found).design
-        design = known_now if known_now is not None and known_now.varies else None
+        own = Ahead(found).design
+        design = own if own is not None and own.varies else None
     with _lock:
         _designs[key] = state, design
         _designs.move_to_end(key)

@@ -9,7 +9,6 @@ from functools import cached_property
 
 from core.errors import JudgeError
 from core.judge.beside import TRIVIAL
-from core.judge.reported import rows_of_reported
 from core.judge.results import Gathered, KeptResults, results_of
 from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
@@ -138,7 +137,7 @@ def _answer_of(lab: Lab, judged: Judged) -> tuple[Callable[[], object], Callable
 
     def made() -> Asked[JudgedAnswer]:
         results, measures = results_of(judged.content), lab.judged.measures(judged.id)
-        rows = tuple(_rows(results))
+        rows = tuple(results.to_rows())
         table = Results(rows, lambda row: measures.get(row.id), lambda row: measures.get(TRIVIAL))
         found = decide(table, lab.looks.of(judged.id))
         return Asked(JudgedAnswer(judged, results, rows, measures, found.place), found.looks)
@@ -165,13 +164,9 @@ def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = N
         known = {file.sha256 for file in before.files}
         new = [file for file in found.files if file.sha256 not in known]
         return lab.judged.grow(before, content, new, found.measures) if new else before
-    keys = {row.id: row.setting.key for row in _rows(found.results)}
+    keys = {row.id: row.setting.key for row in found.results.to_rows()}
     looks = [look.renamed(keys) for look in found.looks]
     return lab.judged.like(content, found.files) or lab.judged.add(name, content, found.files, found.measures, looks)
-
-
-def _rows(results: KeptResults) -> list[Row]:
-    return rows_of_reported(results.rows, results.scale, results.reference, results.noun, results.searched)
 
 
 def carried(answer: JudgedAnswer) -> list[str]:

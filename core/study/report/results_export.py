@@ -136,7 +136,8 @@ def _epochs(lab: Lab, runs: Iterable[Run]) -> bytes:
 
 
 def _about(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> bytes:
-    objective, measure = judged_by(rows_of(runs)), judged_by(rows_of(runs)).primary
+    objective = judged_by(rows_of(runs))
+    measure = objective.primary
     reading = Reading(
         measure=measure.name,
         unit="%" if measure.unit == "%" else "plain",

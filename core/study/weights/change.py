@@ -186,9 +186,9 @@ def main_arms(runs: Iterable[Run], always: Run | None = None) -> list[Arm]:
     Returns:
         Arms in :func:`core.results.setting.order`; all of them if none has finished without a failed seed.
     """
-    everything = list(runs)
-    chosen = {arm.key: arm for arm in chosen_arms(rows_of(everything)) if arm.role is not Role.CONTROL}
-    arms = [arm for arm in averaged_arms(rows_of(everything)) if arm.role is not Role.CONTROL]
+    rows = rows_of(runs)
+    chosen = {arm.key: arm for arm in chosen_arms(rows) if arm.role is not Role.CONTROL}
+    arms = [arm for arm in averaged_arms(rows) if arm.role is not Role.CONTROL]
     own = always.spec.arm if always is not None else None
     shown = [chosen.get(arm.key, arm) for arm in arms if not chosen or arm.key in chosen or arm.key == own]
     if always is None or always.state == "finished":

@@ -10,7 +10,7 @@ import streamlit as st
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import counted
-from core.results.setting import settings_of_specs
+from core.results.setting import setting_of
 from core.rule.ahead import Ahead
 from core.rule.place import Place
 from core.rule.tuning import is_tuned
@@ -71,9 +71,10 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Place) -> None:
     known = {name: action for name, action in ACTIONS.items() if not (along and name in NOT_OF_STUDIES)}
     if experiment.plan is not None:  # the search finds its rates
         known.pop("find")
-    if Ahead(found).step is not NextStep.RATES or not found.rates.several:
+    step = Ahead(found).step
+    if step is not NextStep.RATES or not found.rates.several:
         known.pop("rates", None)
-    if Ahead(found).step is not NextStep.EPOCHS:
+    if step is not NextStep.EPOCHS:
         known.pop("epochs", None)
     titles = {name: f"{action.icon} {action.title}" for name, action in known.items()}
     st.menu_button(
@@ -89,10 +90,12 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Place) -> None:
 
 def next_step_button(lab: Lab, experiment: Experiment, found: Place, is_primary: bool = False) -> None:
     """Draw the experiment's next step as a button, if it has one; arguments as of :func:`action_button`."""
-    name = STEPS.get(Ahead(found).step) if Ahead(found).step is not None else None
+    ahead = Ahead(found)
+    step = ahead.step
+    name = STEPS.get(step) if step is not None else None
     if name is not None and not (is_study(experiment) and name in NOT_OF_STUDIES):
         action_button(lab, experiment, found, name, is_primary)
-    if Ahead(found).needs_examples and Ahead(found).step in (None, NextStep.LONGER, NextStep.SEEDS):
+    if ahead.needs_examples and step in (None, NextStep.LONGER, NextStep.SEEDS):
         _more_examples(found)
 
 
@@ -139,7 +142,7 @@ def action_button(lab: Lab, experiment: Experiment, found: Place, name: str, is_
     title = ACTIONS[name].title
     if name == "seeds":
         title = f"Add {counted(seeds_suggested(lab, experiment, found), 'seed')}"
-    elif Ahead(found).step is NextStep.OTHER_SIDE and name == STEPS[Ahead(found).step]:
+    elif name == STEPS[NextStep.OTHER_SIDE] and Ahead(found).step is NextStep.OTHER_SIDE:
         title = f"Add {'LoRA' if found.leading is None else 'full fine-tuning'}"
     st.button(
         on_primary(title) if is_primary else title,
@@ -213,7 +216,7 @@ def _fits_sweep(specs: Sequence[RunSpec]) -> bool:
         for name in method.fixed_in_sweeps
     )
     other = any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
-    settings = settings_of_specs(specs)
+    settings = [setting_of(spec) for spec in specs]
     is_one = len({each.kind for each in adapters}) <= 1
     return is_tuned(settings) and is_sweep(settings) and plain and not other and is_one
 

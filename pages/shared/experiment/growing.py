@@ -17,7 +17,6 @@ from core.numbers import bytes_text, counted, listed
 from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
-from core.results.setting import setting_of
 from core.rule.ahead import Ahead
 from core.rule.growth import RATES_OFFERED, extended, longer, rates_beside
 from core.rule.place import Place
@@ -151,20 +150,16 @@ def add_settings(lab: Lab, experiment: Experiment, _: Place) -> None:
 def train_longer(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Train the settings of the answer for three times as many epochs."""
     members = lab.store.members(experiment)
-    key = f"longer-{experiment.id}-{len(members)}"
-    rates = (
-        "the chosen learning rate and its neighbors"
-        if is_tuned(setting_of(run.spec) for run in members)
-        else "its rate"
-    )
+    rows, key = rows_of(members), f"longer-{experiment.id}-{len(members)}"
+    rates = "the chosen learning rate and its neighbors" if is_tuned(row.setting for row in rows) else "its rate"
     st.markdown(
         f"Full fine-tuning and each adapter and rank, at {rates}, for **three times as many epochs**. The answer is "
         "about these where they are better; what was trained stays."
     )
     with errors_shown():
         specs = [run.spec for run in members]
-        settings = [*lab.experiments.settings(experiment), *longer(rows_of(members))]
-        seeds = sorted({spec.seed for arm in chosen_arms(rows_of(members)) for spec in (run.spec for run in arm.runs)})
+        settings = [*lab.experiments.settings(experiment), *longer(rows)]
+        seeds = sorted({seed for arm in chosen_arms(rows) for seed in arm.seeds})
         _grow(lab, experiment, settings, seeds or sorted({spec.seed for spec in specs}), key)
 
 

@@ -140,9 +140,10 @@ def _view(lab: Lab, runs: list[Run], bars: dict[str, tuple[str, ...]], key: str,
     # A base is of interest until what is built on it begins, also where it was interrupted or stopped.
     runs = [run for run in runs if run.spec.role is not Role.BASE or run.state != "finished"] or runs
     labels = _labels(lab, runs)
-    arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(rows_of(runs))]
+    rows = rows_of(runs)
+    arms = [replace(arm, label=labels[arm.key]) for arm in all_arms(rows)]
     curves = {run.id: _curve(lab, run) for run in runs if run.step}
-    measure, loss = judged_by(rows_of(runs)).primary, live_loss(arms, curves)
+    measure, loss = judged_by(rows).primary, live_loss(arms, curves)
     return View(
         words=words,
         share=share,
