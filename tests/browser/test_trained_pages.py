@@ -80,6 +80,8 @@ def test_an_answer_is_in_sight_once_its_address_it_or_the_line_above_the_form_is
     expect(page).to_have_url(re.compile(f"experiment={older.id}"))
     top = page.get_by_text(f"{older.name} · ").first
     expect(top).to_be_in_viewport(ratio=1)
+    page.goto(f"{trained_site}/?experiment={older.id}")
+    expect(top).to_be_in_viewport(ratio=1)
     line = page.get_by_role("button", name=f"Shown below: {older.name}")  # what a phone shows of it at first
     settled(page)
     page.mouse.move(195, 400)

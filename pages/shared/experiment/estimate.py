@@ -95,13 +95,15 @@ def redraw_when_measured(lab: Lab, forecast: Forecast, planned: Planned) -> None
     While something trains nothing is measured, and the sidebar draws the page again at its end.
     """
     if forecast.basis == "unknown" and lab.estimates.can_measure():
-        st.fragment(_poll, run_every=TICK)(lab, planned, [])
+        st.fragment(_poll, run_every=TICK)(lab, planned, st.query_params.to_dict(), [])
 
 
-def _poll(lab: Lab, planned: Planned, looked: list[bool]) -> None:
+def _poll(lab: Lab, planned: Planned, address: dict[str, str], looked: list[bool]) -> None:
     looked.append(True)
     if len(looked) == 1:
         return  # the whole page is being drawn: to begin again here would lose a press on a button further down
+    if st.query_params.to_dict() != address:
+        return  # asked before the browser knew what a press has opened since: to begin again would open what was before
     if not lab.estimates.can_measure():
         return  # to ask for all runs again each second would cost the training what it needs
     if lab.estimates.between(planned.at_least, planned.at_most).basis != "unknown":
