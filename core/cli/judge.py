@@ -20,9 +20,9 @@ from core.store.judged import Judged
 from core.study.arms.tables import plain_table
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.judged import (
-    JudgedAnswer,
+    JudgedEvidence,
     carried,
-    judged_answer,
+    judged_evidence,
     judged_warnings,
     keep_results,
     network_sentences,
@@ -70,16 +70,16 @@ def judge(options: argparse.Namespace) -> int:
     check_output(options)
     with opened_lab(options) as lab:
         judged = kept(lab, options)
-        answer = judged_answer(lab, judged)
+        evidence = judged_evidence(lab, judged)
         if options.json:
-            print(json.dumps(judged_as_json(answer), indent=2))
+            print(json.dumps(judged_as_json(evidence), indent=2))
         else:
-            print_judged(answer)
+            print_judged(evidence)
             print(f"Kept as {judged.id}.", file=sys.stderr)
         if options.report:
-            save_report(options.report, judged_report(answer))
+            save_report(options.report, judged_report(evidence))
             print(f"The report is in {options.report}.", file=sys.stderr)
-    return 0 if not answer.verdict.unread else 1
+    return 0 if not evidence.verdict.unread else 1
 
 
 def reading_of(options: argparse.Namespace) -> Reading:
@@ -111,28 +111,28 @@ def kept(lab: Lab, options: argparse.Namespace) -> Judged:
     return lab.judged.get(judged.id)
 
 
-def print_judged(answer: JudgedAnswer) -> None:
+def print_judged(evidence: JudgedEvidence) -> None:
     """Print settings, the verdict, and what limits it."""
-    if not answer.verdict.unread:
-        print(plain_table(settings_table(answer), turned=True))
+    if not evidence.verdict.unread:
+        print(plain_table(settings_table(evidence), turned=True))
         print()
-    print(headline(answer.verdict))
-    for sentence in [*explanation(answer.verdict), *carried(answer)]:
+    print(headline(evidence.verdict))
+    for sentence in [*explanation(evidence.verdict), *carried(evidence)]:
         print(sentence)
-    if answer.networks:
+    if evidence.networks:
         print()
-        print(plain_table(networks_table(answer)))
-        for sentence in network_sentences(answer):
+        print(plain_table(networks_table(evidence)))
+        for sentence in network_sentences(evidence):
             print(sentence)
-    if answer.is_tuned and answer.has_validation:
-        print(choice_sentence(rate_choices(answer.rows)))
-    for warning in judged_warnings(answer):
+    if evidence.is_tuned and evidence.has_validation:
+        print(choice_sentence(rate_choices(evidence.rows)))
+    for warning in judged_warnings(evidence):
         print(f"Note: {warning}")
 
 
-def judged_as_json(answer: JudgedAnswer) -> dict[str, Any]:
+def judged_as_json(evidence: JudgedEvidence) -> dict[str, Any]:
     """The object that ``--json`` prints: the keys of ``compare``, and ``reported`` for what was read."""
-    judged = answer.judged
+    judged = evidence.judged
     networks = [
         {
             "label": arm.label,
@@ -143,16 +143,16 @@ def judged_as_json(answer: JudgedAnswer) -> dict[str, Any]:
             "paired": found.is_paired,
             "told_apart": found.is_told,
         }
-        for arm, found in answer.networks
+        for arm, found in evidence.networks
     ]
-    return comparison_as_json([*answer.rows], answer.verdict, None, lambda arm: None) | {
+    return comparison_as_json([*evidence.rows], evidence.verdict, None, lambda arm: None) | {
         "reported": {
             "id": judged.id,
             "name": judged.name,
             "note": judged.note,
-            "reference": answer.reference,
+            "reference": evidence.reference,
             "files": [{"name": file.name, "sha256": file.sha256, "bytes": file.bytes} for file in judged.files],
-            "carries": carried(answer),
+            "carries": carried(evidence),
             "networks": networks,
         }
     }

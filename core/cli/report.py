@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.cli.comparison import save_report
 from core.cli.options import NOTHING_KEPT, add_home, check_folder, opened_lab
-from core.study.report.judged import judged_answer
+from core.study.report.judged import judged_evidence
 from core.study.report.judged_report import judged_report
 from core.study.report.report import report_of
 
@@ -26,7 +26,7 @@ def report(options: argparse.Namespace) -> int:
     with opened_lab(options) as lab:
         judged = lab.judged.find(options.experiment)
         if judged is not None:
-            found = judged_report(judged_answer(lab, judged))
+            found = judged_report(judged_evidence(lab, judged))
         else:
             found = report_of(lab, lab.store.experiment(options.experiment))
         save_report(options.file, found)

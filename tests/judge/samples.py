@@ -13,7 +13,7 @@ from core.judge.reading import Reading
 from core.judge.results import Gathered, gather
 from core.judge.sources import Given
 from core.lab import Lab
-from core.study.report.judged import JudgedAnswer, judged_answer, keep_results
+from core.study.report.judged import JudgedEvidence, judged_evidence, keep_results
 
 SEEDS = 8
 RATES = (0.000316, 0.001, 0.00316)
@@ -56,17 +56,17 @@ def read(content: bytes, name: str = "results.csv", **reading: object) -> Gather
     return gather([Given(name, content)], Reading.of(**reading))
 
 
-def judged(lab: Lab, content: bytes, *more: bytes, **reading: object) -> JudgedAnswer:
+def judged(lab: Lab, content: bytes, *more: bytes, **reading: object) -> JudgedEvidence:
     """Keep and judge a file, and others beside it."""
     files = [Given(f"results-{place}.csv", each) for place, each in enumerate((content, *more))]
     return judged_files(lab, files, **reading)
 
 
-def judged_files(lab: Lab, files: Sequence[Given], **reading: object) -> JudgedAnswer:
+def judged_files(lab: Lab, files: Sequence[Given], **reading: object) -> JudgedEvidence:
     """Keep and judge files of which nothing is asked."""
     found = gather(files, Reading.of(**reading))
     assert found.questions == []
-    return judged_answer(lab, keep_results(lab, found, "Results"))
+    return judged_evidence(lab, keep_results(lab, found, "Results"))
 
 
 def asked(found: Gathered) -> list[str]:
@@ -74,7 +74,7 @@ def asked(found: Gathered) -> list[str]:
     return [question.field for question in found.questions]
 
 
-def verdict_of(answer: JudgedAnswer) -> dict[str, object]:
+def verdict_of(answer: JudgedEvidence) -> dict[str, object]:
     """The verdict as ``--json`` prints it."""
     found: dict[str, object] = judged_as_json(answer)["verdict"]
     return found

@@ -30,7 +30,7 @@ from core.study.arms.design_words import level_text
 from core.study.arms.verdict_words import explanation, headline
 from core.study.report.answer import bases_of, place_of
 from core.study.report.html import report_file, report_html
-from core.study.report.judged import REPORTED, JudgedAnswer, carried, judged_answer, keep_results
+from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_evidence, keep_results
 from core.study.report.judged_report import judged_report
 from core.study.report.results_export import results_files
 from core.tracking.tracking import tracker_of
@@ -183,7 +183,7 @@ def test_a_further_file_is_a_further_look_and_the_same_file_is_none(idle: Lab) -
     assert again.judged.id == kept.id
     more = [Given("more.csv", csv_of(rows_of(seeds=range(8, 16))))]
     found = gather(more, Reading(), kept, idle.judged.measures(kept.id))
-    grown = judged_answer(idle, keep_results(idle, found, "", kept))
+    grown = judged_evidence(idle, keep_results(idle, found, "", kept))
     assert grown.judged.id == kept.id
     assert [look.seeds for look in idle.looks.of(kept.id)] == [8, 16]
     assert grown.verdict.candidates[0].at == level_of(16, [8])
@@ -202,7 +202,7 @@ def test_a_look_that_an_earlier_version_exported_counts_and_is_taken_again_for_w
     (look,) = judged(idle, content).verdict.looks
     old = {"epochs": 1, "family": list(look.family), "seeds": 8, "level": look.level}
 
-    def told(claims: object) -> JudgedAnswer:
+    def told(claims: object) -> JudgedEvidence:
         looks = [old | {"claims": claims}]
         return judged(idle, content, json.dumps({"lora_lab_results": 1, "looks": looks}).encode(), within=0.5)
 
@@ -238,7 +238,7 @@ def test_what_is_kept_names_the_files_that_were_read_and_can_be_deleted(idle: La
     again = idle.judged.get(kept.id)
     assert (again.name, again.note) == ("Two words", "from a friend")
     assert idle.judged.list() == [again]
-    assert "from a friend" in report_html(judged_report(judged_answer(idle, again)))
+    assert "from a friend" in report_html(judged_report(judged_evidence(idle, again)))
     idle.judged.delete(kept.id)
     assert idle.judged.list() == []
     assert idle.looks.of(kept.id) == []
@@ -282,7 +282,7 @@ def test_what_becomes_of_runs_does_not_touch_judged_results_and_a_lost_store_get
     settings.store.unlink()
     with closing(Lab(settings)) as lab:
         assert lab.judged.list() == [answer.judged]
-        assert verdict_of(judged_answer(lab, answer.judged)) == verdict_of(answer)
+        assert verdict_of(judged_evidence(lab, answer.judged)) == verdict_of(answer)
 
 
 HOSTILE = ("<b>bold</b>", "=HYPERLINK(1)", "**md** $x^2$ :smile:", "[a](http://x)", "<script>alert(1)</script>")

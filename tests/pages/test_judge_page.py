@@ -10,7 +10,7 @@ from core.judge.reading import MAX_OFFERED, Open, check_answered
 from core.lab import Lab
 from core.store.judged import Judged
 from core.study.arms.verdict_words import headline
-from core.study.report.judged import REPORTED, judged_answer
+from core.study.report.judged import REPORTED, judged_evidence
 from pages.shared.ui.literal import literal
 from tests.judge.samples import csv_of, judged, rows_of
 from tests.judge.test_judged import HOSTILE
@@ -44,7 +44,7 @@ def test_a_table_with_known_names_is_judged_by_one_press(opened: Lab) -> None:
     app.button(key="judge-new:judge").click().run()
     (found,) = opened.judged.list()
     assert app.query_params["experiment"] in (found.id, [found.id])
-    answer = judged_answer(opened, found)
+    answer = judged_evidence(opened, found)
     assert literal(headline(answer.verdict)) in texts(app)
     assert literal(REPORTED) in texts(app)
     assert [look.seeds for look in opened.looks.of(found.id)] == [8]
@@ -67,7 +67,7 @@ def test_what_is_open_is_asked_one_after_the_other_and_answers_stay(opened: Lab)
     assert app.selectbox(key=f"{prefix}-method").value == "algo"
     app.button(key="judge-new:judge").click().run()
     (found,) = opened.judged.list()
-    assert judged_answer(opened, found).measure.title == "score"
+    assert judged_evidence(opened, found).measure.title == "score"
 
 
 def test_a_bad_file_is_one_sentence_and_keeps_nothing(opened: Lab) -> None:
@@ -80,7 +80,7 @@ def test_a_bad_file_is_one_sentence_and_keeps_nothing(opened: Lab) -> None:
 def test_what_was_kept_is_on_home_in_the_lists_on_compare_and_report_and_nowhere_else(
     filled: Lab, kept: Judged
 ) -> None:
-    said = literal(headline(judged_answer(filled, kept).verdict))
+    said = literal(headline(judged_evidence(filled, kept).verdict))
     for page, query in (
         ("home", {}),
         ("runs", {"level": "Experiments"}),

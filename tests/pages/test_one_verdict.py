@@ -40,7 +40,7 @@ from core.study.report import answer
 from core.study.report.answer import READY, last_read, offered_adapter, place_of
 from core.study.report.evidence import epochs_of
 from core.study.report.expected import MAX_KEPT, _design_of, _designs, expected_design, expected_sentences
-from core.study.report.judged import judged_answer, keep_results
+from core.study.report.judged import judged_evidence, keep_results
 from core.study.report.results_export import results_files
 from core.web import predict
 from core.web.predict import ADAPTERS
@@ -191,7 +191,7 @@ def test_judged_from_its_exported_tables_the_experiment_has_the_verdict_of_compa
         files = results_files(lab, experiment, "results")
         found = gather([Given(name, content) for name, content in files.items()], Reading())
         judged = keep_results(lab, found, "Own")
-        theirs = judged_as_json(judged_answer(lab, judged))
+        theirs = judged_as_json(judged_evidence(lab, judged))
         lab.judged.delete(judged.id)
         assert own["verdict"]["examples"] == 360
         assert len(own["missing"]) == (failed is not None)

@@ -10,7 +10,7 @@ from core.cli.judge import judged_as_json
 from core.lab import Lab
 from core.settings import Settings
 from core.study.report.answer import answer_before, bases_of, offered_adapter
-from core.study.report.judged import judged_answer
+from core.study.report.judged import judged_evidence
 
 PLACES = ("adapter", "weights", "network")
 """Paths of files: a home of answers has none."""
@@ -37,7 +37,7 @@ def answers_of(home: Path) -> dict[str, Any]:
                 ],
             }
         for judged in lab.judged.list():
-            found[judged.id] = {"name": judged.name, "answer": judged_as_json(judged_answer(lab, judged))}
+            found[judged.id] = {"name": judged.name, "answer": judged_as_json(judged_evidence(lab, judged))}
         offered = offered_adapter(lab)
         return {"offered": offered and offered.id, "found": found}
     finally:

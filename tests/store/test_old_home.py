@@ -27,7 +27,7 @@ from core.settings import Settings
 from core.store.looks import Look
 from core.store.record import Run
 from core.study.report.answer import answer_of, is_study, place_of
-from core.study.report.judged import judged_answer
+from core.study.report.judged import judged_evidence
 from core.study.weights.predicted import predictions, true_targets
 from core.training.sharing import bank_key
 from tests.conftest import Opener, finish, sentence_of, wait_until
@@ -147,7 +147,7 @@ def test_verdicts_studies_and_judged_results_are_found_again_and_their_looks_cou
     known = EXPECTED["judged"][judged.id]
     assert (judged.name, judged.note, judged.content) == (known["name"], known["note"], known["content"])
     assert lab.looks.of(judged.id) == accounts(known["looks"])
-    found = judged_answer(lab, judged).verdict
+    found = judged_evidence(lab, judged).verdict
     assert found.best is not None
     assert found.best.arm.label == known["best"]
     (look,) = lab.looks.of(judged.id)

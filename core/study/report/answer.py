@@ -11,12 +11,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
 
 from cachetools import LRUCache
 
 from core.engine.experiments import plan_of
 from core.errors import LabError
+from core.judge.beside import TRIVIAL
+from core.judge.results import results_of
 from core.lab import Lab
 from core.numbers import counted
 from core.results.results import Results
@@ -27,6 +28,7 @@ from core.rule.decide import decide
 from core.rule.frontier import equal_to_full
 from core.rule.place import Place
 from core.rule.tuning import rates_tried
+from core.store.judged import Judged
 from core.store.looks import Look
 from core.store.record import Experiment, Run, stages_of
 from core.study.arms.study_words import study_headline
@@ -41,34 +43,28 @@ READY = "Ready to read: all runs have ended. Open its answer to read it, which i
 LATEST = 12
 """Number of experiments among which :func:`offered_adapter` looks for an answer."""
 
-Found = TypeVar("Found")
-
 
 @dataclass(frozen=True)
-class Asked(Generic[Found]):
+class Asked:
     """An answer, and what it takes to read it."""
 
-    found: Found
-    new: tuple[Look, ...]
-    """The looks that it is."""
+    found: Answer
     earlier: tuple[Look, ...] = ()
     """Looks of before that may be missing in the store."""
 
 
-class Answers(Generic[Found]):
-    """Answers of one kind, kept in memory, the latest :data:`MAX_KEPT`, each while what it depends on is the same."""
+class Answers:
+    """Answers that are kept in memory, the latest :data:`MAX_KEPT`, each while what it depends on is the same."""
 
-    def __init__(self, unread: Callable[[Found, str], Found]) -> None:
-        """Args: unread: makes of an answer one that says nothing but why."""
-        self._unread = unread
-        self._kept: LRUCache[tuple[str, str], tuple[object, Asked[Found]]] = LRUCache(MAX_KEPT)
+    def __init__(self) -> None:
+        self._kept: LRUCache[tuple[str, str], tuple[object, Asked]] = LRUCache(MAX_KEPT)
         self._lock = threading.Lock()
 
     def clear(self) -> None:
         """Forget all of them, as a process that begins."""
         self._kept.clear()
 
-    def read(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked[Found]]) -> Found:
+    def read(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked]) -> Answer:
         """An answer whose looks are recorded.
 
         Args:
@@ -78,20 +74,20 @@ class Answers(Generic[Found]):
             make: returns the answer.
         """
         asked = self._known(lab, id, state, make)
-        if new := _new_looks(lab, id, (*asked.earlier, *asked.new)):
+        if new := _new_looks(lab, id, (*asked.earlier, *asked.found.looks)):
             try:
                 lab.looks.record(id, new)
             except LabError as error:  # a look that leaves no trace would not count
-                return self._unread(asked.found, f"No verdict yet: this look cannot be recorded. {error}")
+                return unread(asked.found, f"No verdict yet: this look cannot be recorded. {error}")
             self._keep(lab, id, state(), asked)
         return asked.found
 
-    def last(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked[Found]]) -> Found:
+    def last(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked]) -> Answer:
         """The same where reading it is no look, as it has been read; else one that says only that it is ready."""
-        asked = self._known(lab, id, state, make)
-        return self._unread(asked.found, READY) if _new_looks(lab, id, asked.new) else asked.found
+        found = self._known(lab, id, state, make).found
+        return unread(found, READY) if _new_looks(lab, id, found.looks) else found
 
-    def _known(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked[Found]]) -> Asked[Found]:
+    def _known(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked]) -> Asked:
         now = state()
         with self._lock:
             before, known = self._kept.get((str(lab.settings.home), id), (None, None))
@@ -101,7 +97,7 @@ class Answers(Generic[Found]):
         self._keep(lab, id, now, asked)
         return asked
 
-    def _keep(self, lab: Lab, id: str, state: object, asked: Asked[Found]) -> None:
+    def _keep(self, lab: Lab, id: str, state: object, asked: Asked) -> None:
         with self._lock:
             self._kept[str(lab.settings.home), id] = state, asked
 
@@ -111,25 +107,28 @@ def results_in(lab: Lab, runs: Iterable[Run], bases: Iterable[Run] = ()) -> Resu
     return Results(rows_of(runs), tested_by(lab), trivial_by(lab), rows_of(bases))
 
 
-def answer_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Answer:
-    """The answer of an experiment, whose look is recorded: for whoever reads it.
+def answer_of(lab: Lab, of: Experiment | Judged, members: Sequence[Run] | None = None) -> Answer:
+    """The answer of an experiment, or of results from elsewhere, whose look is recorded: for whoever reads it.
 
     Args:
         lab: has the experiment.
-        experiment: which one.
-        members: its runs, where they were read already.
+        of: which one; a further file of results with further seeds is a further look.
+        members: the experiment's runs, where they were read already.
+
+    Raises:
+        JudgeError: a newer version kept the results.
     """
-    return _answers.read(lab, experiment.id, *_answer_of(lab, experiment, members))
+    return _answers.read(lab, of.id, *_asked(lab, of, members))
 
 
-def place_of(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Place:
+def place_of(lab: Lab, of: Experiment | Judged, members: Sequence[Run] | None = None) -> Place:
     """The answer where one place is shown, of a study what it says as a whole; see :func:`answer_of`."""
-    return whole(answer_of(lab, experiment, members))
+    return whole(answer_of(lab, of, members))
 
 
-def last_read(lab: Lab, experiment: Experiment, members: Sequence[Run] | None = None) -> Place:
+def last_read(lab: Lab, of: Experiment | Judged, members: Sequence[Run] | None = None) -> Place:
     """The same as it was last read, without a look; where runs have ended since, it says only that it can be read."""
-    return whole(_answers.last(lab, experiment.id, *_answer_of(lab, experiment, members)))
+    return whole(_answers.last(lab, of.id, *_asked(lab, of, members)))
 
 
 def whole(found: Answer) -> Place:
@@ -139,14 +138,30 @@ def whole(found: Answer) -> Place:
     return Place(found.margin, rates_tried([]), reason=study_headline(found), unread=found.unread)
 
 
-def _answer_of(
+def _asked(
+    lab: Lab, of: Experiment | Judged, members: Sequence[Run] | None
+) -> tuple[Callable[[], object], Callable[[], Asked]]:
+    """What an answer depends on, and how it is made."""
+    return _of_judged(lab, of) if isinstance(of, Judged) else _of_experiment(lab, of, members)
+
+
+def _of_judged(lab: Lab, judged: Judged) -> tuple[Callable[[], object], Callable[[], Asked]]:
+    def made() -> Asked:
+        measures = lab.judged.measures(judged.id)
+        rows = results_of(judged.content).to_rows()
+        results = Results(rows, lambda row: measures.get(row.id), lambda row: measures.get(TRIVIAL))
+        return Asked(decide(results, lab.looks.of(judged.id)))
+
+    return lambda: (judged, [look.key for look in lab.looks.of(judged.id)]), made
+
+
+def _of_experiment(
     lab: Lab, experiment: Experiment, members: Sequence[Run] | None
-) -> tuple[Callable[[], object], Callable[[], Asked[Answer]]]:
-    """What the answer of an experiment depends on, and how it is made."""
+) -> tuple[Callable[[], object], Callable[[], Asked]]:
     runs = lab.store.members(experiment) if members is None else list(members)
     plan, bases = plan_of(experiment), _bases_beside(lab, runs)
 
-    def made() -> Asked[Answer]:
+    def made() -> Asked:
         results = results_in(lab, runs, bases)
         looks = _looks(
             lab,
@@ -155,7 +170,7 @@ def _answer_of(
             lambda there, known: decide(replace(results, rows=there, bases=()), known, plan).looks,
         )
         found = _with_equal(lab, decide(results, looks, plan))
-        return Asked(found, found.looks, tuple(looks))
+        return Asked(found, tuple(looks))
 
     return lambda: _state(lab, experiment, [*bases, *runs]), made
 
@@ -243,7 +258,7 @@ def is_study(experiment: Experiment) -> bool:
     return plan is not None and plan.configuration.vary is not None
 
 
-_answers: Answers[Answer] = Answers(unread)
+_answers = Answers()
 
 
 def offered_adapter(lab: Lab) -> Run | None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from core.errors import JudgeError
-from core.judge.beside import TRIVIAL
 from core.judge.results import Gathered, KeptResults, results_of
 from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
 from core.results.arm import Arm, averaged_arms
 from core.results.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
-from core.results.results import Results
 from core.results.row import Row
 from core.results.scale import TEST
-from core.rule.decide import decide
 from core.rule.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
 from core.rule.place import Place
 from core.rule.power import Design
@@ -34,7 +30,7 @@ from core.rule.tuning import (
 from core.store.judged import Judged
 from core.study.arms.fairness import TOO_FEW, comparable
 from core.study.figures.palette import colours_of
-from core.study.report.answer import Answers, Asked, unread_place
+from core.study.report.answer import place_of
 from core.study.report.evidence import named
 from core.wording.tasks import noun
 
@@ -49,8 +45,8 @@ MIN_SPREAD_SEEDS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class JudgedAnswer:
-    """Reported results with their verdict."""
+class JudgedEvidence:
+    """Results from elsewhere, and what their report is based on."""
 
     judged: Judged
     results: KeptResults
@@ -117,32 +113,15 @@ class JudgedAnswer:
         return [(arm, each) for (arm, _), each in zip(found, corrected, strict=True)]
 
 
-_answers: Answers[JudgedAnswer] = Answers(
-    lambda found, reason: replace(found, verdict=unread_place(found.verdict, reason))
-)
+def judged_evidence(lab: Lab, judged: Judged) -> JudgedEvidence:
+    """Read results from elsewhere, and their answer, whose look is recorded.
 
-
-def judged_answer(lab: Lab, judged: Judged) -> JudgedAnswer:
-    """The verdict on reported results, whose look is recorded: a further file with further seeds is a further look."""
-    return _answers.read(lab, judged.id, *_answer_of(lab, judged))
-
-
-def last_judged(lab: Lab, judged: Judged) -> JudgedAnswer:
-    """The same as it was last read, without a look; see :func:`core.study.report.answer.last_read`."""
-    return _answers.last(lab, judged.id, *_answer_of(lab, judged))
-
-
-def _answer_of(lab: Lab, judged: Judged) -> tuple[Callable[[], object], Callable[[], Asked[JudgedAnswer]]]:
-    """What the verdict on reported results depends on, and how it is made."""
-
-    def made() -> Asked[JudgedAnswer]:
-        results, measures = results_of(judged.content), lab.judged.measures(judged.id)
-        rows = tuple(results.to_rows())
-        table = Results(rows, lambda row: measures.get(row.id), lambda row: measures.get(TRIVIAL))
-        found = decide(table, lab.looks.of(judged.id))
-        return Asked(JudgedAnswer(judged, results, rows, measures, found.place), found.looks)
-
-    return lambda: (judged, [look.key for look in lab.looks.of(judged.id)]), made
+    Raises:
+        JudgeError: a newer version kept them.
+    """
+    results = results_of(judged.content)
+    measures = lab.judged.measures(judged.id)
+    return JudgedEvidence(judged, results, tuple(results.to_rows()), measures, place_of(lab, judged))
 
 
 def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = None) -> Judged:
@@ -169,22 +148,22 @@ def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = N
     return lab.judged.like(content, found.files) or lab.judged.add(name, content, found.files, found.measures, looks)
 
 
-def carried(answer: JudgedAnswer) -> list[str]:
+def carried(evidence: JudgedEvidence) -> list[str]:
     """What these results can carry and what they cannot, in sentences: no sentence says more than the table does."""
-    results, measure = answer.results, answer.measure
+    results, measure = evidence.results, evidence.measure
     seeds = sorted({row.seed for row in results.rows})
     sentences = [REPORTED]
-    if not answer.has_test_part:
+    if not evidence.has_test_part:
         sentences.append(
             f"No measure on a test part is reported: {measure.noun} flatters what was tried most, and says little of "
             "new data."
         )
-    elif not answer.has_validation:
+    elif not evidence.has_validation:
         sentences.append(
             f"No {measure.noun} on a validation part is reported: the learning rates were not chosen by us, and "
             "whoever chose them may have looked at the test part."
         )
-    if seen := _seen_sentence(answer):
+    if seen := _seen_sentence(evidence):
         sentences.append(seen)
     if not any(row.learning_rate for row in results.rows):
         sentences.append("Learning rates are not reported.")
@@ -192,8 +171,8 @@ def carried(answer: JudgedAnswer) -> list[str]:
         sentences.append("No curves are reported: whether the settings had settled is not known.")
     if missing := sorted(set(results.seeds) - set(seeds)):
         sentences.append(f"Planned and not there: {seeds_text(missing)}.")
-    sentences += _seeds_sentences(answer)
-    if not answer.measures:
+    sentences += _seeds_sentences(evidence)
+    if not evidence.measures:
         one = noun(results.noun, 1)
         sentences.append(
             f"Answers to single {results.scale.part} {noun(results.noun)} are not reported: a file with one row for "
@@ -202,75 +181,76 @@ def carried(answer: JudgedAnswer) -> list[str]:
     return [*sentences, *results.notes]
 
 
-def _seen_sentence(answer: JudgedAnswer) -> str:
+def _seen_sentence(evidence: JudgedEvidence) -> str:
     """The best mean of each method and rank where nothing is compared: what was seen, of which nothing is claimed."""
-    sign = answer.measure.sign
-    tested = [arm for arm in answer.arms if math.isfinite(arm.tested.mean)]
-    if answer.verdict.candidates or answer.verdict.unread or not tested:
+    sign = evidence.measure.sign
+    tested = [arm for arm in evidence.arms if math.isfinite(arm.tested.mean)]
+    if evidence.verdict.candidates or evidence.verdict.unread or not tested:
         return ""
     best = [max(own, key=lambda arm: sign * arm.tested.mean) for own in by_group(tested)]
     ordered = sorted(best, key=lambda arm: -sign * arm.tested.mean)
     names = [
-        f"{answer.measure.text(arm.tested.mean)} ({name_in_sentence(arm.name)}{rate_words(arm)})"
+        f"{evidence.measure.text(arm.tested.mean)} ({name_in_sentence(arm.name)}{rate_words(arm)})"
         for arm in ordered[:MAX_SEEN]
     ]
     names += [f"{len(ordered) - MAX_SEEN:,} more"] * (len(ordered) > MAX_SEEN)
-    many = ", the best of several by the same numbers, which flatters what was tried most" * answer.is_tuned
-    return f"Best mean {answer.measure.noun} seen: {listed(names)}{many}."
+    many = ", the best of several by the same numbers, which flatters what was tried most" * evidence.is_tuned
+    return f"Best mean {evidence.measure.noun} seen: {listed(names)}{many}."
 
 
-def _seeds_sentences(answer: JudgedAnswer) -> list[str]:
+def _seeds_sentences(evidence: JudgedEvidence) -> list[str]:
     """What the number of seeds can claim, and what a difference as large as the one that was seen would take."""
-    counts = {len(arm.seeds) for arm in answer.arms}
+    counts = {len(arm.seeds) for arm in evidence.arms}
     most = max(counts, default=0)
     if most >= CLAIM_SEEDS:
         return []
     have = "One seed each" if counts == {1} else f"{count_text(most)} seeds each" if len(counts) == 1 else "Few seeds"
     sentence = f"{have}: nothing can be claimed of methods, which takes at least {CLAIM_SEEDS} seeds."
-    told = answer.verdict.told or next(iter(answer.verdict.candidates), None)
+    told = evidence.verdict.told or next(iter(evidence.verdict.candidates), None)
     if told is None or told.crossed.seeds < MIN_SPREAD_SEEDS or not any(told.crossed.spreads):
         return [sentence]
     size = abs(told.crossed.mean)
-    design = Design(*told.crossed.spreads, told.crossed.examples, max(len(answer.verdict.candidates), 1))
+    design = Design(*told.crossed.spreads, told.crossed.examples, max(len(evidence.verdict.candidates), 1))
     needed = design.seeds_for(size) if size else None
-    amount = answer.measure.amount_text(size)
+    amount = evidence.measure.amount_text(size)
     if needed is None:
         return [
-            f"{sentence} A difference of {amount}, as between {answer.reference} and {told.arm.name}, is out of reach."
+            f"{sentence} A difference of {amount}, as between {evidence.reference} and {told.arm.name}, is out of "
+            "reach."
         ]
     return [f"{sentence} For a difference of {amount}, as seen with {told.arm.name}, it takes about {needed} seeds."]
 
 
-def network_sentences(answer: JudgedAnswer) -> list[str]:
+def network_sentences(evidence: JudgedEvidence) -> list[str]:
     """Which settings of one seed can be told from the reference on these test examples, and which cannot."""
-    if not answer.networks:
+    if not evidence.networks:
         return []
-    told = [arm.name for arm, found in answer.networks if found.is_told]
-    open_ = [arm.name for arm, found in answer.networks if not found.is_told]
-    examples, nouns, part = answer.networks[0][1].interval.n, noun(answer.results.noun), answer.results.scale.part
+    told = [arm.name for arm, found in evidence.networks if found.is_told]
+    open_ = [arm.name for arm, found in evidence.networks if not found.is_told]
+    examples, nouns, part = evidence.networks[0][1].interval.n, noun(evidence.results.noun), evidence.results.scale.part
     sentences = [
         f"On these {count_text(examples)} {part} {nouns} {listed(told) if told else 'no setting'} can be told from "
-        f"{answer.reference}"
+        f"{evidence.reference}"
         + (f"; {listed(open_)} cannot." if open_ and told else "." if told else f": {listed(open_)} cannot.")
     ]
-    if not answer.networks[0][1].is_paired:
-        full = next(arm for arm in answer.arms if is_full(arm))
+    if not evidence.networks[0][1].is_paired:
+        full = next(arm for arm in evidence.arms if is_full(arm))
         share = full.interval(full.primary).mean
         if math.isfinite(share):
-            points = answer.measure.amount_text(smallest_told(share, examples), 1)
+            points = evidence.measure.amount_text(smallest_told(share, examples), 1)
             sentences.append(
-                f"Two networks at {answer.measure.text(share, 1)} differ by less than {points} too often by chance on "
-                f"so many {nouns}; with the answers to single {nouns} smaller differences could be told."
+                f"Two networks at {evidence.measure.text(share, 1)} differ by less than {points} too often by chance "
+                f"on so many {nouns}; with the answers to single {nouns} smaller differences could be told."
             )
     sentences.append(
         f"This is about these networks on {nouns} like these, corrected by Holm for "
-        f"{counted(len(answer.networks), 'setting')}, and not about the methods: other seeds may give others."
+        f"{counted(len(evidence.networks), 'setting')}, and not about the methods: other seeds may give others."
     )
     return sentences
 
 
-def judged_warnings(answer: JudgedAnswer) -> list[str]:
+def judged_warnings(evidence: JudgedEvidence) -> list[str]:
     """What makes the comparison unfair, and rates at an end of those reported."""
-    ends = end_sentences(rate_choices(answer.rows)) if answer.is_tuned and not answer.verdict.withheld else []
-    fair = [each for each in comparable(answer.rows) if not each.startswith(TOO_FEW)]  # said in carried()
-    return [*ends, *dropped_sentences(answer.rows), *fair]
+    ends = end_sentences(rate_choices(evidence.rows)) if evidence.is_tuned and not evidence.verdict.withheld else []
+    fair = [each for each in comparable(evidence.rows) if not each.startswith(TOO_FEW)]  # said in carried()
+    return [*ends, *dropped_sentences(evidence.rows), *fair]

@@ -25,7 +25,7 @@ from core.study.figures.curves import arm_dots
 from core.study.figures.differences import difference_rows
 from core.study.figures.sweep import rate_curves
 from core.study.report.facts import WORDS
-from core.study.report.judged import REPORTED, JudgedAnswer, carried, judged_warnings, network_sentences
+from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_warnings, network_sentences
 from core.study.report.parts import Plot, Section, Table
 from core.study.report.report import Report
 from core.study.report.sections import within_text
@@ -35,9 +35,9 @@ TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leani
 """Terms of the report that reported results need."""
 
 
-def settings_table(answer: JudgedAnswer) -> pd.DataFrame:
+def settings_table(evidence: JudgedEvidence) -> pd.DataFrame:
     """One row for each setting: its learning rate, seeds, and the measure on both parts, as people read it."""
-    arms, measure, found = answer.arms, answer.measure, answer.verdict
+    arms, measure, found = evidence.arms, evidence.measure, evidence.verdict
     within = {each.arm.key: within_text(each, found.margin) for each in found.candidates}
     columns: dict[str, list[str]] = {
         "Setting": [arm.label for arm in arms],
@@ -50,15 +50,15 @@ def settings_table(answer: JudgedAnswer) -> pd.DataFrame:
     if any(arm.trained for arm in arms):
         columns["Trainable parameters"] = [count_text(arm.trained) if arm.trained else NOTHING for arm in arms]
     columns["Seeds"] = [str(len(arm.rows)) for arm in arms]
-    if answer.has_validation and answer.has_test_part:
+    if evidence.has_validation and evidence.has_test_part:
         columns[f"Validation {measure.noun}"] = [spread_text(arm.validated, arm.what()) for arm in arms]
     return pd.DataFrame(columns, dtype=object)
 
 
-def networks_table(answer: JudgedAnswer) -> pd.DataFrame:
+def networks_table(evidence: JudgedEvidence) -> pd.DataFrame:
     """One row for each setting of one seed: its difference from the reference on the test examples."""
-    what = answer.arms[0].what(answer.measure.name)
-    found = answer.networks
+    what = evidence.arms[0].what(evidence.measure.name)
+    found = evidence.networks
     return pd.DataFrame(
         {
             "Setting": [arm.label for arm, _ in found],
@@ -78,60 +78,60 @@ def _finding(found: NetworkDifference, many: int) -> str:
     return f"Told apart alone, not among {many}" if alone else "Not told apart"
 
 
-def judged_report(answer: JudgedAnswer) -> Report:
+def judged_report(evidence: JudgedEvidence) -> Report:
     """The whole report on reported results."""
-    measure, found = answer.measure, answer.verdict
+    measure, found = evidence.measure, evidence.verdict
     short = "below" if measure.higher_is_better else "above"
     question = (
-        f"{answer.judged.name}: which setting is as good as {answer.reference}, by {measure.noun}? Good enough here "
-        f"means: at most {measure.margin_text(found.margin)} of {measure.noun} {short} {answer.reference}."
+        f"{evidence.judged.name}: which setting is as good as {evidence.reference}, by {measure.noun}? Good enough "
+        f"here means: at most {measure.margin_text(found.margin)} of {measure.noun} {short} {evidence.reference}."
     )
     return Report(
         question=question,
-        answer=(headline(found), REPORTED, *explanation(found), *network_sentences(answer)),
+        answer=(headline(found), REPORTED, *explanation(found), *network_sentences(evidence)),
         scope="",
         level=level_words(found),
-        warnings=tuple(judged_warnings(answer)),
-        experiment=answer.judged.id,
-        title=answer.judged.name,
+        warnings=tuple(judged_warnings(evidence)),
+        experiment=evidence.judged.id,
+        title=evidence.judged.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        sections=tuple(section for section in sections_of(answer) if section.parts),
-        limits=tuple(limits_of(answer)),
-        facts=tuple(facts_of(answer)),
+        sections=tuple(section for section in sections_of(evidence) if section.parts),
+        limits=tuple(limits_of(evidence)),
+        facts=tuple(facts_of(evidence)),
         file=None,
         specs=(),
         words=tuple(pair for pair in WORDS if pair[0] in TERMS),
         origin=(
             f"{REPORTED} LoRA Lab read the files named above, and trained nothing.",
-            *([f"Note: {answer.judged.note}"] if answer.judged.note else []),
+            *([f"Note: {evidence.judged.note}"] if evidence.judged.note else []),
         ),
     )
 
 
-def sections_of(answer: JudgedAnswer) -> Iterator[Section]:
+def sections_of(evidence: JudgedEvidence) -> Iterator[Section]:
     """Settings, differences, networks of one seed, and learning rates."""
-    measure, found, arms = answer.measure, answer.verdict, answer.arms
+    measure, found, arms = evidence.measure, evidence.verdict, evidence.arms
     if found.unread or not arms:
         return
-    if answer.networks:
-        nouns = noun(answer.results.noun)
-        title = f"One seed on the same {answer.results.scale.part} {nouns}"
-        table = Table(f"{measure.title} minus that of {answer.reference}", networks_table(answer))
+    if evidence.networks:
+        nouns = noun(evidence.results.noun)
+        title = f"One seed on the same {evidence.results.scale.part} {nouns}"
+        table = Table(f"{measure.title} minus that of {evidence.reference}", networks_table(evidence))
         lead = "Two networks on the same examples: an interval for other examples, and nothing about methods."
         yield Section(title, lead, (table,))
     parts: list[Plot | Table] = []
     if any(is_full(arm) for arm in arms) and any(is_adapter(arm) for arm in arms):
-        parts = list(difference_parts(answer))
+        parts = list(difference_parts(evidence))
     yield Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
-    dots = Plot("measure", arm_dots(arms, measure.name, answer.colours), f"{measure.title} of every run, by setting")
-    lead = f"{measure.title}{' on the test part' * answer.has_test_part}, as reported."
-    yield Section(measure.title, lead, (dots, Table("Settings", settings_table(answer), IN_BRACKETS)))
-    if answer.is_tuned and answer.has_validation and all(arm.learning_rate for arm in arms):
-        choices = rate_choices(answer.rows)
+    dots = Plot("measure", arm_dots(arms, measure.name, evidence.colours), f"{measure.title} of every run, by setting")
+    lead = f"{measure.title}{' on the test part' * evidence.has_test_part}, as reported."
+    yield Section(measure.title, lead, (dots, Table("Settings", settings_table(evidence), IN_BRACKETS)))
+    if evidence.is_tuned and evidence.has_validation and all(arm.learning_rate for arm in arms):
+        choices = rate_choices(evidence.rows)
         figure = Plot(
             "rates",
-            rate_curves(sweep_arms(answer.rows)),
-            f"{measure.title}{' on the validation part' * answer.has_test_part} over the learning rate, one line per "
+            rate_curves(sweep_arms(evidence.rows)),
+            f"{measure.title}{' on the validation part' * evidence.has_test_part} over the learning rate, one line per "
             "setting",
         )
         yield Section(
@@ -141,28 +141,29 @@ def sections_of(answer: JudgedAnswer) -> Iterator[Section]:
         )
 
 
-def difference_parts(answer: JudgedAnswer) -> Iterator[Plot | Table]:
+def difference_parts(evidence: JudgedEvidence) -> Iterator[Plot | Table]:
     """The figure and the table of differences from the reference."""
-    arms, measure, found = answer.arms, answer.measure, answer.verdict
+    arms, measure, found = evidence.arms, evidence.measure, evidence.verdict
     if found.full is not None and found.candidates:
-        alt = f"{measure.title} of each setting minus that of {answer.reference}, by seed, with mean and interval"
-        yield Plot("difference", difference_rows(found, arms, answer.colours), alt)
+        alt = f"{measure.title} of each setting minus that of {evidence.reference}, by seed, with mean and interval"
+        yield Plot("difference", difference_rows(found, arms, evidence.colours), alt)
     yield Table(
-        f"Differences in {measure.noun} from {answer.reference}, paired by seed{measure.difference_clause}",
+        f"Differences in {measure.noun} from {evidence.reference}, paired by seed{measure.difference_clause}",
         differences_table(full_differences(arms, measure.name, found), tested_settings(arms, found)),
     )
 
 
-def limits_of(answer: JudgedAnswer) -> Iterator[str]:
+def limits_of(evidence: JudgedEvidence) -> Iterator[str]:
     """What cannot be concluded, in sentences."""
-    yield from carried(answer)
+    yield from carried(evidence)
     yield (
         "What else the runs differ in, on which data they were trained, and which runs were left out is known to "
         "whoever reports them, and not here."
     )
-    candidates = [each for each in answer.verdict.candidates if Level.SHOWN not in (each.level, each.within)]
+    candidates = [each for each in evidence.verdict.candidates if Level.SHOWN not in (each.level, each.within)]
     if open_ := [each for each in candidates if each.difference.holds_zero]:
-        yield f"Not shown is not the same as equal: no difference from {answer.reference} is shown for {_names(open_)}."
+        names = _names(open_)
+        yield f"Not shown is not the same as equal: no difference from {evidence.reference} is shown for {names}."
     if seen := [each for each in candidates if not each.difference.holds_zero]:
         yield f"Seen is not the same as shown: a difference was seen, and is not a claim, for {_names(seen)}."
 
@@ -171,22 +172,22 @@ def _names(candidates: list[Candidate]) -> str:
     return listed([candidate.arm.name for candidate in candidates])
 
 
-def facts_of(answer: JudgedAnswer) -> Iterator[tuple[str, str]]:
+def facts_of(evidence: JudgedEvidence) -> Iterator[tuple[str, str]]:
     """Files with their SHA-256, settings, seeds and measure."""
-    results, measure = answer.results, answer.measure
-    for file in answer.judged.files:
+    results, measure = evidence.results, evidence.measure
+    for file in evidence.judged.files:
         when = datetime.fromtimestamp(file.at, UTC).strftime("%Y-%m-%d %H:%M UTC")
         yield file.name, f"SHA-256 {file.sha256}, {bytes_text(file.bytes)}, read {when}"
     yield "Runs", counted(len(results.rows), "run")
-    yield "Settings", listed(list(dict.fromkeys(_label(arm) for arm in answer.arms)))
+    yield "Settings", listed(list(dict.fromkeys(_label(arm) for arm in evidence.arms)))
     yield "Seeds", seeds_text(sorted({row.seed for row in results.rows}))
     way = "higher" if measure.higher_is_better else "lower"
     yield "Measure", f"{measure.title}, {way} is better; margin {measure.margin_text(results.scale.within)}"
-    if answer.measures:
-        size = len(next(iter(answer.measures.values())))
+    if evidence.measures:
+        size = len(next(iter(evidence.measures.values())))
         yield (
             f"{results.scale.part.capitalize()} {noun(results.noun)}",
-            f"{count_text(size)}, known singly for {counted(len(answer.measures), 'run')}",
+            f"{count_text(size)}, known singly for {counted(len(evidence.measures), 'run')}",
         )
     elif results.examples:
         yield f"{results.scale.part.capitalize()} {noun(results.noun)}", count_text(results.examples)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from core.errors import LabError
 from core.lab import Lab
 from core.store.judged import Judged
 from core.study.arms.verdict_words import headline
+from core.study.report.answer import last_read
 from core.study.report.html import report_html
 from core.study.report.judged import (
     REPORTED,
-    JudgedAnswer,
+    JudgedEvidence,
     carried,
-    judged_answer,
+    judged_evidence,
     judged_warnings,
-    last_judged,
     network_sentences,
 )
 from core.study.report.judged_report import judged_report
@@ -30,31 +28,31 @@ from pages.shared.ui.pickers import when
 from pages.shared.ui.primary import on_primary
 
 
-def judged_view(lab: Lab, judged: Judged) -> JudgedAnswer | None:
+def judged_view(lab: Lab, judged: Judged) -> JudgedEvidence | None:
     """Draw the verdict on reported results, what they carry, and their figures and tables.
 
     Returns:
-        The answer; None where there is none, which this says.
+        What it is based on; None where it cannot be read, which this says.
     """
-    answer = _answer(lab, judged)
-    if answer is None:
+    evidence = _evidence(lab, judged)
+    if evidence is None:
         return None
-    _verdict(answer)
-    for section in judged_report(answer).sections:
+    _verdict(evidence)
+    for section in judged_report(evidence).sections:
         st.subheader(literal(section.title))
         section_view(section, judged.id)
-    return answer
+    return evidence
 
 
 def judged_report_view(lab: Lab, judged: Judged) -> None:
     """Draw the report on reported results, and offer it as a file."""
-    answer = _answer(lab, judged)
-    if answer is None:
+    evidence = _evidence(lab, judged)
+    if evidence is None:
         return
-    _verdict(answer)
-    report = judged_report(answer)
+    _verdict(evidence)
+    report = judged_report(evidence)
     with st.container(horizontal=True, vertical_alignment="center"):
-        report_button(answer, primary=True)
+        report_button(evidence, primary=True)
         link("compare", "Compare", {"experiment": judged.id})
         link("judge", "Judge", {"experiment": judged.id})
     st.markdown(f"**The question:** {literal(report.question)}")
@@ -66,13 +64,13 @@ def judged_report_view(lab: Lab, judged: Judged) -> None:
     _pairs("Words", list(report.words))
 
 
-def report_button(answer: JudgedAnswer, primary: bool = False) -> None:
+def report_button(evidence: JudgedEvidence, primary: bool = False) -> None:
     """Offer the report as one HTML file."""
     title = "Report as one HTML file"
     download(
         on_primary(title) if primary else title,
-        lambda: report_html(judged_report(answer)),
-        f"{answer.judged.id}-report.html",
+        lambda: report_html(judged_report(evidence)),
+        f"{evidence.judged.id}-report.html",
         "text/html",
         "judged-report-file",
         kind="primary" if primary else "secondary",
@@ -82,42 +80,44 @@ def report_button(answer: JudgedAnswer, primary: bool = False) -> None:
 
 def judged_row(lab: Lab, judged: Judged) -> None:
     """Draw one row for a list: time, name and level, below them the answer, and a link."""
-    answer = _answer(lab, judged, last_judged)
-    if answer is None:
+    try:
+        found = last_read(lab, judged)
+    except LabError as error:
+        st.error(literal(str(error)))
         return
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(when(judged.created), width="content")
             st.markdown(f"**{literal(judged.name)}**", width="content")
             st.badge("reported by others", color="gray")
-            level_badge(answer.verdict)
+            level_badge(found)
             st.space("stretch")
             link("judge", "Open", {"experiment": judged.id})
-        st.caption(literal(headline(answer.verdict)))
+        st.caption(literal(headline(found)))
 
 
-def _answer(lab: Lab, judged: Judged, of: Callable[[Lab, Judged], JudgedAnswer] = judged_answer) -> JudgedAnswer | None:
+def _evidence(lab: Lab, judged: Judged) -> JudgedEvidence | None:
     try:
-        return of(lab, judged)
+        return judged_evidence(lab, judged)
     except LabError as error:
         st.error(literal(str(error)))
         return None
 
 
-def _verdict(answer: JudgedAnswer) -> None:
-    judged = answer.judged
+def _verdict(evidence: JudgedEvidence) -> None:
+    judged = evidence.judged
     files = ", ".join(file.name for file in judged.files)
     st.caption(f"{literal(REPORTED)} {literal(files)} · {when(judged.created)}")
     with st.container(border=True):
-        verdict_view(answer.verdict)
-        for sentence in network_sentences(answer):
+        verdict_view(evidence.verdict)
+        for sentence in network_sentences(evidence):
             st.markdown(literal(sentence))
-        basis_view(answer.verdict, f"basis-{judged.id}")
+        basis_view(evidence.verdict, f"basis-{judged.id}")
     with st.expander("What these results carry", icon=":material/info:", expanded=True, key=f"carried-{judged.id}"):
-        st.markdown("\n".join(f"- {literal(sentence)}" for sentence in carried(answer)))
+        st.markdown("\n".join(f"- {literal(sentence)}" for sentence in carried(evidence)))
     if judged.note:
         st.markdown(f"**Note:** {literal(judged.note)}")
-    for warning in judged_warnings(answer):
+    for warning in judged_warnings(evidence):
         st.warning(literal(warning))
 
 
