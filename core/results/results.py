@@ -74,6 +74,7 @@ class Results:
                 "epochs": row.setting.epochs,
                 "seed": row.seed,
                 "state": row.state,
+                "archived": row.archived or None,
                 "cause": row.cause,
                 **{name: text for name, text in row.setting.all_texts.items() if name in varied},
                 **{name: row.measures.get(name) for name in measures},

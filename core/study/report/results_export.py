@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from core.errors import RunStateError
 from core.judge.beside import ABOUT, EACH, TRIVIAL
@@ -17,7 +15,6 @@ from core.judge.reading import Reading
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
-from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.objectives.measure import Values
 from core.results.arm import judged_by
 from core.results.results import Results
@@ -27,12 +24,6 @@ from core.store.record import Experiment, Run
 from core.study.report.answer import place_of
 from core.study.weights.predicted import tested_by, trivial_by
 from core.wording.csv_file import FORMULA_STARTS
-
-FIRST = ("run", "method", "rank", "alpha", "learning_rate", "seed", "state", "validation")
-"""Columns of the table of results that come first; then the measure, by its name."""
-
-LEFT_OUT = ("kind", "learning_rate")
-"""Fields of specs that have other columns."""
 
 
 def results_files(lab: Lab, experiment: Experiment, stem: str) -> dict[str, bytes]:
@@ -53,49 +44,24 @@ def results_files(lab: Lab, experiment: Experiment, stem: str) -> dict[str, byte
     found = place_of(lab, experiment, members)
     if found.unread:
         raise RunStateError(found.reason)
-    runs = [run for run in members if run.spec.role is not Role.BASE]
+    rows = [row for row in rows_of(members) if row.setting.role is not Role.BASE]
     each = _each(lab, experiment, members)
-    files = {
-        f"{stem}.csv": _results(runs),
-        f"{stem}-examples.csv": _csv(["run", EACH], ((id, _cell(values)) for id, values in each.items())),
-        f"{stem}-epochs.csv": _epochs(lab, runs),
-        f"{stem}-about.json": _about(lab, experiment, runs),
-    }
-    empty = [name for name, content in files.items() if content.count(b"\n") == 1 and name.endswith(".csv")]
-    return {name: content for name, content in files.items() if name not in empty}
+    examples = pd.DataFrame({"run": list(each), EACH: list(map(_cell, each.values()))})
+    tables = {"": Results(rows).to_frame(), "-examples": examples, "-epochs": _epochs(lab, rows)}
+    written = {f"{stem}{kind}.csv": _csv(table) for kind, table in tables.items() if len(table)}
+    return written | {f"{stem}-about.json": _about(lab, experiment, rows)}
 
 
-def _results(runs: Sequence[Run]) -> bytes:
-    measure = judged_by(rows_of(runs)).primary.name
-    rows = [_row(run, measure) for run in runs]
-    names = list(dict.fromkeys([*FIRST, measure, *(name for row in rows for name in row)]))
-    return _csv(names, ([row.get(name, "") for name in names] for row in rows))
+def _csv(table: pd.DataFrame) -> bytes:
+    """A table as a file, in whose cells nothing is a formula."""
+    return table.map(_text).to_csv(index=False).encode()
 
 
-def _row(run: Run, measure: str) -> dict[str, str]:
-    spec, result = run.spec, run.result
-    row: dict[str, Any] = {"run": run.id, "method": spec.kind, "learning_rate": spec.optim.learning_rate}
-    row |= {"seed": spec.seed, "state": run.state, "archived": run.archived or None, "cause": run.cause}
-    for part in (spec.method, spec.optim):
-        row |= {name: value for name, value in part.model_dump(mode="json").items() if name not in LEFT_OUT}
-    if result is not None and run.state == "finished":
-        row |= {"validation": run.validated, measure: run.score, "steps": result.steps}
-        row |= {
-            "trainable_parameters": result.trainable_parameters,
-            **{name: result.measures.get(name) for name in (LARGEST_CLASS, ACCURACY.name) if name != measure},
-        }
-    return {name: _text(value) for name, value in row.items() if value is not None}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    if isinstance(value, str):
-        text = " ".join(value.split())
-        return f"'{text}" if text.startswith(FORMULA_STARTS) else text
-    return repr(value)
+def _text(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    text = " ".join(value.split())
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _each(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> dict[str, Values]:
@@ -122,21 +88,20 @@ def _cell(values: Values) -> str:
     return " ".join(map(repr, values.tolist()))
 
 
-def _epochs(lab: Lab, runs: Iterable[Run]) -> bytes:
-    """The measure on the validation part after each epoch, of runs whose curves say what longer training would add."""
-    rows = []
-    for run in runs:
-        name = run.spec.objective.validated
-        if run.result is not None and run.state == "finished" and name in (run.result.trends or {}):
-            epochs = lab.store.curve(run.id).epochs
-            for epoch, value in zip(epochs["epoch"].tolist(), epochs[name].tolist(), strict=True):
-                if value == value:  # measured
-                    rows.append((run.id, str(epoch), repr(value)))
-    return _csv(["run", "epoch", "validation"], rows)
+def _epochs(lab: Lab, rows: Sequence[Row]) -> pd.DataFrame:
+    """The measure on the validation part after each epoch, of rows whose curves say what longer training would add."""
+    found = [pd.DataFrame()]
+    for row in rows:
+        name = row.objective.validated
+        if row.state == "finished" and name in row.trends:
+            epochs = lab.store.curve(row.id).epochs
+            measured = epochs[["epoch", name]].dropna().rename(columns={name: "validation"})
+            found.append(measured.assign(run=row.id)[["run", "epoch", "validation"]])
+    return pd.concat(found, ignore_index=True)
 
 
-def _about(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> bytes:
-    objective = judged_by(rows_of(runs))
+def _about(lab: Lab, experiment: Experiment, rows: Sequence[Row]) -> bytes:
+    objective = judged_by(rows)
     measure = objective.primary
     reading = Reading(
         measure=measure.name,
@@ -144,25 +109,17 @@ def _about(lab: Lab, experiment: Experiment, runs: Sequence[Run]) -> bytes:
         better="higher" if measure.higher_is_better else "lower",
         within=objective.margin,
         reference=FullSpec.name(),
-        noun=runs[0].spec.network.learns,
+        noun=rows[0].setting.learns,
     )
     # Settings have other keys where they are reported: each is named by one of its runs.
-    names = {run.spec.arm: run.id for run in runs}
+    names = {row.setting.key: row.id for row in rows}
     content = {
         ABOUT: 1,
         "experiment": experiment.id,
         "name": experiment.name,
         "reading": reading.model_dump(mode="json", exclude_defaults=True),
-        "seeds": sorted({run.spec.seed for run in runs}),
-        "searched": any(run.plan is not None for run in runs),
+        "seeds": sorted({row.seed for row in rows}),
+        "searched": any(row.plan is not None for row in rows),
         "looks": [asdict(look.renamed(names)) for look in lab.looks.of(experiment.id)],
     }
     return f"{json.dumps(content, indent=1)}\n".encode()
-
-
-def _csv(names: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(rows)
-    return text.getvalue().encode()
