@@ -25,7 +25,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
-from core.plan.experiment import Setting, arm_specs, every
+from core.plan.experiment import Recipe, arm_specs, every
 from core.run_spec import OptimSpec, RunSpec
 from core.settings import Settings
 from core.store.record import Run
@@ -51,7 +51,7 @@ class Shape:
     epochs: int
 
     @property
-    def arms(self) -> list[Setting]:
+    def arms(self) -> list[Recipe]:
         """One per rank; None is full fine-tuning."""
         optim = OptimSpec.of(batch_size=self.batch_size, epochs=self.epochs)
         return [(optim, LoRASpec.of(rank=rank) if rank else FullSpec()) for rank in self.ranks]

@@ -9,7 +9,7 @@ from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.store.record import Experiment, Run
 
 
@@ -22,7 +22,7 @@ def fine_tune(
     lab: Lab,
     base: Run | NetworkSpec,
     task: TaskSpec,
-    arms: Sequence[Setting],
+    arms: Sequence[Recipe],
     seeds: Sequence[int],
     name: str = "",
     **more: Any,

@@ -15,7 +15,7 @@ from core.methods.registry import methods
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
 from core.plan.axes import AXES, VarySpec
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.plan.search import TuneSpec, default_search
 from core.run_spec import OptimSpec, default_optim, default_rate, optim_for
 from core.spec import bounds
@@ -150,7 +150,7 @@ def optim_of(
     return optim_for(method, usual.but(**{field: value for field, value in asked.items() if value is not None}))
 
 
-def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | NetworkSpec) -> list[Setting]:
+def settings_asked(options: argparse.Namespace, network: type[NetworkSpec] | NetworkSpec) -> list[Recipe]:
     """The arms that the options ask for, untuned: full fine-tuning, every adapter at every rank, and the controls.
 
     Raises:

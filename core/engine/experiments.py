@@ -17,7 +17,7 @@ from core.engine.writes import Trim
 from core.errors import LabError, QueueFullError, RunStateError
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, with_head
-from core.plan.experiment import Setting, Wanted, arm_specs, every, settings_of
+from core.plan.experiment import Recipe, Wanted, arm_specs, every, settings_of
 from core.plan.plan import Plan
 from core.run_spec import RunSpec, with_head_rate
 from core.store.notes import clean_name
@@ -74,7 +74,7 @@ class Experiments:
         more |= {"objective": first.objective, "forgetting": first.source if first.is_direct else None}
         return Configuration.on(start, first.task, settings_of(specs), seeds, head=first.head, **more)
 
-    def settings(self, experiment: Experiment) -> list[Setting]:
+    def settings(self, experiment: Experiment) -> list[Recipe]:
         """The settings that an experiment is grown from: those of its runs, or of a search what it was asked for, each
         at the learning rate that it begins around. Raises: UnknownRunError: the experiment is gone.
         """
@@ -127,7 +127,7 @@ class Experiments:
         return new
 
     def growth(
-        self, experiment: Experiment, arms: Sequence[Setting], seeds: Sequence[int], again: bool = False
+        self, experiment: Experiment, arms: Sequence[Recipe], seeds: Sequence[int], again: bool = False
     ) -> Planned:
         """What is missing for an experiment to have each of these arms with each of these seeds.
 
@@ -187,7 +187,7 @@ class Experiments:
         return Planned(missing, tuple((id, spec) for id, spec in new if id in needed))
 
     def grow(
-        self, experiment: Experiment, arms: Sequence[Setting], seeds: Sequence[int], again: bool = False
+        self, experiment: Experiment, arms: Sequence[Recipe], seeds: Sequence[int], again: bool = False
     ) -> tuple[str, ...]:
         """Queue what is missing for an experiment to have each of these arms with each of these seeds, all or none.
 

@@ -25,7 +25,7 @@ from core.methods.roles import ALL, ROLES, Layers
 from core.methods.targets import find_targets
 from core.networks.network import NetworkSpec
 from core.numbers import listed
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds, shortened
 
@@ -80,7 +80,7 @@ class Axis(ABC):
         """What is learned at a point. Raises: SpecError: it is out of bounds."""
         return task
 
-    def setting(self, setting: Setting, point: Point, network: NetworkSpec) -> Setting:
+    def setting(self, setting: Recipe, point: Point, network: NetworkSpec) -> Recipe:
         """What an arm trains with at a point: the same for an arm that does not depend on it.
 
         Raises:
@@ -160,7 +160,7 @@ class LayersAxis(ChoiceAxis):
     def choices(self, network: NetworkSpec) -> Mapping[str, tuple[str, ...]]:
         return _places(network)
 
-    def setting(self, setting: Setting, point: Point, network: NetworkSpec) -> Setting:
+    def setting(self, setting: Recipe, point: Point, network: NetworkSpec) -> Recipe:
         optim, method = setting
         if not method.targets:
             return setting
@@ -245,7 +245,7 @@ class EpochsAxis(NumberAxis):
         most = bounds(OptimSpec, "epochs").high or first
         return tuple(first * times for times in TIMES if first * times <= most)
 
-    def setting(self, setting: Setting, point: Point, network: NetworkSpec) -> Setting:
+    def setting(self, setting: Recipe, point: Point, network: NetworkSpec) -> Recipe:
         optim, method = setting
         return optim.but(epochs=point, patience=0), method
 
@@ -283,7 +283,7 @@ class BatchAxis(NumberAxis):
             sorted({min(most, max(1, optim.batch_size * times // SMALLER)) for times in (1, SMALLER, SMALLER**2)})
         )
 
-    def setting(self, setting: Setting, point: Point, network: NetworkSpec) -> Setting:
+    def setting(self, setting: Recipe, point: Point, network: NetworkSpec) -> Recipe:
         optim, method = setting
         return optim.but(batch_size=point), method
 
@@ -298,7 +298,7 @@ class UpdatesBatchAxis(BatchAxis):
         "usual batch size."
     )
 
-    def setting(self, setting: Setting, point: Point, network: NetworkSpec) -> Setting:
+    def setting(self, setting: Recipe, point: Point, network: NetworkSpec) -> Recipe:
         optim, method = setting
         other = optim.but(batch_size=point)
         smallest = max(1, optim.batch_size // SMALLER)

@@ -22,7 +22,7 @@ from core.networks.registry import FAMILIES, AnyNetwork
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION, AnyObjective, objective_of
 from core.plan.axes import Point, VarySpec
-from core.plan.experiment import Setting, head_for, pretraining_for
+from core.plan.experiment import Recipe, head_for, pretraining_for
 from core.plan.search import FIRST_POINTS, MOST, TuneSpec, default_search, tuned_arms
 from core.run_spec import Head, OptimSpec, RunSpec, default_length, default_rate, with_head_rate
 from core.spec import Device, Spec
@@ -96,7 +96,7 @@ class Configuration(Spec):
 
     @classmethod
     def on(
-        cls, start: RunSpec | NetworkSpec, task: TaskSpec, arms: Sequence[Setting], seeds: Sequence[int], **more: Any
+        cls, start: RunSpec | NetworkSpec, task: TaskSpec, arms: Sequence[Recipe], seeds: Sequence[int], **more: Any
     ) -> Self:
         """The configuration of these arms and seeds.
 
@@ -164,13 +164,13 @@ class Configuration(Spec):
         return self.tune is not None and self.tune.rates is None
 
     @property
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[Recipe]:
         """The settings that are trained: those of the arms, or each at the rates of the grid that it is tuned over; of
         a search those that it begins with.
         """
         if self.vary is not None:
             return list(dict.fromkeys(setting for part in self.parts for setting in part.settings))
-        own: list[Setting] = [(arm.optim, arm.method) for arm in self.arms]
+        own: list[Recipe] = [(arm.optim, arm.method) for arm in self.arms]
         return own if self.tune is None else tuned_arms(own, self.tune.rates or FIRST_POINTS)
 
     @cached_property
@@ -202,7 +202,7 @@ class Configuration(Spec):
         Raises:
             SpecError: that would be more runs than an experiment takes.
         """
-        found: dict[Setting, OptimSpec] = {}
+        found: dict[Recipe, OptimSpec] = {}
         for arm in self.arms:
             usual = arm.optim.but(learning_rate=default_rate(arm.method, self.trained_network))
             key = usual.but(epochs=1), arm.method
@@ -239,7 +239,7 @@ def preset_configuration(
     source: str,
     target: str | None,
     pretraining: OptimSpec,
-    arms: Sequence[Setting],
+    arms: Sequence[Recipe],
     seeds: Sequence[int],
     network: NetworkSpec | None = None,
     shots: int | None = None,

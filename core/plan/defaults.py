@@ -12,7 +12,7 @@ from core.errors import DatasetError
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.network import NetworkSpec
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.run_spec import default_optim
 from core.tasks.tasks import Tasks
 
@@ -24,7 +24,7 @@ SHOTS = 100
 so many settles within a minute or two of training."""
 
 
-def default_settings(network: NetworkSpec, sizes: Sequence[int] = SIZES) -> list[Setting]:
+def default_settings(network: NetworkSpec, sizes: Sequence[int] = SIZES) -> list[Recipe]:
     """Full fine-tuning and LoRA at each size, with what suits them on a network before anything was tried."""
     full, lora = default_optim(FullSpec, network), default_optim(LoRASpec, network)
     return [(full, FullSpec()), *((lora, LoRASpec.of(rank=size)) for size in sizes)]

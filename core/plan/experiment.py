@@ -62,15 +62,15 @@ def head_for(network: NetworkSpec, source: TaskSpec, target: TaskSpec, objective
 MAX_NEW_SEEDS = 42
 """Maximum number of seeds that are added to an experiment at once."""
 
-Setting = tuple[OptimSpec, MethodSpec]
+Recipe = tuple[OptimSpec, MethodSpec]
 """An arm: how it is trained, and its method with the method's settings."""
 
 
-Wanted = tuple[TaskSpec, Setting, int]
+Wanted = tuple[TaskSpec, Recipe, int]
 """A run that is to be trained: its task, its arm and its seed."""
 
 
-def every(arms: Sequence[Setting], seeds: Sequence[int], task: TaskSpec) -> list[Wanted]:
+def every(arms: Sequence[Recipe], seeds: Sequence[int], task: TaskSpec) -> list[Wanted]:
     """Every arm with every seed on a task, ordered by seed, so that all arms have first results early.
 
     Raises:
@@ -122,7 +122,7 @@ def arm_specs(
     ]
 
 
-def settings_of(specs: Iterable[RunSpec]) -> list[Setting]:
+def settings_of(specs: Iterable[RunSpec]) -> list[Recipe]:
     """The arms of an experiment as settings, in the order of their first runs."""
     return list(dict.fromkeys((spec.optim, spec.method) for spec in specs))
 
@@ -143,7 +143,7 @@ def next_seeds(specs: Iterable[RunSpec], count: int) -> range:
     return range(first, first + count)
 
 
-def with_ranks(settings: Sequence[Setting], ranks: Sequence[int], network: NetworkSpec | None = None) -> list[Setting]:
+def with_ranks(settings: Sequence[Recipe], ranks: Sequence[int], network: NetworkSpec | None = None) -> list[Recipe]:
     """The adapters of an experiment at other ranks: every alpha, rate and so on that it has at some rank.
 
     Args:

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from core.plan.budget import Search
 from core.plan.configuration import ArmSpec, Configuration
-from core.plan.experiment import Setting, Wanted
+from core.plan.experiment import Recipe, Wanted
 from core.plan.search import FIRST_POINTS, MOST, rates_around, search_seeds
 from core.results.length import LONGER, can_be_longer, third
 from core.results.rates import ByRate
@@ -62,11 +62,11 @@ class Plan(Spec):
         return spec.task == self.configuration.task and self._kind((spec.optim, spec.method)) in self._own
 
     @cached_property
-    def _own(self) -> frozenset[Setting]:
+    def _own(self) -> frozenset[Recipe]:
         """What :meth:`has` knows the runs by."""
         return frozenset(self._kind((arm.optim, arm.method)) for arm in self.configuration.arms)
 
-    def _kind(self, setting: Setting) -> Setting:
+    def _kind(self, setting: Recipe) -> Recipe:
         """What the runs of a search for one method have in common."""
         return _without_epochs(setting) if self.finds_epochs else _without_rate(setting)
 
@@ -79,15 +79,15 @@ class Plan(Spec):
         everything = list(runs)
         return self._of_parts(lambda part: part._settings(everything))
 
-    def _of_parts(self, read: Callable[[Plan], Sequence[tuple[Setting, int]]]) -> list[Wanted]:
+    def _of_parts(self, read: Callable[[Plan], Sequence[tuple[Recipe, int]]]) -> list[Wanted]:
         """What is read of the plan at each point, with the task there, each once, ordered by seed."""
         found = dict.fromkeys((part.configuration.task, *pair) for part in self.parts for pair in read(part))
         return sorted(found, key=lambda each: self.configuration.seeds.index(each[2]))
 
-    def _settings(self, runs: Iterable[Run]) -> list[tuple[Setting, int]]:
+    def _settings(self, runs: Iterable[Run]) -> list[tuple[Recipe, int]]:
         """Settings and seeds that are wanted where nothing is varied."""
         results = self._results(run for run in runs if run.spec.task == self.configuration.task)
-        found: dict[Setting, Sequence[int]] = {}
+        found: dict[Recipe, Sequence[int]] = {}
         for asked in self._searches:
             optim, method = asked[0]
             search = self._search if self._can_vary(asked[0]) else replace(self._search, thirds=0, times=0)
@@ -116,18 +116,18 @@ class Plan(Spec):
         """
         return self._of_parts(lambda part: part._with_points(MOST, part._every))
 
-    def expected(self, asked: Setting) -> dict[int, int]:
+    def expected(self, asked: Recipe) -> dict[int, int]:
         """Numbers of epochs that a method is trained for if that which was asked for is chosen, and how many learning
         rates of each get all seeds. Args: asked: the method as it was asked for.
         """
         return {each: FIRST_POINTS if each == asked[0].epochs else 1 for each in self._around(asked, 1)}
 
-    def _every(self, asked: Setting) -> dict[int, int]:
+    def _every(self, asked: Recipe) -> dict[int, int]:
         """The same of all numbers of epochs that a search may try, if the most of them are chosen."""
         found = self._around(asked, max(self._thirds, self._times))
         return dict.fromkeys(found, 1) | dict.fromkeys((asked[0].epochs, max(found)), FIRST_POINTS)
 
-    def _around(self, asked: Setting, steps: int) -> list[int]:
+    def _around(self, asked: Recipe, steps: int) -> list[int]:
         """Numbers of epochs up to some steps from that which was asked for."""
         found = [asked[0].epochs]
         if self._can_vary(asked):
@@ -137,8 +137,8 @@ class Plan(Spec):
                 found += [LONGER * max(found)] if can_be_longer(max(found)) else []
         return list(dict.fromkeys(found))
 
-    def _with_points(self, count: int, epochs_of: Callable[[Setting], Mapping[int, int]]) -> list[tuple[Setting, int]]:
-        found: dict[Setting, Sequence[int]] = {}
+    def _with_points(self, count: int, epochs_of: Callable[[Recipe], Mapping[int, int]]) -> list[tuple[Recipe, int]]:
+        found: dict[Recipe, Sequence[int]] = {}
         for optim, method in (setting for search in self._searches for setting in search):
             for epochs, whole in epochs_of((optim, method)).items():
                 near = rates_around(optim.learning_rate, whole)
@@ -148,14 +148,14 @@ class Plan(Spec):
                     found[setting] = max(seeds, found.get(setting, ()), key=len)
         return self._by_seed(found)
 
-    def _by_seed(self, found: Mapping[Setting, Sequence[int]]) -> list[tuple[Setting, int]]:
+    def _by_seed(self, found: Mapping[Recipe, Sequence[int]]) -> list[tuple[Recipe, int]]:
         pairs = [(setting, seed) for setting, seeds in found.items() for seed in seeds]
         return sorted(pairs, key=lambda pair: self.configuration.seeds.index(pair[1]))
 
-    def with_more(self, arms: Sequence[Setting], seeds: Sequence[int]) -> Self:
+    def with_more(self, arms: Sequence[Recipe], seeds: Sequence[int]) -> Self:
         """The plan with more methods, ranks and seeds; those that it has keep the rate that their search began at."""
         known = {_without_rate((arm.optim, arm.method)) for arm in self.configuration.arms}
-        new: dict[Setting, Setting] = {}
+        new: dict[Recipe, Recipe] = {}
         for setting in arms:
             if _without_rate(setting) not in known:
                 new.setdefault(_without_rate(setting), setting)
@@ -178,20 +178,20 @@ class Plan(Spec):
         return self._times > 0 or self._thirds > 0
 
     @cached_property
-    def _searches(self) -> list[list[Setting]]:
+    def _searches(self) -> list[list[Recipe]]:
         """What was asked for, by method and size: numbers of epochs in the order in which they were."""
-        found: dict[Setting, list[Setting]] = {}
+        found: dict[Recipe, list[Recipe]] = {}
         for arm in self.configuration.arms:
             found.setdefault(self._kind((arm.optim, arm.method)), []).append((arm.optim, arm.method))
         return list(found.values())
 
-    def _can_vary(self, setting: Setting) -> bool:
+    def _can_vary(self, setting: Recipe) -> bool:
         """Whether the number of epochs of a setting may be another one: not where training ends by itself."""
         return self.finds_epochs and not setting[0].patience
 
-    def _results(self, runs: Iterable[Run]) -> Mapping[Setting, Mapping[int, ByRate]]:
+    def _results(self, runs: Iterable[Run]) -> Mapping[Recipe, Mapping[int, ByRate]]:
         """What the runs that have ended reached on the validation part, by search and number of epochs."""
-        found: dict[Setting, dict[int, dict[float, dict[int, float | None]]]] = {}
+        found: dict[Recipe, dict[int, dict[float, dict[int, float | None]]]] = {}
         for run in filter(_has_ended, runs):
             own = found.setdefault(self._kind((run.spec.optim, run.spec.method)), {})
             by_rate = own.setdefault(run.spec.optim.epochs, {})
@@ -226,12 +226,12 @@ def _has_ended(run: Run) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _without_rate(setting: Setting) -> Setting:
+def _without_rate(setting: Recipe) -> Recipe:
     """A key that is equal for settings that differ only in the learning rate."""
     return setting[0].but(learning_rate=1.0), setting[1]
 
 
 @lru_cache(maxsize=4096)
-def _without_epochs(setting: Setting) -> Setting:
+def _without_epochs(setting: Recipe) -> Recipe:
     """A key that is equal for settings that differ only in rate and number of epochs."""
     return setting[0].but(learning_rate=1.0, epochs=1), setting[1]

@@ -19,7 +19,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from core.networks.network import NetworkSpec
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.results.rates import ByRate, best_rate, grid_rate, is_point, mean_of
 from core.spec import Spec
 
@@ -89,7 +89,7 @@ def points_around(prior: float, count: int) -> tuple[int, ...]:
     return tuple(sorted(sorted(allowed, key=lambda k: (abs(k - place), k))[:count]))
 
 
-def tuned_arms(arms: Iterable[Setting], rates: int) -> list[Setting]:
+def tuned_arms(arms: Iterable[Recipe], rates: int) -> list[Recipe]:
     """Every arm at the rates of the grid that are nearest its own; the same number for each."""
     return [
         (optim.but(learning_rate=rate), method)

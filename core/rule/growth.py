@@ -8,7 +8,7 @@ from core.methods.method import Role
 from core.methods.registry import method_of
 from core.networks.network import NetworkSpec
 from core.networks.registry import FAMILIES
-from core.plan.experiment import Setting, with_ranks
+from core.plan.experiment import Recipe, with_ranks
 from core.plan.search import tuned_arms
 from core.results.choice import comparisons_of, winners
 from core.results.epochs import most_epochs
@@ -22,7 +22,7 @@ RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 """Learning rates that sweeps try and experiments can be grown by: the points of the grid from 0.0000316 to 0.316."""
 
 
-def longer(rows: Sequence[Row]) -> list[Setting]:
+def longer(rows: Sequence[Row]) -> list[Recipe]:
     """The settings of an answer and their neighboring learning rates, for three times as many epochs as the most that
     were tried.
 
@@ -35,7 +35,7 @@ def longer(rows: Sequence[Row]) -> list[Setting]:
     Raises:
         SpecError: that many epochs are out of bounds.
     """
-    found: list[Setting] = []
+    found: list[Recipe] = []
     for arms in comparisons_of(rows):
         for arm in winners(arms):
             alike = [other for other in arms if other.setting.group == arm.setting.group]
@@ -62,12 +62,12 @@ def rates_beside(rows: Sequence[Row]) -> tuple[float, ...]:
 
 
 def extended(
-    settings: Sequence[Setting],
+    settings: Sequence[Recipe],
     ranks: Sequence[int] = (),
     kinds: Sequence[str] = (),
     rates: Sequence[float] = (),
     network: NetworkSpec | None = None,
-) -> list[Setting]:
+) -> list[Recipe]:
     """The settings of an experiment with more ranks, methods and learning rates, each budget kept equal.
 
     A new rank gets every alpha and learning rate that adapters have, and so does a new method with adapters at every
@@ -93,7 +93,7 @@ def extended(
     for kind in kinds:
         method = method_of(kind)
         rate = default_rate(method, network or FAMILIES[0])
-        own: list[Setting] = [(optim_for(method, optim.but(learning_rate=rate)), method)]
+        own: list[Recipe] = [(optim_for(method, optim.but(learning_rate=rate)), method)]
         like = [(optim, adapter) for optim, adapter in known if adapter.role is Role.ADAPTER]
         if method.role is Role.ADAPTER and like:
             known += [(optim, method.with_settings_of(adapter)) for optim, adapter in like]

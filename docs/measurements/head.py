@@ -19,7 +19,7 @@ from core.methods.lora import LoRASpec
 from core.methods.method import MethodSpec
 from core.methods.pretrain import PretrainSpec
 from core.plan.configuration import Configuration, preset_configuration
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.results.arm import Arm, arms_of
 from core.results.row import rows_of
 from core.run_spec import OptimSpec, default_optim
@@ -61,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def settings() -> list[Setting]:
+def settings() -> list[Recipe]:
     """Every method with the head at the method's rate and at others; the head alone at these."""
 
     def optim(rate: float, head: float | None = None) -> OptimSpec:
         return OptimSpec.of(**SHARED, learning_rate=rate, head_rate=head)
 
     lora = LoRASpec.of(rank=8, alpha=16)
-    found: list[Setting] = [(optim(FULL, head), FullSpec()) for head in (None, *HEADS)]
+    found: list[Recipe] = [(optim(FULL, head), FullSpec()) for head in (None, *HEADS)]
     found += [(optim(LORA, head), lora) for head in (None, *HEADS[1:])]
     return found + [(optim(rate), HeadSpec()) for rate in HEADS]
 

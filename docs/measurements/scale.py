@@ -23,7 +23,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.networks.transformer import TransformerSpec
 from core.numbers import counted
 from core.plan.configuration import Configuration, preset_configuration
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.results.arm import Arm, all_arms
 from core.results.rates import grid_rate, is_point
 from core.results.row import rows_of
@@ -73,18 +73,18 @@ class Program:
     full: range
     lora: range
     optim: OptimSpec
-    tasks: Callable[[Lab, Sequence[Setting]], Iterator[tuple[str, Configuration]]]
+    tasks: Callable[[Lab, Sequence[Recipe]], Iterator[tuple[str, Configuration]]]
     """A name of each task, with the configuration of these settings on it."""
 
 
-def on_perceptron(lab: Lab, arms: Sequence[Setting]) -> Iterator[tuple[str, Configuration]]:
+def on_perceptron(lab: Lab, arms: Sequence[Recipe]) -> Iterator[tuple[str, Configuration]]:
     """Presets of the packed MNIST, from a base that is trained once."""
     pretraining = default_optim(FullSpec, PerceptronSpec).but(epochs=10)
     for preset in PRESETS:
         yield preset, preset_configuration(lab.catalog, preset, "mnist-16k", None, pretraining, arms, seeds=(0,))
 
 
-def on_minilm(lab: Lab, arms: Sequence[Setting]) -> Iterator[tuple[str, Configuration]]:
+def on_minilm(lab: Lab, arms: Sequence[Recipe]) -> Iterator[tuple[str, Configuration]]:
     """Definitions, from MiniLM as it is."""
     yield (
         "definitions",
@@ -199,7 +199,7 @@ def train(
         points = {method: sorted([*own, *more[method]]) for method, own in points.items()}
 
 
-def settings(optim: OptimSpec, points: Mapping[MethodSpec, Iterable[int]]) -> list[Setting]:
+def settings(optim: OptimSpec, points: Mapping[MethodSpec, Iterable[int]]) -> list[Recipe]:
     """Every method at its points of the grid."""
     return [(optim.but(learning_rate=grid_rate(k)), method) for method, own in points.items() for k in own]
 

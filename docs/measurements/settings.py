@@ -18,7 +18,7 @@ from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import preset_configuration
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.plan.search import default_search
 from core.rule.place import Place
 from core.rule.words import off_text
@@ -56,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def variants(ranks: Sequence[int]) -> dict[str, list[Setting]]:
+def variants(ranks: Sequence[int]) -> dict[str, list[Recipe]]:
     """Full fine-tuning and LoRA at some ranks, by what is changed."""
     network = PerceptronSpec()
     full, lora = (default_optim(method, network) for method in (FullSpec, LoRASpec))
-    found: dict[str, list[Setting]] = {
+    found: dict[str, list[Recipe]] = {
         name: [(full.but(**more), FullSpec()), *((lora.but(**more), LoRASpec.of(rank=rank)) for rank in ranks)]
         for name, more in OPTIMS.items()
     }
@@ -85,7 +85,7 @@ def table(lab: Lab, dataset: str, ranks: Sequence[int], seeds: range) -> str:
     return "\n".join(lines)
 
 
-def _answer(lab: Lab, dataset: str, target: str, arms: Sequence[Setting], seeds: range) -> Place:
+def _answer(lab: Lab, dataset: str, target: str, arms: Sequence[Recipe], seeds: range) -> Place:
     """The answer of an experiment with these settings, trained as far as it was not."""
     network = PerceptronSpec()
     more: dict[str, Any] = {"tune": default_search(network), "own_bases": True}

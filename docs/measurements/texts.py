@@ -17,7 +17,7 @@ from core.methods.lora import LoRASpec
 from core.methods.pretrain import PretrainSpec
 from core.networks.network import NetworkSpec
 from core.plan.configuration import Configuration, preset_configuration
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.results.arm import Arm, arms_of
 from core.results.results import Results
 from core.results.row import rows_of
@@ -69,7 +69,7 @@ def asked_for(lab: Lab, epochs: int, seeds: range, shots: int) -> list[tuple[str
     ]
 
 
-def settings(network: NetworkSpec, epochs: int) -> list[Setting]:
+def settings(network: NetworkSpec, epochs: int) -> list[Recipe]:
     """Full fine-tuning and LoRA, each at its learning rate."""
     methods = {FullSpec.of(): FULL, LoRASpec.of(rank=RANK): LORA}
     return [

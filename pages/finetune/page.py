@@ -16,7 +16,7 @@ from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, objective_for, with_head
 from core.plan.defaults import is_quick_first
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.results.intervals import DEFAULT_SEEDS
 from core.run_spec import OptimSpec, default_rate, optim_for
 from core.store.record import Run, is_under_way
@@ -43,7 +43,7 @@ from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_picker
 
 
-def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Setting]:
+def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkSpec, optim: OptimSpec) -> list[Recipe]:
     """Draw the learning rate of each method, and the settings that adapters share.
 
     Args:
@@ -65,7 +65,7 @@ def settings_of(kinds: Sequence[str], controls: Sequence[str], network: NetworkS
         with columns[number % 2]:
             rates[method.kind] = widgets.learning_rate(type(method), network, f"{own}-rate-{method.kind}", title)
     adapters = adapter_form(own, network, [type(method) for method in chosen if method.role is Role.ADAPTER])
-    found: list[Setting] = []
+    found: list[Recipe] = []
     for method in chosen:
         sizes = adapters.get(method.kind, [method])
         found += [(optim.but(learning_rate=rates[method.kind]), each) for each in sizes]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from core.networks.network import NetworkSpec
 from core.numbers import counted
 from core.plan.defaults import SIZES, default_settings, is_quick_first
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.plan.search import TuneSpec, default_search
 from core.results.intervals import DEFAULT_SEEDS
 from core.rule.spending import CLAIM_SEEDS
@@ -35,7 +35,7 @@ class Plan:
         """With how many seeds each setting is trained."""
         return DEFAULT_SEEDS if self.tuned else network.quick.seeds
 
-    def settings(self, network: NetworkSpec) -> list[Setting]:
+    def settings(self, network: NetworkSpec) -> list[Recipe]:
         """Full fine-tuning and LoRA of each rank, at their default learning rates."""
         if self.tuned:
             return default_settings(network, SIZES)

@@ -26,7 +26,7 @@ from core.numbers import count_text, listed
 from core.objectives.registry import CLASSIFICATION
 from core.plan.axes import AXES, MAX_POINTS, Axis, VarySpec
 from core.plan.configuration import Configuration, objective_for, with_head
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.plan.search import TuneSpec, rates_around
 from core.results.setting import setting_of
 from core.rule.growth import RATES_OFFERED
@@ -127,7 +127,7 @@ def study_form(lab: Lab) -> Experiment | None:
     return None
 
 
-def _arms(grid: Grid, optim: OptimSpec, adapter: MethodSpec, refused: DeltaGenerator) -> list[Setting]:
+def _arms(grid: Grid, optim: OptimSpec, adapter: MethodSpec, refused: DeltaGenerator) -> list[Recipe]:
     """The settings that are tried. Args: refused: where it says why they cannot be, beside what is varied."""
     try:
         return grid.arms(optim, adapter)

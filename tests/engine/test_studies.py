@@ -21,7 +21,7 @@ from core.methods.lora import LoRASpec
 from core.networks.perceptron import PerceptronSpec
 from core.plan.axes import AXES, VarySpec, axis_of, matched
 from core.plan.configuration_file import read_configuration, write_configuration
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.plan.search import TuneSpec
 from core.results.results import Results
 from core.results.row import rows_of
@@ -237,7 +237,7 @@ def test_an_axis_changes_what_it_names_at_each_of_its_usual_points(studied: tupl
 
 
 def test_batches_at_equal_updates_train_for_more_epochs() -> None:
-    setting: Setting = OPTIM.but(epochs=10, batch_size=64), FullSpec()
+    setting: Recipe = OPTIM.but(epochs=10, batch_size=64), FullSpec()
     for name, epochs in (("batch", (10, 10, 10)), ("batch-updates", (3, 12, 48))):
         found = [axis_of(name).setting(setting, size, NETWORK)[0] for size in (16, 64, 256)]
         assert [optim.batch_size for optim in found] == [16, 64, 256]

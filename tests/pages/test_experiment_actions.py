@@ -8,7 +8,7 @@ from core.errors import RunStateError
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
-from core.plan.experiment import Setting, settings_of
+from core.plan.experiment import Recipe, settings_of
 from core.plan.search import FIRST_POINTS, default_search, tuned_arms
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
@@ -65,7 +65,7 @@ def test_whether_the_rank_mattered_is_said_outside_the_fold_beside_a_button_that
 
 
 def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: Lab, base: Run) -> None:
-    arms: list[Setting] = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of(rank=1))]
+    arms: list[Recipe] = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of(rank=1))]
     experiment = fine_tune(opened, base, TURNED, arms, range(3))
     before = {run.id: run for run in finish(opened, base.id, *experiment.runs)}
     app = draw("compare", experiment=experiment.id)
@@ -108,7 +108,7 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
 ) -> None:
     """All rates that a search begins with, which are made one arm for each method and rank."""
     adapters = [LoRASpec.of(rank=1), LoRASpec.of(rank=4)]
-    usual: list[Setting] = [(short(rate=default_rate(method)), method) for method in (FullSpec(), *adapters)]
+    usual: list[Recipe] = [(short(rate=default_rate(method)), method) for method in (FullSpec(), *adapters)]
     arms = tuned_arms(usual, FIRST_POINTS)
     experiment = fine_tune(opened, base, TURNED, arms, range(2))
     before = finish(opened, *experiment.runs)
@@ -140,7 +140,7 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
 
 
 def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened: Lab, base: Run) -> None:
-    arms: list[Setting] = [
+    arms: list[Recipe] = [
         (short(rate=rate), method) for method in (FullSpec(), LoRASpec.of(rank=1)) for rate in (0.001, 0.00316)
     ]
     experiment = fine_tune(opened, base, TURNED, arms, range(2))

@@ -20,7 +20,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import Configuration, with_head
 from core.plan.configuration_file import write_configuration
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.plan.search import TuneSpec
 from core.results.intervals import DEFAULT_SEEDS
 from core.run_spec import OptimSpec, RunSpec, default_optim, default_rate
@@ -54,7 +54,7 @@ def adapter_arms(optim: OptimSpec, *ranks: int, **settings: Any) -> list[tuple[O
     return [(optim, LoRASpec.of(rank=rank, **settings)) for rank in ranks]
 
 
-def grid(optim: OptimSpec) -> list[Setting]:
+def grid(optim: OptimSpec) -> list[Recipe]:
     adapter = LoRASpec.of(scaling="alpha", target_modules=("layers.2",))
     return [
         (optim.but(learning_rate=rate), method)
@@ -83,7 +83,7 @@ SHOWN = [
 """What a form can show: page, task, arms, seeds, and other fields."""
 
 
-def gaussian(rate: float) -> list[Setting]:
+def gaussian(rate: float) -> list[Recipe]:
     return [(short(rate=rate), method.of(start="gaussian")) for method in (LoRASpec, DoRASpec)]
 
 
@@ -236,7 +236,7 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
     ],
 )
 def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
-    opened: Lab, base: Run, arms: list[Setting], page: str
+    opened: Lab, base: Run, arms: list[Recipe], page: str
 ) -> None:
     experiment = fine_tune(opened, base, TURNED, arms, [0], tune=FOUND)
     stop_all(opened)

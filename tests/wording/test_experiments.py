@@ -9,19 +9,19 @@ from core.methods.dora import DoRASpec
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
-from core.plan.experiment import Setting, arm_specs, every
+from core.plan.experiment import Recipe, arm_specs, every
 from core.run_spec import OptimSpec, RunSpec
 from core.wording.tasks import MAX_NAME, experiment_name
 from tests.conftest import DIGITS, TURNED
 
-FULL: Setting = (OptimSpec.of(), FullSpec())
+FULL: Recipe = (OptimSpec.of(), FullSpec())
 
 
-def lora(*ranks: int, rate: float = 0.005, alpha: float = 8.0) -> list[Setting]:
+def lora(*ranks: int, rate: float = 0.005, alpha: float = 8.0) -> list[Recipe]:
     return [(OptimSpec.of(learning_rate=rate), LoRASpec.of(rank=rank, alpha=alpha)) for rank in ranks]
 
 
-def specs(arms: list[Setting], seeds: int = 8, task: TaskSpec = TURNED, source: TaskSpec = DIGITS) -> list[RunSpec]:
+def specs(arms: list[Recipe], seeds: int = 8, task: TaskSpec = TURNED, source: TaskSpec = DIGITS) -> list[RunSpec]:
     base = RunSpec.of(method="pretrain", task=source)
     return arm_specs("r-1", base, every(arms, range(seeds), task), "auto")
 

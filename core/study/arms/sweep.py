@@ -61,7 +61,7 @@ class Grid:
         """Runs in all."""
         return self.num_arms * self.seeds
 
-    def arms(self, optim: OptimSpec, adapter: MethodSpec) -> list[experiment.Setting]:
+    def arms(self, optim: OptimSpec, adapter: MethodSpec) -> list[experiment.Recipe]:
         """Settings of every arm: full fine-tuning first, then adapters by the varied fields and learning rate.
 
         Args:
@@ -82,7 +82,7 @@ class Grid:
                 f"A sweep takes at most {count_text(MAX_RUNS)} runs and this one has {count_text(self.num_runs)}: "
                 f"choose fewer {', '.join([*names, 'learning rates'])} or seeds."
             )
-        full: list[experiment.Setting] = [
+        full: list[experiment.Recipe] = [
             (optim.but(learning_rate=rate), FullSpec()) for rate in sorted(self.full_learning_rates)
         ]
         return full + [

@@ -13,7 +13,7 @@ from core.numbers import NOTHING, bytes_text, count_text, counted, exact_text, l
 from core.objectives.classification import LARGEST_CLASS
 from core.objectives.measure import SOURCE
 from core.objectives.registry import CLASSIFICATION
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.results.arm import Arm, judged_by
 from core.results.measures import COSTS, EACH, FORGETTING, FORGETTING_MASKED, quantity, spread_text, value_text
 from core.results.row import row_of
@@ -121,7 +121,7 @@ def validation_table(arms: Sequence[Arm]) -> pd.DataFrame:
     return pd.DataFrame(columns, dtype=object)
 
 
-def settings_table(settings: Iterable[Setting]) -> pd.DataFrame:
+def settings_table(settings: Iterable[Recipe]) -> pd.DataFrame:
     """One row per setting, as text: its arm, rate, epochs and batch size, and each field that some setting has changed.
 
     Args:

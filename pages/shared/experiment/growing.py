@@ -14,7 +14,7 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
 from core.numbers import bytes_text, counted, listed
-from core.plan.experiment import MAX_NEW_SEEDS, Setting, next_seeds
+from core.plan.experiment import MAX_NEW_SEEDS, Recipe, next_seeds
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.rule.ahead import Ahead
@@ -171,7 +171,7 @@ def find_epochs(lab: Lab, experiment: Experiment, _: Place) -> None:
         _grow(lab, experiment, lab.experiments.settings(experiment), seeds, f"epochs-{experiment.id}")
 
 
-def _grow(lab: Lab, experiment: Experiment, settings: list[Setting], seeds: Sequence[int], key: str) -> None:
+def _grow(lab: Lab, experiment: Experiment, settings: list[Recipe], seeds: Sequence[int], key: str) -> None:
     """Say how many runs are missing for these settings and seeds, with a button that trains them."""
     growth = lab.experiments.growth(experiment, settings, seeds)
     if not growth.runs:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from core.methods.registry import method_of
 from core.numbers import seeds_text
 from core.plan.configuration import Configuration
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.plan.search import TuneSpec
 from core.run_spec import OptimSpec
 from core.spec import Spec, bounds
@@ -49,7 +49,7 @@ def left_out(wanted: Configuration, shown: Configuration) -> list[str]:
     return found
 
 
-def _of_methods(wanted: Sequence[Setting], shown: Sequence[Setting], without: set[str]) -> list[str]:
+def _of_methods(wanted: Sequence[Recipe], shown: Sequence[Recipe], without: set[str]) -> list[str]:
     """Methods that are missing, and by field, but for some, the values that the others lack, each once."""
     titles, there = {method.kind: method.title for _, method in wanted}, {method.kind for _, method in shown}
     values: dict[str, list[object]] = {}

@@ -12,7 +12,7 @@ from core.forecast.forecast import Forecast, frozen_sentence, plan
 from core.forecast.products import faster_precision
 from core.lab import Lab
 from core.numbers import bytes_text, count_text, counted, listed, unbroken
-from core.plan.experiment import Setting
+from core.plan.experiment import Recipe
 from core.plan.search import FIRST_POINTS, MOST, SEARCH_SEEDS
 from core.results.length import LONGER
 from core.run_spec import RunSpec
@@ -123,7 +123,7 @@ def _rates_sentence(tried: Mapping[str, tuple[int, Collection[float]]]) -> str:
     return f"Learning rates: {'; '.join(f'{words} for {listed(labels)}' for words, labels in alike.items())}."
 
 
-def rate_warning(settings: Iterable[Setting]) -> None:
+def rate_warning(settings: Iterable[Recipe]) -> None:
     """Warn if full fine-tuning and adapters are trained at one learning rate."""
     if is_rate_shared((optim.learning_rate, method.role) for optim, method in settings):
         st.warning(RATE_SHARED)
