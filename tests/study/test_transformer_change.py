@@ -16,8 +16,8 @@ from core.networks.forward import evaluating, forward
 from core.study.weights.change import layer_shapes
 from core.study.weights.decomposition import singular_values
 from core.study.weights.rank import cut_curves
-from core.study.weights.scores import logits_at, scaled_networks
 from core.study.weights.spectrum import spectrum, truncations
+from core.study.weights.strength import scaled_networks
 from core.study.weights.subspace import directions
 from tests.study.transformers_changed import adapted_transformer, full_transformer, text_evaluator, texts, tiny_spec
 
@@ -80,12 +80,12 @@ def test_spectra_of_adapters_are_those_of_their_product(kind, method):
 def test_strength_1_is_the_trained_network_and_0_the_base_with_the_trained_head(kind, full):
     change = full_transformer(kind) if full else adapted_transformer(kind, LoRASpec.of(rank=2))
     batch = texts(kind, 6).batch(slice(None))
-    none, half, whole = logits_at(change, batch, [dict.fromkeys(change.parts, t) for t in (0.0, 0.5, 1.0)])
+    none, half, whole = (logits(each, batch) for each in scaled_networks(change, [0.0, 0.5, 1.0]))
     torch.testing.assert_close(whole, logits(change.tuned, batch), atol=1e-5, rtol=1e-5)
     assert torch.equal(none, logits(with_the_head_of(change.base, change.plain), batch))
     assert not torch.allclose(half, none)
     assert not torch.allclose(half, whole)
-    (middle,) = scaled_networks(change, [dict.fromkeys(change.parts, 0.5)])
+    (middle,) = scaled_networks(change, [0.5])
     for name, parameter in middle.named_parameters():
         before, after = (dict(net.named_parameters())[name] for net in (change.base, change.plain))
         expected = after if is_in_head(name, head_paths(change.base)) else (before + after) / 2

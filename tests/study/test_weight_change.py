@@ -21,7 +21,7 @@ from core.store.record import Run
 from core.study.weights.change import Changes, layer_shapes, main_arms, main_run, read_change, run_of_seed
 from tests.conftest import TURNED, short
 from tests.launching import fine_tune
-from tests.study.changes import PATHS, full_change, lora_change, planted_change, spectra_of
+from tests.study.changes import PATHS, lora_change, planted_change, spectra_of
 from tests.study.samples import make_run, measured
 
 
@@ -37,19 +37,10 @@ def test_a_planted_delta_has_the_rank_and_the_norm_it_was_made_with():
     assert spectra["layers.4"].rank == 0
 
 
-def test_biases_move_in_full_fine_tuning_alone():
-    full, lora = full_change(), lora_change(rank=2)
-    assert all(full.bias_deltas[path].any() for path in PATHS)
-    assert not any(lora.bias_deltas[path].any() for path in PATHS)
-    for path in PATHS:
-        before, after = (network.get_submodule(path).bias.detach().double() for network in (full.base, full.tuned))
-        assert before.numpy() + full.bias_deltas[path] == pytest.approx(after.numpy())
-
-
 def test_neither_network_is_changed_by_looking_at_it():
     change = lora_change(rank=2)
     before = {name: tensor.clone() for name, tensor in change.tuned.state_dict().items()}
-    spectra_of(change), change.plain, change.bias_deltas, change.layer("layers.2")
+    spectra_of(change), change.plain, change.layer("layers.2")
     assert all(torch.equal(tensor, before[name]) for name, tensor in change.tuned.state_dict().items())
     with pytest.raises(LoRAError, match=r"no layer layers\.1"):
         change.layer("layers.1")

@@ -10,18 +10,16 @@ import pytest
 import torch
 from torch import nn
 
-from core.data.examples import ImageExamples
 from core.errors import LoRAError
 from core.lab import Lab
-from core.methods.adapted import adapted_layers, base_copy
 from core.objectives.classification import ClassificationSpec
 from core.study.weights.change import WeightChange, read_change
-from core.study.weights.scores import Evaluator, Part, Scores, evaluator_for, judged, logits_at
-from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, strength_curve, strengths
-from core.training.evaluation import BATCH, evaluate
+from core.study.weights.scores import Evaluator, Scores, evaluator_for
+from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, scaled_networks, strength_curve, strengths
+from core.training.evaluation import evaluate
 from core.training.threads import one_thread
 from tests.conftest import BOTH, DIGITS, compared, finish, short
-from tests.study.changes import PATHS, evaluator_of, full_change, inputs, lora_change
+from tests.study.changes import evaluator_of, full_change, inputs, lora_change
 
 CHANGES = [
     lora_change(rank=3, alpha=6.0),
@@ -31,19 +29,20 @@ CHANGES = [
     full_change(),
 ]
 
-OFF = dict.fromkeys(PATHS, 0.0)
-"""Strengths at which a network is its base."""
+
+def outputs_at(change: WeightChange, strengths: list[float]) -> list[torch.Tensor]:
+    """What the base answers with each multiple of its change."""
+    with torch.no_grad():
+        return [network(inputs()) for network in scaled_networks(change, strengths)]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_strength_0_is_the_base_bit_for_bit_and_1_the_trained_network(change):
-    x = inputs()
-    none, whole, unnamed = logits_at(change, {"x": x}, [OFF, dict.fromkeys(PATHS, 1.0), {}])
+    none, whole = outputs_at(change, [0.0, 1.0])
     with torch.no_grad():
-        before, after = change.base(x), change.tuned(x)
+        before, after = change.base(inputs()), change.tuned(inputs())
     assert torch.equal(none, before)
     assert (whole - after).abs().max() <= 1e-5 * after.abs().max()
-    assert torch.equal(unnamed, whole)
 
 
 @pytest.mark.parametrize("scaling", ["alpha/r", "alpha", "alpha/sqrt(r)"])
@@ -52,34 +51,10 @@ def test_a_strength_is_what_that_multiple_of_alpha_gives(scaling, factor):
     """The adapter with another alpha, computed by its own forward pass, is the oracle."""
     change = lora_change(rank=2, alpha=3.0, scaling=scaling)
     other = lora_change(rank=2, alpha=3.0 * factor, scaling=scaling)
-    x = inputs()
-    (found,) = logits_at(change, {"x": x}, [dict.fromkeys(PATHS, factor)])
+    (found,) = outputs_at(change, [factor])
     with torch.no_grad():
-        expected = other.tuned(x)
+        expected = other.tuned(inputs())
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
-
-
-def test_a_layer_that_is_off_is_a_network_whose_adapter_there_is_zero():
-    x = inputs()
-    for on in itertools.product((0.0, 1.0), repeat=3):
-        change = lora_change(rank=2)
-        (found,) = logits_at(change, {"x": x}, [dict(zip(PATHS, on, strict=True))])
-        with torch.no_grad():
-            for path, layer in adapted_layers(change.tuned).items():
-                layer.lora.B *= dict(zip(PATHS, on, strict=True))[path]
-            expected = change.tuned(x)
-        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
-    assert torch.equal(base_copy(change.tuned)(x), change.base(x))
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_network_of_another_class_with_the_same_layers_gives_the_same_logits(change):
-    other = WeightChange(*(nn.Sequential(OrderedDict(layers=each.layers)) for each in (change.base, change.tuned)))
-    settings = [OFF, {}, {"layers.2": 0.4, "layers.4": 2.5}, {"layers.0": -1.0}]
-    still, *rest = logits_at(other, {"x": inputs()}, settings)
-    for same, one in zip([still, *rest], logits_at(change, {"x": inputs()}, settings), strict=True):
-        torch.testing.assert_close(same, one, atol=1e-5, rtol=1e-5)
-    assert torch.equal(still, change.base(inputs()))
 
 
 def test_what_changed_beside_linear_layers_cannot_be_scaled_by_them():
@@ -89,26 +64,9 @@ def test_what_changed_beside_linear_layers_cannot_be_scaled_by_them():
     change = WeightChange(base, tuned)
     assert change.changed_elsewhere == ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked")
     with pytest.raises(LoRAError, match=r"^Training also changed what is not linear in this network \(norm\), so"):
-        next(logits_at(change, {"x": inputs()}, [{}]))
+        next(scaled_networks(change, [1.0]))
     assert not CHANGES[0].changed_elsewhere
     assert not CHANGES[0].elsewhere_text
-
-
-def test_a_strength_of_a_layer_that_is_not_there_is_refused():
-    with pytest.raises(LoRAError, match=r"no layer layers\.1; it has: layers\.0, layers\.2, layers\.4"):
-        next(logits_at(CHANGES[0], {"x": inputs()}, [{"layers.1": 0.0}]))
-
-
-def test_judging_strengths_is_judging_the_networks_also_over_several_batches():
-    change, rows = full_change(), BATCH + 77
-    examples = ImageExamples(inputs(rows), torch.randint(5, (rows,), generator=torch.Generator().manual_seed(1)))
-    part = Part(examples, (1, 2, 4))
-    found = judged(change, part, [OFF, {}])
-    with torch.no_grad(), one_thread():
-        expected = [evaluate(network, examples, part.classes) for network in (change.base, change.tuned)]
-    assert found[0] == expected[0]
-    for measure in ("accuracy", "accuracy_masked"):
-        assert found[1].measures[measure] == pytest.approx(expected[1].measures[measure], abs=0.05)
 
 
 def test_the_curve_starts_at_the_base_and_passes_the_trained_network():
@@ -139,8 +97,9 @@ def test_by_a_loss_the_best_strength_is_the_lowest_and_what_is_no_number_is_the_
     change, by_loss = lora_change(rank=2), ClassificationSpec.of(measure="loss")
     evaluator = dataclasses.replace(evaluator_of(change.plain), objective=by_loss)
     curve = strength_curve(change, evaluator)
-    found = judged(change, evaluator.target, [{}], by_loss)
-    assert curve.scores.target[curve.place(1.0)] == pytest.approx(found[0].loss)
+    part = evaluator.target
+    found = evaluate(change.plain, part.examples, part.classes, objective=by_loss)
+    assert curve.scores.target[curve.place(1.0)] == pytest.approx(found.loss)
     assert curve.scores.target_masked is curve.scores.source_masked is None
     assert [line.title for line in curve.scores.lines(True)] == ["Target", "Source"]
     scores = curve.scores.at(*range(len(curve.strengths)))
@@ -168,7 +127,6 @@ def test_without_a_source_apart_from_the_target_there_are_no_source_scores():
     found = evaluator.of_networks([change.plain])
     assert found.source is found.source_masked is None
     assert np.isnan(found.line("source", True)).all()
-    assert evaluator.of_strengths(change, [{}]).source is None
 
 
 def test_products_stay_on_one_thread_and_the_callers_count_comes_back():

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from weakref import WeakValueDictionary
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -34,9 +33,6 @@ from core.study.weights.spectrum import (
     linear_layers,
     linear_weights,
 )
-
-REST = "everything else"
-"""Name of all parameters together that are neither in a linear layer nor in a new head, such as embeddings."""
 
 MAX_BYTES = 2**30
 """Maximum size of the changes that are kept in memory, unless the latest one alone is larger."""
@@ -70,11 +66,6 @@ class WeightChange:
         return merged_copy(self.tuned) if has_adapters else self.tuned
 
     @cached_property
-    def bias_deltas(self) -> dict[str, Array]:
-        """Change of each layer's bias, (out,), by its path; zero after LoRA, but of a head."""
-        return {path: _bias(self.plain, path) - _bias(self.base, path) for path in self.weights}
-
-    @cached_property
     def changed_elsewhere(self) -> tuple[str, ...]:
         """Names of what training changed beside linear layers and a new head, such as ``norm.running_mean``."""
         linear = {f"{path}.{part}" for path in self.weights for part in ("weight", "bias")}
@@ -90,13 +81,8 @@ class WeightChange:
         layers = listed(sorted({name.rpartition(".")[0] or name for name in self.changed_elsewhere}))
         return (
             f"Training also changed what is not linear in this network ({layers}), so the strength of its change "
-            "cannot be set layer by layer."
+            "cannot be set."
         )
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """What a strength can be set of: the path of each linear layer, and :data:`REST` if it changed."""
-        return (*self.weights, *((REST,) if self.changed_elsewhere else ()))
 
     def spectrum(self, path: str) -> Spectrum:
         """Singular values of a layer's ΔW. Raises: LoRAError: there is no such layer."""
@@ -223,9 +209,3 @@ def _bytes(change: WeightChange) -> int:
     networks: tuple[nn.Module, ...] = (change.base, change.tuned)
     tensors = {t.data_ptr(): t.nbytes for network in networks for t in (*network.parameters(), *network.buffers())}
     return sum(tensors.values())
-
-
-def _bias(network: nn.Module, path: str) -> Array:
-    layer: nn.Linear = network.get_submodule(path)  # type: ignore[assignment]
-    bias: torch.Tensor | None = layer.bias
-    return np.zeros(layer.out_features) if bias is None else bias.detach().to(torch.float64).numpy().copy()

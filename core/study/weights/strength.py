@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import nn
 
+from core.errors import LoRAError
+from core.methods.targets import head_paths, is_in_head
 from core.study.weights.change import WeightChange
 from core.study.weights.decomposition import Array
 from core.study.weights.scores import Evaluator, Scores
@@ -50,5 +56,33 @@ def strengths(step: float = STRENGTH_STEP) -> Array:
 def strength_curve(change: WeightChange, evaluator: Evaluator, step: float = STRENGTH_STEP) -> StrengthCurve:
     """Evaluate the base with 0 to :data:`MAX_STRENGTH` times the trained change of everything but a new head."""
     grid = strengths(step)
-    settings = [dict.fromkeys(change.parts, float(t)) for t in grid]
-    return StrengthCurve(grid, evaluator.of_strengths(change, settings))
+    return StrengthCurve(grid, evaluator.of_networks(scaled_networks(change, grid.tolist())))
+
+
+def scaled_networks(change: WeightChange, strengths: Iterable[float]) -> Iterator[nn.Module]:
+    """The base with t times the trained change of everything but a new head, which always has its trained weights.
+
+    Scaling α by t scales ΔW = s A B by t for each of LoRA's scalings, since s is proportional to α (Hu et al.,
+    "LoRA", arXiv 2106.09685, §4.1). For full fine-tuning it interpolates between the base and the tuned network, as in
+    task arithmetic (Ilharco et al., arXiv 2212.04089).
+
+    Args:
+        change: base and tuned network.
+        strengths: each t; 0 is the base bit for bit, 1 the trained network.
+
+    Yields:
+        One and the same network, whose weights are others each time.
+
+    Raises:
+        LoRAError: training changed statistics beside parameters, which have no strength.
+    """
+    if change.elsewhere_text:
+        raise LoRAError(change.elsewhere_text)
+    network, head = copy.deepcopy(change.base), head_paths(change.base)
+    before, after = dict(change.base.named_parameters()), dict(change.plain.named_parameters())
+    for strength in strengths:
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                own = 1.0 if is_in_head(name, head) else strength
+                torch.lerp(before[name], after[name], own, out=parameter.data)  # exact at 0 and 1
+        yield network
