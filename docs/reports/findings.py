@@ -13,7 +13,6 @@ from core.rule.claims import Difference, Level
 from core.rule.compared import paired_differences
 from core.rule.tuning import ratio_text
 from core.study.arms.difference_tables import (
-    cut_differences,
     full_differences,
     interval_text,
 )
@@ -30,7 +29,7 @@ MAX_NAMES = 4
 def findings(found: dict[str, Evidence]) -> str:
     """What holds by the rule of docs/statistics.md, and what was seen, in Markdown."""
     parts = [_accuracy(found), _rates(found), *_forgetting(found), _controls(found), _beside_controls(found)]
-    return "\n\n".join([*parts, *_cuts(found)])
+    return "\n\n".join(parts)
 
 
 def _differences(found: dict[str, Evidence], measure: str, lora: bool) -> list[tuple[str, Difference]]:
@@ -163,13 +162,3 @@ def _beside_controls(found: dict[str, Evidence]) -> str:
         "train no biases, and change the last layer of a perceptron by a matrix of their rank; *Head only* trains all "
         "of it."
     )
-
-
-def _cuts(found: dict[str, Evidence]) -> list[str]:
-    cuts = [(n, d) for n, e in found.items() for d in cut_differences(e.named, e.remeasured.cuts)]
-    if not cuts:
-        return []
-    return [
-        "**Does full fine-tuning's own change have low rank?** Accuracy of LoRA minus that of full fine-tuning whose "
-        f"ΔW was cut to the same rank: {levels(cuts, 'higher', 'lower')}."
-    ]

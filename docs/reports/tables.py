@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.methods.method import Role
 from core.numbers import NOTHING, number_text, signed_text
 from core.results.arm import arms_of
-from core.results.measures import digits_of, quantity, spread_text
+from core.results.measures import digits_of, quantity
 from core.results.row import rows_of
 from core.rule.candidate import Candidate
 from core.rule.claims import Difference, Pair, difference_of
@@ -48,7 +48,6 @@ def figures(found: dict[str, Evidence]) -> str:
             "mean (95 % interval), finding; split: masked",
             _at_equal_accuracy(found),
         ),
-        ("Full fine-tuning, ΔW cut to a rank: accuracy, in percent: mean (95 % interval)", _cuts(found)),
     ]
     text = []
     for title, rows in tables:
@@ -170,12 +169,3 @@ def equal_accuracy(evidence: Evidence) -> list[tuple[str, float, Difference]]:
             values = dict(enumerate(each.values))
             compared.append(Pair(each.a, each.b, values, dict.fromkeys(values, 0.0)))
     return list(zip(where, levels, [difference_of(pair, quantity("forgetting")) for pair in compared], strict=True))
-
-
-def _cuts(found: dict[str, Evidence]) -> Rows:
-    return _rows(
-        {
-            name: {cut.label: spread_text(cut.target, ACCURACY).replace(" %", "") for cut in evidence.remeasured.cuts}
-            for name, evidence in found.items()
-        }
-    )

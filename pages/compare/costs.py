@@ -1,4 +1,4 @@
-"""The parts of Compare that say what accuracy costs: forgetting, time, parameters, storage, and the cut reference."""
+"""The parts of Compare that say what accuracy costs: forgetting, time, parameters and storage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import LabError
-from core.methods.method import Role
 from core.results.measures import COSTS, MEMORY_NOTE, storage_note, time_note
 from core.rule.frontier import (
     FRONTIER_NOTE,
@@ -20,8 +19,6 @@ from core.rule.frontier import (
     frontier_table,
     frontiers,
 )
-from core.run_spec import inner_ranks
-from core.study.arms.difference_tables import cut_differences, cuts_table, differences_table
 from core.study.arms.forgetting_clause import no_source, source_note
 from core.study.arms.tables import storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
@@ -30,7 +27,6 @@ from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.palette import colours_of
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, learning_over_time
 from core.study.report.evidence import epochs_of
-from core.study.weights.cuts import Cuts, cuts_of
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from pages.compare.comparison import Comparison
 from pages.compare.evidence import forgetting_differences
@@ -38,7 +34,7 @@ from pages.shared.experiment.measured import measured
 from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
-from pages.shared.ui.literal import errors_shown, literal
+from pages.shared.ui.literal import literal
 
 
 def forgetting_part(shown: Comparison) -> None:
@@ -94,7 +90,7 @@ def _frontier(shown: Comparison, found: Sequence[Frontier], equal: Sequence[Equa
 
 
 def cost_part(shown: Comparison) -> None:
-    """Accuracy against time, parameters and storage; the costs alone; and what full fine-tuning cut to a rank holds."""
+    """Accuracy against time, parameters and storage; and the costs alone."""
     arms, colours, owner = shown.shown, shown.colours, shown.experiment.id
     title = shown.objective.primary.title
     st.subheader("Cost")
@@ -129,36 +125,3 @@ def cost_part(shown: Comparison) -> None:
         table = pd.DataFrame({"Setting": [arm.label for arm in arms], **columns}, dtype="string")
         dataframe(table, hide_index=True, alt="Forecast and measured memory of the process, by setting")
         st.caption(TRAINED_MEMORY_NOTE)
-    _cut_reference(shown)
-
-
-def _cut_reference(shown: Comparison) -> None:
-    """Full fine-tuning cut to the ranks of the LoRA arms: computed from its stored networks, on demand."""
-    arms = shown.chosen
-    full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
-    ranks = inner_ranks(arm.spec for arm in arms)
-    if full is None or not ranks:
-        return
-    title = full.spec.objective.primary.title
-    fold = st.expander(
-        "Reference: full fine-tuning cut to a rank", icon=":material/content_cut:", key="cuts", on_change="rerun"
-    )
-    if not fold.open:
-        return
-    with fold:
-        st.caption(
-            f"Derived, not trained: the change that {full.label} made to each weight, cut to rank r by singular value "
-            "decomposition. It says what a change of that rank can hold; it is no cheaper to train."
-        )
-        cuts = Cuts(())
-        with errors_shown():
-            cuts = measured(cuts_of, shown.lab, full, ranks)
-        if cuts.left_out:
-            st.info(cuts.left_out)
-        if not cuts.arms:
-            return
-        table = cuts_table(cuts.arms, shown.masked or shown.split)
-        dataframe(table, hide_index=True, alt=f"{title} of full fine-tuning cut to each rank")
-        if found := cut_differences(arms, cuts.arms):
-            st.markdown("**LoRA minus full fine-tuning cut to the same rank**, in points")
-            dataframe(differences_table(found), hide_index=True, alt="LoRA minus the cut reference, by rank")

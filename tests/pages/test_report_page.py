@@ -23,7 +23,7 @@ from core.study.arms.verdict_words import headline
 from core.study.report import answer
 from core.study.report.parts import Plot, Table
 from core.study.report.report import command_of, report_of
-from core.study.weights import cuts, remeasured
+from core.study.weights import remeasured
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.literal import literal
 from tests.pages.test_pages import draw, metrics, press, stop_all, texts
@@ -142,23 +142,15 @@ def test_what_a_customer_costs_is_in_the_page_and_in_its_file(tuned: tuple[Lab, 
 
 
 def test_what_could_not_be_measured_is_measured_once_it_can_be(
-    tuned: tuple[Lab, Experiment], trained_home: TrainedHome, monkeypatch: pytest.MonkeyPatch
+    tuned: tuple[Lab, Experiment], trained_home: TrainedHome
 ) -> None:
     lab, plain = tuned[0], trained_home.one_seed
     st.cache_data.clear()
-    for id in (plain.base, next(run.id for run in lab.store.members(plain) if run.spec.label == "Full")):
-        file = lab.settings.runs / id / NETWORK
-        away = file.rename(file.with_suffix(".away"))
-        assert "could not be measured again" in texts(unfolded(plain))
-        away.rename(file)
-    with monkeypatch.context() as short_of_memory:
-        short_of_memory.setattr(cuts, "free_bytes", lambda device: 1)
-        found = texts(unfolded(plain))
-        assert "was not cut to a rank: it takes" in found
-        assert "could not be measured again" not in found
-    found = texts(unfolded(plain))
-    assert "was not cut to a rank" not in found
-    assert "cut to a rank" in found
+    file = lab.settings.runs / plain.base / NETWORK
+    away = file.rename(file.with_suffix(".away"))
+    assert "could not be measured again" in texts(unfolded(plain))
+    away.rename(file)
+    assert "could not be measured again" not in texts(unfolded(plain))
 
 
 def test_the_page_has_the_answer_at_the_margin_of_the_experiment(tuned: tuple[Lab, Experiment]) -> None:

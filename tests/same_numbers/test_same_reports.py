@@ -2,10 +2,10 @@
 
 Covered are the accuracies, their intervals, the differences of controls from full fine-tuning and of ranks from the
 lowest one with every column of their tables, those of adapters without intervals and findings, the learning rates,
-trainable parameters, bytes to store, the cuts of full fine-tuning, and three tables of the README.
+trainable parameters, bytes to store, and three tables of the README.
 
 Not covered is what a figure has no dot per seed for: macro-F1, the rates of controls, everything about forgetting,
-what is computed over test images, differences from cuts, times, and memory.
+what is computed over test images, times, and memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import pytest
 
 from core.numbers import NOTHING, bytes_text, count_text
-from core.results.intervals import Interval, t_interval
+from core.results.intervals import t_interval
 from core.results.measures import spread_text
 from core.rule.tuning import ratio_text
 from core.study.arms.difference_tables import differences_table
@@ -105,19 +105,6 @@ def test_trained_parameters_and_bytes_to_store(name: str) -> None:
     ]
     means = [t_interval(list(by_seed.values())).mean for by_seed in report.accuracy.values()]
     assert [trace["y"][0] for trace in stored][: len(rows)] == means
-
-
-@every_report
-def test_cuts_of_full_fine_tuning(name: str) -> None:
-    report = published(name)
-    traces = {trace["name"]: trace for trace in report.figures["plot-storage-data"]["data"]}
-    for row in report.table("Full fine-tuning, cut to a rank"):
-        trace = traces[row["Reference"]]
-        mean, whisker = trace["y"][0], trace["error_y"]
-        interval = Interval(
-            mean, mean - whisker["arrayminus"][0], mean + whisker["array"][0], len(report.accuracy[FULL])
-        )
-        assert row["Accuracy"] == spread_text(interval, ACCURACY)
 
 
 def test_tables_of_the_readme() -> None:

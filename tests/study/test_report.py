@@ -106,7 +106,6 @@ def test_it_has_everything_that_a_reader_asks_for(found):
         "A fair learning rate for each",
         "Learning and forgetting",
         "Cost",
-        "How much rank did full fine-tuning need?",
     ]
     facts = dict(found.facts)
     assert facts["Seeds"].startswith("0 to 2; the same ones chose the learning rates, on the validation part")
@@ -116,7 +115,7 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     assert facts["Runs"].startswith("36 finished")
     limits = " ".join(found.limits)
     assert "full fine-tuning are over test images as well" in limits
-    for words in ("base of its own", "catch up", "language model", "cut afterwards"):
+    for words in ("base of its own", "catch up", "language model"):
         assert words in limits
 
 
@@ -265,13 +264,6 @@ def test_the_memory_of_every_setting_is_forecast_measured_and_counted(studied, e
     counted = [arm.runs[0].result.memory for arm in evidence.named]
     assert list(costs.frame["Memory, counted"]) == [bytes_text(size) for size in counted]
     assert list(comparison_table(evidence.named)["Memory, counted (bytes)"]) == counted
-
-
-def test_cuts_are_marked_as_derived(found):
-    cuts = sections_of(found)["How much rank did full fine-tuning need?"]
-    assert "not a run of its own" in cuts.lead
-    frame = cuts.parts[0].frame
-    assert list(frame["Reference"]) == ["Full, ΔW cut to r=1", "Full, ΔW cut to r=4"]
 
 
 def test_the_file_needs_nothing_from_anywhere_and_is_always_the_same(found, tmp_path):

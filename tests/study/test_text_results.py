@@ -30,7 +30,6 @@ from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
 from core.study.report.html import report_html
 from core.study.report.report import Report, report
-from core.study.weights.cuts import cuts_of
 from core.study.weights.predicted import differing_texts, results_by_class, test_texts
 from core.study.weights.spectrum import cut_networks
 from core.wording.csv_file import csv_of
@@ -218,28 +217,10 @@ def test_the_head_is_not_cut_since_every_method_trains_all_of_it(lab, direct):
     assert not torch.equal(cut.bert.pooler.dense.weight, tuned.bert.pooler.dense.weight)
 
 
-def test_cuts_end_where_they_would_take_too_long(lab, direct):
-    full = direct[0]
-    everything = cuts_of(lab, full, [16])
-    targets = {seed: found.target for seed, found in everything.arms[0].by_seed.items()}
-    assert targets == pytest.approx(full.by_seed("accuracy"))
-    assert everything.left_out == ""
-    one_seed = cuts_of(lab, full, [1, 2], limit=20_000_000)
-    assert [list(cut.by_seed) for cut in one_seed.arms] == [[0], [0]]
-    assert "for 1 of 2 seeds" in one_seed.left_out
-    none = cuts_of(lab, full, [1, 2], limit=1000)
-    assert none.arms == ()
-    assert "was not cut to a rank" in none.left_out
-    assert cuts_of(lab, full, []).arms == ()
-
-
-def test_what_is_left_out_is_said_in_the_report(evidence):
-    left = replace(evidence, remeasured=replace(evidence.remeasured, cuts=(), left_out="It would take many minutes."))
-    assert left.overlaps == ()
-    found = report(replace(left, overlaps=("In pets, 3 of 47 test texts are also in the training part.",)))
+def test_test_texts_that_are_trained_on_are_told_in_the_report(evidence):
+    assert evidence.overlaps == ()
+    found = report(replace(evidence, overlaps=("In pets, 3 of 47 test texts are also in the training part.",)))
     assert "In pets, 3 of 47 test texts are also in the training part." in found.limits
-    assert "It would take many minutes." in found.limits
-    assert all("How much rank" not in section.title for section in found.sections)
 
 
 def test_names_say_network_task_and_settings(lab, trained_home):

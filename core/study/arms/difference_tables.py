@@ -12,13 +12,12 @@ from core.methods.method import Role
 from core.numbers import NOTHING, counted
 from core.results.arm import Arm, grouped
 from core.results.intervals import MIN_SEEDS, Interval
-from core.results.measures import Quantity, bare_text, digits_of, ends_text, quantity, spread_text
+from core.results.measures import Quantity, bare_text, digits_of, ends_text
 from core.rule.candidate import Candidate
-from core.rule.claims import Difference, Level, Pair, difference_of
+from core.rule.claims import Difference, Level
 from core.rule.compared import against_full, paired_differences
 from core.rule.place import Place
 from core.rule.words import p_text
-from core.study.arms.cut import CutArm
 
 SEEN = "seen, not tested"
 """Of differences that no verdict is about, such as those of ranks among each other."""
@@ -96,42 +95,6 @@ def rank_differences(arms: Sequence[Arm]) -> list[Difference]:
     sized = sorted((arm for arm in arms if arm.setting.size is not None), key=lambda arm: arm.setting.size)
     pairs = [(arm, own[0]) for own in grouped(sized, lambda arm: arm.setting.method).values() for arm in own[1:]]
     return paired_differences(pairs, arms[0].primary) if pairs else []
-
-
-def cut_differences(arms: Sequence[Arm], cuts: Sequence[CutArm]) -> list[Difference]:
-    """For each rank, LoRA minus full fine-tuning whose ΔW was cut to it, on the test part."""
-    cut_of = {cut.rank: cut for cut in cuts}
-    what = arms[0].what(arms[0].primary)
-    return [
-        difference_of(
-            Pair(
-                arm.label,
-                cut_of[rank].label,
-                arm.by_seed(arm.primary),
-                {seed: found.target for seed, found in cut_of[rank].by_seed.items()},
-            ),
-            what,
-        )
-        for arm in arms
-        if (rank := arm.setting.rank) is not None and rank in cut_of
-    ]
-
-
-def cuts_table(cuts: Sequence[CutArm], masked: bool) -> pd.DataFrame:
-    """One row per rank: the primary measure of full fine-tuning cut to it on the target, and on the source if there is
-    one.
-    """
-    measure = cuts[0].objective.primary
-    what = quantity(measure.name, cuts[0].objective)
-    columns = {
-        "Reference": [cut.label for cut in cuts],
-        measure.title: [spread_text(cut.target, what) for cut in cuts],
-    }
-    if any(cut.source(masked=False).n for cut in cuts):
-        columns[f"Source {measure.noun}"] = [spread_text(cut.source(masked=False), what) for cut in cuts]
-        if masked:
-            columns[f"Source {measure.noun}, masked"] = [spread_text(cut.source(masked=True), what) for cut in cuts]
-    return pd.DataFrame(columns, dtype=object)
 
 
 def _mean_text(difference: Difference) -> str:

@@ -21,7 +21,7 @@ from core.results.arm import Arm, judged_by
 from core.results.intervals import Interval
 from core.results.measures import COSTS, Quantity, quantity, spread_text, value_text
 from core.store.record import EPOCH_COLUMNS, Curve
-from core.study.arms.cut import Accuracies, CutArm
+from core.study.arms.accuracies import Accuracies
 from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, scatter, whiskers
 
@@ -148,7 +148,6 @@ def accuracy_against(
     arms: Sequence[Arm],
     colours: Mapping[str, str],
     customers: int = 1,
-    cuts: Sequence[CutArm] = (),
 ) -> go.Figure:
     """Draw the primary measure on the test part against the cost of each arm, on a logarithmic axis.
 
@@ -157,8 +156,6 @@ def accuracy_against(
         arms: what to draw.
         colours: of each arm, by key.
         customers: number of fine-tuned networks to store; only for ``storage``.
-        cuts: truncated full fine-tuning, drawn as hollow points at the storage of LoRA of the same rank; only for
-            ``storage``.
     """
     traces, places = [], []
     objective = judged_by(arms)
@@ -170,12 +167,6 @@ def accuracy_against(
         places.append(x)
         symbol = "square" if arm.role is Role.CONTROL else "circle"
         traces.append(_point(arm.setting.label, x, interval, what, colours[arm.key], _text(cost, x), symbol))
-    by_rank = {arm.setting.rank: arm for arm in reversed(arms)}
-    for cut in cuts if cost == "storage" else ():
-        if cut.rank in by_rank:
-            twin, interval = by_rank[cut.rank], cut.target
-            x = cost_of(twin, cost, customers)
-            traces.append(_point(cut.label, x, interval, what, colours[twin.key], _text(cost, x), "circle-open"))
     titles = {
         "trainable_parameters": (f"{title} against parameters", "Trainable parameters, log scale"),
         "storage": (
@@ -183,8 +174,7 @@ def accuracy_against(
             f"Bytes to store for {counted(customers, 'customer')}, log scale",
         ),
     }
-    reading = "test part; bars: 95 % interval" + ("; hollow: ΔW of full fine-tuning cut to a rank" if cuts else "")
-    layout = layout_of(titles[cost][0], reading, titles[cost][1], objective.primary.axis)
+    layout = layout_of(titles[cost][0], "test part; bars: 95 % interval", titles[cost][1], objective.primary.axis)
     if places:
         low, high = math.log10(min(places)), math.log10(max(places))
         room = 0.12 * (high - low) + 0.1

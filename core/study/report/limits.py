@@ -72,14 +72,6 @@ def limits_of(evidence: Evidence) -> list[str]:
             "times of methods are therefore not measured under the same conditions, and their ratio says nothing about "
             "LoRA: in plain PyTorch a step of LoRA may take longer than one of full fine-tuning."
         )
-    if evidence.remeasured.cuts:
-        sentences.append(
-            "Full fine-tuning cut to a rank was trained in full and cut afterwards: it is a reference for what a "
-            "change of that rank can hold, not a cheaper way to train. It keeps the biases that were trained with it; "
-            "adapters train none."
-        )
-    if evidence.remeasured.left_out:
-        sentences.append(evidence.remeasured.left_out)
     if evidence.remeasured.missing:
         sentences.append(f"Some things could not be measured again: {evidence.remeasured.missing}")
     return sentences

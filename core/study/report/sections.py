@@ -1,4 +1,4 @@
-"""The sections of a report: what settings reached, at which rates, at what cost, and cut to which rank."""
+"""The sections of a report: what settings reached, at which rates and at what cost."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from core.methods.method import Role
 from core.numbers import NOTHING, bytes_text, count_text, listed
-from core.results.measures import IN_BRACKETS, MEMORY_NOTE, storage_note, time_note, value_text
+from core.results.measures import IN_BRACKETS, MEMORY_NOTE, storage_note, time_note
 from core.rule.answer import Answer
 from core.rule.balance import share_sentence
 from core.rule.candidate import Candidate, Rule
 from core.rule.claims import Level
 from core.rule.tuning import choice_sentence, rate_choices
-from core.run_spec import inner_ranks
 from core.study.arms.difference_tables import (
     SEEN,
-    cut_differences,
-    cuts_table,
     differences_table,
     full_differences,
     rank_differences,
@@ -42,7 +38,6 @@ CUSTOMERS = 100
 
 RATES = "A fair learning rate for each"
 COST = "Cost"
-CUTS = "How much rank did full fine-tuning need?"
 
 
 @dataclass(frozen=True)
@@ -71,11 +66,8 @@ def chapters_of(evidence: Evidence) -> list[Chapter]:
         Chapter(RATES, _rates, remeasures=False),
         Chapter(learning, lambda evidence, _: forgetting_section(evidence, learning), remeasures=True),
         Chapter(COST, _cost, remeasures=True),
-        Chapter(CUTS, _cuts, remeasures=True),
     ]
-    is_cut = any(arm.role is Role.REFERENCE for arm in evidence.chosen) and inner_ranks(a.spec for a in evidence.chosen)
-    left_out = {*(() if evidence.tuned else (RATES,)), *(() if is_cut else (CUTS,))}
-    return [chapter for chapter in chapters if chapter.title not in left_out]
+    return [chapter for chapter in chapters if evidence.tuned or chapter.title != RATES]
 
 
 def _accuracy(evidence: Evidence, _: int) -> Section:
@@ -127,7 +119,7 @@ def _rates(evidence: Evidence, _: int) -> Section:
 
 
 def _cost(evidence: Evidence, customers: int) -> Section:
-    arms, cuts, colours = evidence.named, evidence.remeasured.cuts, evidence.colours
+    arms, colours = evidence.named, evidence.colours
     measure = evidence.objective.primary
     title, is_shared = measure.title, any(arm.shares_time for arm in arms)
     trained = memory_columns(arms, evidence.forecasts)
@@ -147,7 +139,7 @@ def _cost(evidence: Evidence, customers: int) -> Section:
     parts: list[Plot | Table] = [
         Plot(
             "storage",
-            accuracy_against("storage", arms, colours, customers, cuts),
+            accuracy_against("storage", arms, colours, customers),
             f"{title} on the test part against bytes to store for {customers:,} customers",
         ),
         Plot(
@@ -163,23 +155,6 @@ def _cost(evidence: Evidence, customers: int) -> Section:
     memory = listed([f"{arm.label} {bytes_text(arm.interval('memory').mean)}" for arm in arms])
     lead = f"{storage_sentence(arms, customers)} Memory to train one run, as counted: {memory}."
     return Section(COST, f"{lead} {storage_note(arms[0].interval('checkpoint_bytes').mean)}", tuple(parts))
-
-
-def _cuts(evidence: Evidence, _: int) -> Section:
-    cuts, note = evidence.remeasured.cuts, evidence.remeasured.left_out
-    if not cuts:
-        return Section(CUTS, note or evidence.remeasured.missing, ())
-    arms = evidence.named
-    full = next(arm for arm in arms if arm.role is Role.REFERENCE)
-    reached = value_text(full.what(full.primary), full.interval(full.primary).mean)
-    lead = (
-        f"A reference computed from the full runs and not a run of its own: the change that full fine-tuning made to "
-        f"each weight, cut to rank r by singular value decomposition. Uncut it reached {reached}."
-    )
-    tables = [Table("Full fine-tuning, cut to a rank", cuts_table(cuts, evidence.split), note)]
-    if differences := cut_differences(arms, cuts):
-        tables.append(Table("LoRA minus full fine-tuning cut to the same rank", differences_table(differences)))
-    return Section(CUTS, lead, tuple(tables))
 
 
 def within_text(candidate: Candidate, margin: float) -> str:

@@ -1,4 +1,4 @@
-"""Further measurements of stored networks: example by example, cut to a rank, and before training.
+"""Further measurements of stored networks: example by example, and before training.
 
 Nothing is trained here. If a dataset or a file is missing, a :class:`core.errors.LabError` is raised; only
 :func:`remeasure` returns its sentence.
@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from core.errors import LabError, RunStateError, ShortOfMemoryError
+from core.errors import LabError, RunStateError
 from core.lab import Lab
-from core.methods.method import Role
 from core.results.arm import Arm
 from core.rule.claims import ExampleDifference, example_difference
-from core.run_spec import RunSpec, inner_ranks
+from core.run_spec import RunSpec
 from core.store.record import Run
-from core.study.arms.cut import Accuracies, CutArm
-from core.study.weights.cuts import Cuts, accuracies_of, cuts_of, tasks_of
+from core.study.arms.accuracies import Accuracies
 from core.study.weights.predicted import predictions, true_targets
 from core.tasks.views.text import TextPreview, TextView
+from core.training.evaluation import evaluate_both
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,19 +42,16 @@ def called(measure: Callable[Concatenate[Lab, P], T], lab: Lab, /, *args: P.args
 class Remeasured:
     """The measurements of stored networks that a report needs."""
 
-    cuts: tuple[CutArm, ...] = ()
     start: Accuracies | None = None
     """The base on the validation parts; the mean of the bases where each seed has one."""
     truncated: TextPreview | None = None
     """The lengths of the target's training texts, and how many are cut; None for other data."""
-    left_out: str = ""
-    """A sentence on cuts that would have taken too long or too much memory; empty if there are none."""
     missing: str = ""
     """Why the rest is missing, if a network or dataset is missing; empty otherwise."""
 
 
 def remeasure(lab: Lab, arms: Sequence[Arm], call: Caller = called) -> Remeasured:
-    """Cut full fine-tuning to the ranks of the LoRA arms, and evaluate the base.
+    """Evaluate the base, and count the tokens of texts.
 
     What could not be measured may be possible a moment later, so this is not for caching; ``call`` may be.
 
@@ -64,22 +60,12 @@ def remeasure(lab: Lab, arms: Sequence[Arm], call: Caller = called) -> Remeasure
         arms: one for each method, rank and control; see :func:`core.results.choice.chosen_arms`.
         call: how the slow measurements are called.
     """
-    full = next((arm for arm in arms if arm.role is Role.REFERENCE), None)
-    ranks = inner_ranks(arm.spec for arm in arms)
     try:
         truncated = _lengths(lab, arms[0].spec) if arms else None
         start = mean_accuracies(list(call(base_accuracies, lab, arms).values()))
-        cuts = _cuts(lab, full, ranks, call) if full else Cuts(())
     except LabError as error:
         return Remeasured(missing=str(error))
-    return Remeasured(cuts.arms, start, truncated, cuts.left_out)
-
-
-def _cuts(lab: Lab, full: Arm, ranks: Sequence[int], call: Caller) -> Cuts:
-    try:
-        return call(cuts_of, lab, full, ranks)
-    except ShortOfMemoryError as error:
-        return Cuts((), str(error))
+    return Remeasured(start, truncated)
 
 
 def _lengths(lab: Lab, spec: RunSpec) -> TextPreview | None:
@@ -111,10 +97,22 @@ def base_accuracies(lab: Lab, arms: Iterable[Arm]) -> dict[str, Accuracies]:
     for run in (run for arm in arms for run in arm.runs if run.spec.source):
         start = str(run.spec.base or run.spec.network.brought)
         if start not in found:
-            target, source = tasks_of(lab, run.spec)
-            base = lab.artifacts.base_network(run)
-            found[start] = accuracies_of(base, target, source, "validation", run.spec.objective)
+            found[start] = _before(lab, run)
     return found
+
+
+def _before(lab: Lab, run: Run) -> Accuracies:
+    """The measure of what a run started from, on the validation parts of its target and source."""
+    spec = run.spec
+    target = lab.tasks.get(spec.task, network=spec.network)
+    source = lab.tasks.get(spec.source, network=spec.network) if spec.source else None
+    found, old = evaluate_both(lab.artifacts.base_network(run), target, source, "validation", objective=spec.objective)
+    primary, masked = spec.objective.primary.name, spec.objective.masked
+    return Accuracies(
+        found.measures[primary],
+        old.measures[primary] if old else None,
+        old.measures[masked.name] if old and masked else None,
+    )
 
 
 def parallel(lab: Lab, a: Run, b: Run) -> ExampleDifference:
