@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -39,7 +38,7 @@ from core.study.arms.verdict_words import explanation, headline
 from core.study.report import answer
 from core.study.report.answer import READY, last_read, offered_adapter, place_of
 from core.study.report.evidence import epochs_of
-from core.study.report.expected import MAX_KEPT, _design_of, _designs, expected_design, expected_sentences
+from core.study.report.expected import _design_of, expected_design, expected_sentences
 from core.study.report.judged import judged_evidence, keep_results
 from core.study.report.results_export import results_files
 from core.web import predict
@@ -273,9 +272,6 @@ def test_what_the_next_experiment_can_show_is_known_from_the_one_that_is_most_al
         ], "the newest is of another task"
         lab.notes.delete(list(later.runs))
         assert expected_design(lab, quick) == found[0], "of the same dataset, with the same network"
-        for place in range(2 * MAX_KEPT):
-            _design_of(lab, replace(experiment, id=f"e-{place}"))
-        assert len(_designs) <= MAX_KEPT
 
     other = [spec.but(task=spec.task.but(dataset="mnist-16k")) for spec in specs]
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)):

@@ -73,7 +73,7 @@ class Answers:
             state: returns what the answer depends on, looks included.
             make: returns the answer.
         """
-        asked = self._known(lab, id, state, make)
+        asked = self.known(lab, id, state, make)
         if new := _new_looks(lab, id, (*asked.earlier, *asked.found.looks)):
             try:
                 lab.looks.record(id, new)
@@ -84,10 +84,11 @@ class Answers:
 
     def last(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked]) -> Answer:
         """The same where reading it is no look, as it has been read; else one that says only that it is ready."""
-        found = self._known(lab, id, state, make).found
+        found = self.known(lab, id, state, make).found
         return unread(found, READY) if _new_looks(lab, id, found.looks) else found
 
-    def _known(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked]) -> Asked:
+    def known(self, lab: Lab, id: str, state: Callable[[], object], make: Callable[[], Asked]) -> Asked:
+        """What :meth:`read` would return, without a look."""
         now = state()
         with self._lock:
             before, known = self._kept.get((str(lab.settings.home), id), (None, None))
@@ -129,6 +130,11 @@ def place_of(lab: Lab, of: Experiment | Judged, members: Sequence[Run] | None = 
 def last_read(lab: Lab, of: Experiment | Judged, members: Sequence[Run] | None = None) -> Place:
     """The same as it was last read, without a look; where runs have ended since, it says only that it can be read."""
     return whole(_answers.last(lab, of.id, *_asked(lab, of, members)))
+
+
+def known_place(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Place:
+    """What :func:`answer_of` would say, of a study at its first point, without a look: for whoever tells none of it."""
+    return _answers.known(lab, experiment.id, *_asked(lab, experiment, members)).found.places[0]
 
 
 def whole(found: Answer) -> Place:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,26 +11,16 @@ from core.methods.method import Role
 from core.results.intervals import MIN_SEEDS
 from core.results.setting import setting_of
 from core.rule.ahead import Ahead
-from core.rule.decide import decide
 from core.rule.power import Design
 from core.rule.tuning import rates_tried
 from core.run_spec import RunSpec
 from core.store.record import Experiment
 from core.study.arms.design_words import TOO_FEW, examples_sentence, power_sentences
-from core.study.report.answer import answer_before, results_in
+from core.study.report.answer import answer_before, known_place
 from core.study.report.example import example, example_verdict
 
 MAX_LOOKED_AT = 20
 """Maximum number of experiments, the newest first, among which those of the same kind are looked for."""
-
-MAX_KEPT = 64
-"""Maximum number of experiments whose design is kept in memory: forms ask for the same ones at every click."""
-
-_Key = tuple[str, str]
-_State = tuple[object, ...]
-_designs: OrderedDict[_Key, tuple[_State, Design | None]] = OrderedDict()
-"""Designs by home folder and experiment, with what became of its runs."""
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -137,19 +125,8 @@ def _likeness(spec: RunSpec, own: RunSpec, is_tuned_alike: bool) -> tuple[bool, 
 def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
     """The design of an experiment, from the spread of its runs; None where these tell nothing."""
     members = lab.store.members(experiment)
-    key = str(lab.settings.home), experiment.id
-    state = tuple((run.id, run.state, run.archived) for run in members)
-    with _lock:
-        known, design = _designs.get(key, (None, None))
-    if known != state:
-        found = decide(results_in(lab, members)).place
-        if found.unread and (before := answer_before(lab, experiment, members)) is not None:
-            found = before  # what was added since does not hide the spread of what was there
-        own = Ahead(found).design
-        design = own if own is not None and own.varies else None
-    with _lock:
-        _designs[key] = state, design
-        _designs.move_to_end(key)
-        while len(_designs) > MAX_KEPT:
-            _designs.popitem(last=False)
-    return design
+    found = known_place(lab, experiment, members)
+    if found.unread and (before := answer_before(lab, experiment, members)) is not None:
+        found = before  # what was added since does not hide the spread of what was there
+    own = Ahead(found).design
+    return own if own is not None and own.varies else None
