@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,7 +17,7 @@ from core.results.arm import arms_of
 from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Run
-from core.study.weights.change import Changes, layer_shapes, main_arms, main_run, read_change, run_of_seed
+from core.study.weights.change import layer_shapes, main_arms, main_run, read_change, run_of_seed
 from tests.conftest import TURNED, short
 from tests.launching import fine_tune
 from tests.study.changes import PATHS, lora_change, planted_change, spectra_of
@@ -69,20 +68,6 @@ def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
     assert min(found.rank for found in spectra_of(read_change(lab, full)).values()) > 4
     with pytest.raises(UnknownRunError, match="started from no base"):
         read_change(lab, base)
-
-
-def test_runs_of_one_base_share_it_and_have_the_numbers_that_each_has_alone(lab: Lab):
-    _, full, lora = runs_of(lab)
-    changes = Changes()
-    first, second = changes.get(lab, full), changes.get(lab, lora)
-    assert first.base is second.base
-    for run, shared in ((full, first), (lora, second)):
-        alone = read_change(lab, run)
-        assert alone.base is not shared.base
-        for path, found in spectra_of(alone).items():
-            np.testing.assert_array_equal(shared.spectrum(path).values, found.values)
-            assert shared.spectrum(path).base_norm == found.base_norm
-            np.testing.assert_array_equal(shared.layer(path), alone.layer(path))
 
 
 def test_a_run_without_files_gives_a_sentence(lab: Lab):

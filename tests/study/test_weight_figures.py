@@ -173,7 +173,7 @@ def test_figures_and_tables_by_a_loss_have_its_titles_numbers_and_direction():
 def test_changes_are_read_once_within_the_bound_and_the_latest_is_always_kept(tmp_path, limit, reads):
     runs, seen = [make_run("full", seed) for seed in range(3)], []
 
-    def read(lab, run, base):
+    def read(lab, run):
         seen.append(run.id)
         return full_change(run.spec.seed)
 

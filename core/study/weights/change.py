@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from weakref import WeakValueDictionary
 
 import torch
+from cachetools import LRUCache
 from torch import nn
 
 from core.errors import LoRAError
@@ -99,13 +99,12 @@ class WeightChange:
             raise LoRAError(f"This network has no layer {path}; it has: {', '.join(self.weights)}.")
 
 
-def read_change(lab: Lab, run: Run, base: nn.Module | None = None) -> WeightChange:
+def read_change(lab: Lab, run: Run) -> WeightChange:
     """Read the weight change of a finished fine-tune run from its files.
 
     Args:
         lab: has the run.
         run: which one.
-        base: the network that it started from, where that has been read already.
 
     Raises:
         UnknownRunError: the run is a base, or a file is missing.
@@ -113,7 +112,7 @@ def read_change(lab: Lab, run: Run, base: nn.Module | None = None) -> WeightChan
         NetworkFileError: a network's file is damaged.
         AdapterError: the adapter's file is damaged, or was trained on another base.
     """
-    base = lab.artifacts.base_network(run) if base is None else base
+    base = lab.artifacts.base_network(run)
     tuned = lab.artifacts.trained(run)
     mark_head(tuned, head_paths(base))  # a head that the base has, too, is a layer as any other
     return WeightChange(base, tuned, run.spec.trained_network.head_paths if run.spec.head else ())
@@ -122,37 +121,29 @@ def read_change(lab: Lab, run: Run, base: nn.Module | None = None) -> WeightChan
 class Changes:
     """Recently read weight changes, so that a page that looks at one layer after another reads files once. Thread-safe.
 
-    What is read never changes: runs that have ended stay as they are. Runs of one base share it.
+    What is read never changes: runs that have ended stay as they are.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES, read: Callable[..., WeightChange] = read_change) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, read: Callable[[Lab, Run], WeightChange] = read_change) -> None:
         """Args:
         max_bytes: maximum size of all that are kept; the latest one is kept in any case.
         read: reads one from the files of a run.
         """
-        self._max_bytes = max_bytes
         self._read = read
-        self._changes: OrderedDict[tuple[str, float | None], WeightChange] = OrderedDict()
-        self._sizes: dict[tuple[str, float | None], int] = {}
-        self._bases: WeakValueDictionary[tuple[str, float | None], nn.Module] = WeakValueDictionary()
+        self._latest: tuple[tuple[str, float | None], WeightChange] | None = None
+        self._kept: LRUCache[tuple[str, float | None], WeightChange] = LRUCache(max_bytes, _bytes)
         self._lock = threading.Lock()
 
     def get(self, lab: Lab, run: Run) -> WeightChange:
         """The weight change of a finished run. Raises: LabError: see :func:`read_change`."""
         key = (run.id, run.ended)
-        # Held while files are read, so that threads that want the same change wait for it.
-        with self._lock:
-            if key not in self._changes:
-                base = _base_key(lab, run)
-                self._changes[key] = found = self._read(lab, run, self._bases.get(base) if base else None)
-                if base:
-                    self._bases[base] = found.base
-                self._sizes[key] = _bytes(found)
-                while len(self._changes) > 1 and sum(self._sizes.values()) > self._max_bytes:
-                    oldest, _ = self._changes.popitem(last=False)
-                    del self._sizes[oldest]
-            self._changes.move_to_end(key)
-            return self._changes[key]
+        with self._lock:  # held while files are read, so that threads that want the same change wait for it
+            if self._latest is None or self._latest[0] != key:
+                found = self._kept.get(key) or self._read(lab, run)
+                self._latest = key, found
+                with suppress(ValueError):  # larger than all that may be kept
+                    self._kept[key] = found
+            return self._latest[1]
 
 
 @lru_cache(maxsize=32)
@@ -196,12 +187,6 @@ def main_run(runs: Iterable[Run]) -> Run | None:
 def run_of_seed(arm: Arm, seed: int) -> Run:
     """Return the run of an arm with this seed, or else its first run."""
     return next((run for run in arm.runs if run.spec.seed == seed), arm.runs[0])
-
-
-def _base_key(lab: Lab, run: Run) -> tuple[str, float | None] | None:
-    """The base of a run, and when it ended, by which its network is known; None where the run started from none."""
-    bases = [] if run.spec.base is None else lab.store.runs_of([run.spec.base])
-    return (bases[0].id, bases[0].ended) if bases else None
 
 
 def _bytes(change: WeightChange) -> int:

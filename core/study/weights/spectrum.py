@@ -23,10 +23,7 @@ from core.methods.linear import features, is_linear, is_transposed
 from core.methods.targets import head_paths, is_in_head
 from core.study.weights.decomposition import (
     Array,
-    is_large,
-    projected,
     rounding,
-    short_vectors,
     singular_values,
     singular_vectors,
 )
@@ -257,9 +254,9 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
     Yields:
         (out, in) at each rank, in this order.
     """
-    vectors = short_vectors(delta)[1] if is_large(delta) else singular_vectors(delta)[0]
+    left, values, right = singular_vectors(delta)
     for rank in ranks:
-        yield delta.copy() if rank >= min(delta.shape) else projected(delta, np.ascontiguousarray(vectors[:, :rank]))
+        yield delta.copy() if rank >= min(delta.shape) else (left[:, :rank] * values[:rank]) @ right[:rank]
 
 
 def cut_networks(
