@@ -60,30 +60,30 @@ def alpha_slider(focus: Focus, curve: StrengthCurve, best: float, step: float) -
         help="1.0 × is as trained, 0.0 × is the base.",
     )
     place, trained = curve.place(strength), curve.place(1.0)
-    metrics(curve.scores, place, trained, focus.masked_differs)
+    metrics(curve.scores, place, trained)
     words = f"Best on the validation part of the target: **{number_text(best, 1)} ×**."
     if scales:
         alpha = method.strength
         words = f"Alpha **{number_text(strength * alpha, 1)}** (trained with {alpha:g}). {words}"
     st.markdown(words)
     live_chart(
-        scores_over_strength(curve, strength, focus.colour, focus.masked_differs),
+        scores_over_strength(curve, strength, focus.colour),
         f"strength-{focus.run.id}",
         CHART_HEIGHT,
         f"{focus.measure.title} on target and source against the strength of ΔW",
     )
 
 
-def metrics(scores: Scores, place: int, reference: int, masked: bool) -> None:
+def metrics(scores: Scores, place: int, reference: int) -> None:
     """Draw the scores of one network, each with its difference from the trained one."""
     measure = scores.measure
     with st.container(horizontal=True):
-        for line in scores.lines(masked):
-            change = measure.change_text(float(line.values[place] - line.values[reference]))
+        for on, values in scores.lines.items():
+            change = measure.change_text(float(values[place] - values[reference]))
             is_change = change[0] in "+−"
             st.metric(
-                line.title,
-                measure.text(float(line.values[place])),
+                on.capitalize(),
+                measure.text(float(values[place])),
                 # Streamlit recognizes a decrease by its hyphen.
                 change.replace("−", "-") if place != reference else "as trained",
                 delta_color="off" if not is_change else "normal" if measure.higher_is_better else "inverse",

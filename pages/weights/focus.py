@@ -39,8 +39,6 @@ class Focus:
     """The same by block and kind."""
     colours: Mapping[str, str]
     """Colour of each arm of the experiment, by its key."""
-    masked_differs: bool
-    """Whether the primary measure can be masked, and the target or the source lacks some of the network's classes."""
 
     @property
     def is_deep(self) -> bool:
@@ -61,11 +59,6 @@ class Focus:
     def colour(self) -> str:
         """Colour of the chosen run's arm."""
         return self.colours[self.arm.key]
-
-    @property
-    def masks_source(self) -> bool:
-        """Whether there is a source on which the measure among its own classes differs from that among all."""
-        return self.masked_differs and self.run.spec.source is not None
 
     @property
     def has_new_head(self) -> bool:
@@ -112,9 +105,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
     shown = tuple(main_arms(members, always=run))
     colours = colours_of(run.spec for run in members)
-    return Focus(
-        lab, experiment, shown, run, arm, layer, shapes, Layers(tuple(shapes)), colours, _masked_differs(lab, run)
-    )
+    return Focus(lab, experiment, shown, run, arm, layer, shapes, Layers(tuple(shapes)), colours)
 
 
 def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
@@ -125,11 +116,3 @@ def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
 def make_more(focus: Focus, label: str) -> None:
     """Draw a link to the Fine-tune page with the same base."""
     link("finetune", label, {"base": start_id(focus.run.spec)})
-
-
-def _masked_differs(lab: Lab, run: Run) -> bool:
-    if run.spec.objective.masked is None:
-        return False
-    outputs, known = run.spec.network.num_classes, {info.name: info.num_classes for info in lab.catalog.list()}
-    tasks = [task for task in (run.spec.task, run.spec.source) if task is not None]
-    return any(len(task.classes or range(known.get(task.dataset, outputs))) < outputs for task in tasks)

@@ -34,14 +34,7 @@ def rank_part(focus: Focus) -> None:
         st.info("This analysis needs full fine-tuning, and the experiment has none.", icon=":material/info:")
         make_more(focus, "Run full fine-tuning on the same base")
         return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        tolerance = tolerance_slider(measure)
-        masked = focus.masks_source and st.toggle(
-            "Mask the source to its own classes",
-            key="masked",
-            bind="query-params",
-            help=f"With new classes, plain source {noun} mostly shows that the output layer prefers the new classes.",
-        )
+    tolerance = tolerance_slider(measure)
     ready, limit = choose_limit(focus)
     if not ready:
         return
@@ -63,14 +56,14 @@ def rank_part(focus: Focus) -> None:
         for (arm, run), scores in zip(runs, trained, strict=True)
         if (rank_of_arm := arm.spec.method.inner_rank) is not None
     ]
-    figure = scores_of_cuts(curves, focus.colours[full.key], dots, rank, masked)
+    figure = scores_of_cuts(curves, focus.colours[full.key], dots, rank)
     alt = f"{measure.title} of full fine-tuning cut to each rank, and of LoRA at that rank"
     show(figure, focus.run.id, "cut-accuracy", alt)
-    rows = [_row(f"Full, cut to rank {rank}", [test.at(rank) for test in tested], masked)]
+    rows = [_row(f"Full, cut to rank {rank}", [test.at(rank) for test in tested])]
     for arm in (full, *loras):
         runs_of_arm = [run for run in arm.runs if run.result]
         found = each(runs_of_arm, lambda run: tested_of(focus, run, limit), "Evaluating the runs")
-        rows += [_row(arm.label, found, masked)]
+        rows += [_row(arm.label, found)]
     table(rows, measure, has_source=tested[0].scores.source is not None)
     elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
@@ -116,15 +109,8 @@ def tested_of(focus: Focus, run: Run, limit: int | None) -> Scores:
     result, objective = run.result, run.spec.objective
     if limit is not None or result is None or run.score is None:
         return scores_of(focus.lab, run, "test", limit)
-    own = result.measures.get(objective.on_source())
-    masked = result.measures.get(objective.on_source(masked=True)) if objective.masked else None
-    return Scores(
-        np.array([run.score]),
-        None,  # a result has none
-        None if own is None else np.array([own]),
-        None if masked is None else np.array([masked]),
-        objective,
-    )
+    own = result.measures.get(objective.on_source(run.spec.is_split))
+    return Scores(np.array([run.score]), None if own is None else np.array([own]), objective)
 
 
 def table(rows: Sequence[dict[str, str]], measure: Measure, has_source: bool) -> None:
@@ -135,12 +121,12 @@ def table(rows: Sequence[dict[str, str]], measure: Measure, has_source: bool) ->
     dataframe(frame, hide_index=True, alt=f"{measure.title} on the test part of the cut network and of each setting")
 
 
-def _row(label: str, scores: Sequence[Scores], masked: bool) -> dict[str, str]:
-    source = [float(each.line("source", masked)[0]) for each in scores]
+def _row(label: str, scores: Sequence[Scores]) -> dict[str, str]:
+    source = [float(each.source[0]) for each in scores if each.source is not None]
     what = quantity(scores[0].measure.name, scores[0].objective)
     return {
         "Network": label,
         "Seeds": count_text(len(scores)),
         "Target": spread_text(t_interval([float(each.target[0]) for each in scores]), what),
-        "Source": spread_text(t_interval([value for value in source if np.isfinite(value)]), what),
+        "Source": spread_text(t_interval(source), what),
     }

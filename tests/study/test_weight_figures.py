@@ -71,13 +71,12 @@ def test_energy_is_drawn_in_percent_with_the_share_marked():
 
 
 @pytest.mark.parametrize("source", [True, False])
-@pytest.mark.parametrize("masked", [True, False])
-def test_cuts_are_drawn_beside_what_lora_trained(source, masked):
+def test_cuts_are_drawn_beside_what_lora_trained(source):
     change = full_change()
     evaluator = evaluator_of(change.tuned, source=source)
     (curve,) = cut_curves(change, [evaluator])
     trained = TrainedRank("LoRA r=2", RED, 2, 0, evaluator.of_networks([lora_change(rank=2).plain]))
-    figure = scores_of_cuts([curve, curve], BLUE, [trained], 4, masked)
+    figure = scores_of_cuts([curve, curve], BLUE, [trained], 4)
     cut = drawn(figure, "Full, cut to rank r")
     assert cut.x.tolist() == [1, 2, 4, 8, 12]
     assert cut.y == pytest.approx(curve.scores.target)
@@ -85,7 +84,7 @@ def test_cuts_are_drawn_beside_what_lora_trained(source, masked):
     assert ("yaxis2" in figure.layout) == source
     if source:
         line = next(trace for trace in figure.data if trace.yaxis == "y2" and trace.name == "Full, cut to rank r")
-        assert line.y == pytest.approx(curve.scores.line("source", masked))
+        assert line.y == pytest.approx(curve.scores.source)
     assert figure.layout.shapes[-1].x0 == 4
 
 
@@ -97,11 +96,11 @@ def test_a_similarity_map_has_a_fixed_scale_and_the_first_direction_on_top():
     assert figure.layout.yaxis.autorange == "reversed"
 
 
-@pytest.mark.parametrize(("source", "masked", "lines"), [(True, True, 4), (True, False, 2), (False, True, 2)])
-def test_the_chosen_strength_is_marked_on_every_line(source, masked, lines):
+@pytest.mark.parametrize(("source", "lines"), [(True, 2), (False, 1)])
+def test_the_chosen_strength_is_marked_on_every_line(source, lines):
     change = lora_change(rank=2)
     curve = strength_curve(change, evaluator_of(change.plain, source=source))
-    figure = scores_over_strength(curve, 2.0, RED, masked)
+    figure = scores_over_strength(curve, 2.0, RED)
     dots = [trace for trace in figure.data if trace.mode == "markers"]
     assert len(dots) == lines == len(figure.data) / 2
     assert all(dot.x.tolist() == [2.0] for dot in dots)
@@ -114,8 +113,8 @@ def test_every_figure_is_plain_json():
     evaluator = evaluator_of(change.tuned)
     figures = [
         singular_values([named([1.0, 0.0])], np.ones(2)),
-        scores_of_cuts(cut_curves(change, [evaluator]), BLUE, [], 1, False),
-        scores_over_strength(strength_curve(change, evaluator), 0.0, BLUE, True),
+        scores_of_cuts(cut_curves(change, [evaluator]), BLUE, [], 1),
+        scores_over_strength(strength_curve(change, evaluator), 0.0, BLUE),
     ]
     for figure in figures:
         assert json.loads(figure.to_json())["data"]
@@ -161,12 +160,12 @@ def test_figures_and_tables_by_a_loss_have_its_titles_numbers_and_direction():
     change = full_change()
     evaluator = replace(evaluator_of(change.tuned), objective=ClassificationSpec.of(measure="loss"))
     curve, (cuts,) = strength_curve(change, evaluator), cut_curves(change, [evaluator])
-    figure = scores_over_strength(curve, 2.0, RED, False)
+    figure = scores_over_strength(curve, 2.0, RED)
     assert figure.layout.title.text == "Loss against the strength of ΔW"
     assert figure.layout.yaxis.title.text == "Loss"
     assert figure.layout.yaxis.range is None
     assert "%{y:.4g} at" in figure.data[0].hovertemplate
-    assert scores_of_cuts([cuts], BLUE, [], 4, False).layout.yaxis2.title.text == "Source"
+    assert scores_of_cuts([cuts], BLUE, [], 4).layout.yaxis2.title.text == "Source"
 
 
 @pytest.mark.parametrize(("limit", "reads"), [(10**9, 3), (0, 4)])

@@ -19,8 +19,8 @@ RANKS = (1, 2, 4, 8, 12)
 
 def curve_of(*accuracies: float) -> CutCurve:
     values = np.array(accuracies)
-    before = Scores(np.array([10.0]), np.array([10.0]), None, None)
-    return CutCurve(ranks_up_to(12)[: len(values)], Scores(values, values, None, None), before)
+    before = Scores(np.array([10.0]), None)
+    return CutCurve(ranks_up_to(12)[: len(values)], Scores(values, None), before)
 
 
 @pytest.mark.parametrize(("most", "ranks"), [(1, (1,)), (2, (1, 2)), (10, (1, 2, 4, 8, 10)), (16, (1, 2, 4, 8, 16))])

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 from collections import OrderedDict
 
 import numpy as np
@@ -77,8 +76,8 @@ def test_the_curve_starts_at_the_base_and_passes_the_trained_network():
     at = [curve.place(0.0), curve.place(1.0)]
     assert curve.strengths[at].tolist() == [0.0, 1.0]
     assert curve.strengths[-1] == MAX_STRENGTH
-    for on, masked in itertools.product(("target", "source"), (False, True)):
-        assert curve.scores.line(on, masked)[at].tolist() == ends.line(on, masked).tolist()
+    for on, values in curve.scores.lines.items():
+        assert values[at].tolist() == ends.lines[on].tolist()
     # The labels are those of the trained network, so nothing is better than it.
     assert curve.scores.target[at[1]] == 100
     assert curve.best == 1.0
@@ -100,8 +99,7 @@ def test_by_a_loss_the_best_strength_is_the_lowest_and_what_is_no_number_is_the_
     part = evaluator.target
     found = evaluate(change.plain, part.examples, part.classes, objective=by_loss)
     assert curve.scores.target[curve.place(1.0)] == pytest.approx(found.loss)
-    assert curve.scores.target_masked is curve.scores.source_masked is None
-    assert [line.title for line in curve.scores.lines(True)] == ["Target", "Source"]
+    assert list(curve.scores.lines) == ["target", "source"]
     scores = curve.scores.at(*range(len(curve.strengths)))
     assert scores.measure == by_loss.primary
     scores.target[:] = 0.5
@@ -110,14 +108,13 @@ def test_by_a_loss_the_best_strength_is_the_lowest_and_what_is_no_number_is_the_
     assert StrengthCurve(curve.strengths, scores).best == pytest.approx(1.2)
 
 
-def test_by_macro_f1_scores_are_of_that_measure_and_have_no_masked_lines():
+def test_by_macro_f1_scores_are_of_that_measure():
     change, judge_by = full_change(), ClassificationSpec.of(measure="macro_f1")
     evaluator = dataclasses.replace(evaluator_of(change.plain), objective=judge_by)
     found = evaluator.of_networks([change.base, change.plain])
     part = evaluator.source
     expected = [evaluate(each, part.examples, part.classes).measures for each in (change.base, change.plain)]
     assert found.source.tolist() == pytest.approx([each["macro_f1"] for each in expected])
-    assert found.source_masked is None
     assert Scores.joined([found, found]).objective == judge_by
 
 
@@ -125,8 +122,8 @@ def test_without_a_source_apart_from_the_target_there_are_no_source_scores():
     change = lora_change(rank=2)
     evaluator = evaluator_of(change.plain, source=False)
     found = evaluator.of_networks([change.plain])
-    assert found.source is found.source_masked is None
-    assert np.isnan(found.line("source", True)).all()
+    assert found.source is None
+    assert list(found.lines) == ["target"]
 
 
 def test_products_stay_on_one_thread_and_the_callers_count_comes_back():
@@ -147,10 +144,12 @@ def test_the_exam_of_a_run_gives_the_accuracies_that_stand_in_its_result(lab: La
         evaluator, change = evaluator_for(lab, run, "test"), read_change(lab, run)
         scores = evaluator.of_networks([change.base, change.plain])
         measures = run.result.measures
+        plain = dataclasses.replace(evaluator, is_split=False).of_networks([change.base, change.plain])
+        assert evaluator.is_split
         for name, found in (
             ("accuracy", scores.target),
-            ("source_accuracy", scores.source),
-            ("source_accuracy_masked", scores.source_masked),
+            ("source_accuracy", plain.source),
+            ("source_accuracy_masked", scores.source),
         ):
             assert found.tolist() == pytest.approx([measures[f"{name}_before"], measures[name]])
         validation = evaluator_for(lab, run, "validation").of_networks([change.plain])

@@ -22,13 +22,8 @@ from core.study.weights.scores import On, Scores
 from core.study.weights.spectrum import Spectrum
 from core.study.weights.strength import StrengthCurve
 
-_STYLES: dict[tuple[On, bool], tuple[str, str]] = {
-    ("target", False): ("solid", "circle"),
-    ("target", True): ("dash", "circle-open"),
-    ("source", False): ("dot", "square"),
-    ("source", True): ("dashdot", "square-open"),
-}
-"""Dash and symbol of lines, by the task and whether its own classes are chosen among."""
+_STYLES: dict[On, tuple[str, str]] = {"target": ("solid", "circle"), "source": ("dot", "square")}
+"""Dash and symbol of the lines of a task."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +92,7 @@ def energy_held(spectra: Sequence[NamedSpectrum], share: float) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def scores_of_cuts(
-    curves: Sequence[CutCurve], colour: str, trained: Sequence[TrainedRank], chosen: int, masked: bool
-) -> go.Figure:
+def scores_of_cuts(curves: Sequence[CutCurve], colour: str, trained: Sequence[TrainedRank], chosen: int) -> go.Figure:
     """Scores of full fine-tuning with its ΔW cut to rank r, against r, and of LoRA runs at that rank.
 
     Args:
@@ -107,18 +100,15 @@ def scores_of_cuts(
         colour: of full fine-tuning.
         trained: LoRA runs.
         chosen: the suggested rank.
-        masked: whether the source is judged among its own classes only.
     """
     ranks, measure = curves[0].ranks, curves[0].scores.measure
     has_source = curves[0].scores.source is not None
     number, unit = measure.hover_text(), measure.unit_suffix
     traces: list[dict[str, Any]] = []
     shapes: list[dict[str, Any]] = []
-    sides: tuple[tuple[str, On], ...] = (("y", "target"), ("y2", "source"))
-    for axis, on in sides[: 2 if has_source else 1]:
-        own = masked and on == "source"
-        lines = np.array([curve.scores.line(on, own) for curve in curves])
-        before = float(np.mean([curve.base.line(on, own)[0] for curve in curves]))
+    for axis, on in zip(("y", "y2"), curves[0].scores.lines, strict=False):
+        lines = np.array([curve.scores.lines[on] for curve in curves])
+        before = float(np.mean([curve.base.lines[on][0] for curve in curves]))
         style = {"dash": "solid" if on == "target" else "dot", "color": colour}
         if len(lines) > 1:
             faint = {"yaxis": axis, "opacity": 0.3, "line": style | {"width": 1}, "showlegend": False}
@@ -144,7 +134,7 @@ def scores_of_cuts(
                     "markers",
                     label,
                     np.array([run.rank for run in members]),
-                    np.array([run.scores.line(on, own)[0] for run in members]),
+                    np.array([run.scores.lines[on][0] for run in members]),
                     f"{label}, %{{text}}<br>{on} {number}",
                     legendgroup=label,
                     showlegend=on == "target",
@@ -200,26 +190,25 @@ def similarity_map(values: Array, title: str, subtitle: str, first: str, second:
     return go.Figure([trace], layout)
 
 
-def scores_over_strength(curve: StrengthCurve, strength: float, colour: str, masked: bool) -> go.Figure:
+def scores_over_strength(curve: StrengthCurve, strength: float, colour: str) -> go.Figure:
     """Scores of the base with t times the trained ΔW, against t, with the chosen t marked.
 
     Args:
         curve: measured.
         strength: the chosen t, among those measured.
         colour: of the run's arm.
-        masked: whether lines of the masked measure are drawn too.
     """
     place, measure, traces = curve.place(strength), curve.scores.measure, list[dict[str, Any]]()
-    for each in curve.scores.lines(masked):
-        name, own = each.title, colour if each.on == "target" else NEUTRAL
-        dash, symbol = _STYLES[each.on, each.masked]
+    for on, values in curve.scores.lines.items():
+        name, own = on.capitalize(), colour if on == "target" else NEUTRAL
+        dash, symbol = _STYLES[on]
         hover = f"{name}: {measure.hover_text()} at %{{x:.1f}} ×"
         line = {"color": own, "width": 2, "dash": dash}
         marker = {"size": 11, "color": own, "symbol": symbol, "line": {"width": 2, "color": own}}
-        here, there = curve.strengths[[place]], each.values[[place]]
+        here, there = curve.strengths[[place]], values[[place]]
         rest = {"legendgroup": name, "showlegend": False, "uid": f"{name}:chosen"}
         traces += [
-            scatter("lines", name, curve.strengths, each.values, hover, legendgroup=name, uid=name, line=line),
+            scatter("lines", name, curve.strengths, values, hover, legendgroup=name, uid=name, line=line),
             scatter("markers", name, here, there, hover, marker=marker, **rest),
         ]
     title = f"{measure.title} against the strength of ΔW"

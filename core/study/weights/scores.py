@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from core.training.threads import one_thread
 
 PartName = Literal["validation", "test"]
 On = Literal["target", "source"]
+
 DRAW_SEED = 20210617
 """Seed of the choice of examples, where not all are evaluated."""
 
@@ -35,32 +36,13 @@ class Part:
     """Labels that occur in the task; empty without classes."""
 
 
-@dataclass(frozen=True, eq=False)
-class Line:
-    """The scores of n networks on one task."""
-
-    on: On
-    masked: bool
-    """Whether answers are chosen among the task's own classes only."""
-    values: Array
-    """(n,)."""
-
-    @property
-    def title(self) -> str:
-        """What it is called, as in ``Source, own classes``."""
-        return f"{self.on.capitalize()}{', own classes' if self.masked else ''}"
-
-
 @dataclass(frozen=True)
 class Scores:
     """The primary measure of n networks, in arrays of shape (n,)."""
 
     target: Array
-    target_masked: Array | None
-    """By the masked measure of the objective; None where it has none, or where it was not measured."""
     source: Array | None
     """None where the target is the source."""
-    source_masked: Array | None
     objective: ObjectiveSpec = CLASSIFICATION
 
     @property
@@ -74,37 +56,25 @@ class Scores:
         values = self.measure.sign * self.target
         return np.where(np.isnan(values), -np.inf, values)
 
-    def line(self, on: On, masked: bool) -> Array:
-        """Return one of the four arrays; NaN for what was not measured."""
-        plain, own = (self.target, self.target_masked) if on == "target" else (self.source, self.source_masked)
-        chosen = own if masked else plain
-        return np.full(len(self.target), np.nan) if chosen is None else chosen
-
-    def lines(self, masked: bool) -> list[Line]:
-        """Return the arrays that were measured, those of the target first. Args: masked: whether masked ones too."""
-        found = (
-            Line("target", False, self.target),
-            Line("target", True, self.target_masked) if self.target_masked is not None else None,
-            Line("source", False, self.source) if self.source is not None else None,
-            Line("source", True, self.source_masked) if self.source_masked is not None else None,
-        )
-        return [line for line in found if line is not None and (masked or not line.masked)]
+    @property
+    def lines(self) -> dict[On, Array]:
+        """The arrays that were measured, those of the target first."""
+        found: dict[On, Array] = {"target": self.target}
+        if self.source is not None:
+            found["source"] = self.source
+        return found
 
     @classmethod
     def joined(cls, scores: Sequence[Scores]) -> Scores:
         """Return the scores of several sets of networks on the same examples, in this order; at least one set."""
-        first, *rest = scores
-        return first.changed(lambda name, values: np.concatenate([values, *(getattr(each, name) for each in rest)]))
+        sources = [each.source for each in scores if each.source is not None]
+        target = np.concatenate([each.target for each in scores])
+        return replace(scores[0], target=target, source=np.concatenate(sources) if sources else None)
 
     def at(self, *places: int) -> Scores:
         """Return the scores of some of the networks, in this order."""
-        return self.changed(lambda name, values: values[list(places)])
-
-    def changed(self, change: Callable[[str, Array], Array]) -> Scores:
-        """Return scores with each array that was measured changed. Args: change: called with its name and values."""
-        arrays = {name: getattr(self, name) for name in ("target", "target_masked", "source", "source_masked")}
-        changed: Any = {name: change(name, found) for name, found in arrays.items() if found is not None}
-        return replace(self, **changed)
+        chosen = list(places)
+        return replace(self, target=self.target[chosen], source=None if self.source is None else self.source[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,35 +86,24 @@ class Evaluator:
     """None where the target is the source."""
     objective: ObjectiveSpec = CLASSIFICATION
     """What the networks learn, and by which measure they are judged."""
+    is_split: bool = False
+    """Whether the source is judged among its own classes; see :attr:`core.run_spec.RunSpec.is_split`."""
 
     def of_networks(self, networks: Iterable[nn.Module]) -> Scores:
         """Evaluate networks."""
-        target: list[Evaluation] = []
-        source: list[Evaluation] = []
+        primary, masked = self.objective.primary, self.objective.masked
+        of_source = masked if self.is_split and masked is not None else primary
+        target: list[float] = []
+        source: list[float] = []
         with torch.no_grad(), one_thread():
             for network in networks:
-                target.append(self._judged(network, self.target))
+                target.append(self._judged(network, self.target).measures[primary.name])
                 if self.source:
-                    source.append(self._judged(network, self.source))
-        return self._scores(target, source)
+                    source.append(self._judged(network, self.source).measures[of_source.name])
+        return Scores(np.array(target), np.array(source) if self.source else None, self.objective)
 
     def _judged(self, network: nn.Module, part: Part) -> Evaluation:
         return evaluate(network, part.examples, part.classes, objective=self.objective)
-
-    def _scores(self, target: Sequence[Evaluation], source: Sequence[Evaluation]) -> Scores:
-        """The scores of some networks. Args: source: of the same networks; empty where the target is the source."""
-
-        def values(found: Sequence[Evaluation], measure: Measure | None) -> Array | None:
-            return np.array([each.measures[measure.name] for each in found]) if found and measure else None
-
-        primary, masked = self.objective.primary, self.objective.masked
-        return Scores(
-            np.array([each.measures[primary.name] for each in target]),
-            values(target, masked),
-            values(source, primary),
-            values(source, masked),
-            self.objective,
-        )
 
 
 def evaluator_for(lab: Lab, run: Run, part: PartName, limit: int | None = None) -> Evaluator:
@@ -163,7 +122,7 @@ def evaluator_for(lab: Lab, run: Run, part: PartName, limit: int | None = None) 
     own = lab.tasks.get(target, network=run.spec.network)
     other = lab.tasks.get(source, network=run.spec.network) if source is not None and source != target else None
     second = _part(other, part, limit) if other is not None else None
-    return Evaluator(_part(own, part, limit), second, run.spec.objective)
+    return Evaluator(_part(own, part, limit), second, run.spec.objective, run.spec.is_split)
 
 
 def _part(task: Task, part: PartName, limit: int | None) -> Part:
