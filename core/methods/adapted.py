@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,17 +49,6 @@ class Terms:
         if self.inputs is not None:
             scaled = scaled * (1.0 + self.inputs.abs())
         return scaled + self.B.abs().T @ self.A.abs()
-
-
-class Factors(NamedTuple):
-    """A ΔW of low rank, as the product s · (A B)ᵀ."""
-
-    A: Tensor
-    """(in, r)."""
-    B: Tensor
-    """(r, out)."""
-    scaling: float
-    """The factor s."""
 
 
 class AdaptedLinear(nn.Module):
@@ -106,10 +95,6 @@ class AdaptedLinear(nn.Module):
     def terms(self) -> Terms:
         """What the adapter adds, in a form in which rows of one batch may have adapters of several methods."""
         raise NotImplementedError
-
-    def factors(self) -> Factors | None:
-        """ΔW as a product of low rank; None for a ΔW that is no such product."""
-        return None
 
     def drawn(self) -> Tensor | None:
         """The trained tensor that starts from random numbers; None if training starts without any."""

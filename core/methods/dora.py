@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from core.methods.adapted import Factors, Terms, frozen_weight
+from core.methods.adapted import Terms, frozen_weight
 from core.methods.layers import LowRankLinear
 from core.methods.linear import is_transposed
 from core.methods.low_rank import LowRankSpec
@@ -62,9 +62,6 @@ class LinearWithDoRA(LowRankLinear):
         total = self._rescaled()
         weight: Tensor = total.T if is_transposed(self.linear) else total
         return weight.to(self.linear.weight.dtype)
-
-    def factors(self) -> Factors | None:
-        return None
 
     def terms(self) -> Terms:
         scale = self._scale()

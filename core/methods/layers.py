@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import LoRAError
-from core.methods.adapted import AdaptedLinear, Factors, Terms, sum_dtype
+from core.methods.adapted import AdaptedLinear, Terms, sum_dtype
 from core.methods.linear import features, product
 
 Scaling = Literal["alpha/r", "alpha", "alpha/sqrt(r)"]
@@ -191,9 +191,6 @@ class LowRankLinear(AdaptedLinear):
 
     def terms(self) -> Terms:
         return Terms(self.lora.A.T, self.lora.scaling * self.lora.B)
-
-    def factors(self) -> Factors | None:
-        return Factors(self.lora.A, self.lora.B, self.lora.scaling)
 
     def drawn(self) -> Tensor | None:
         return self.lora.A

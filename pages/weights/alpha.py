@@ -37,8 +37,8 @@ def alpha_part(focus: Focus) -> None:
         f"alpha. Nothing is retrained, so the result is not what training with that alpha would give.{head}"
     )
     st.caption(
-        f"{focus.name}; {focus.measure.values_noun} on the test part. To *choose* a strength, use the one with the "
-        f"best validation {focus.measure.noun}. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for "
+        f"{focus.name}; {focus.measure.values_noun} on the test part{focus.among_own}. To *choose* a strength, use the "
+        f"one with the best validation {focus.measure.noun}. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for "
         "full fine-tuning Ilharco et al., arXiv 2212.04089."
     )
 

@@ -61,6 +61,11 @@ class Focus:
         return self.colours[self.arm.key]
 
     @property
+    def among_own(self) -> str:
+        """How the source is judged where its classes are only some of the network's, as the end of a clause."""
+        return ", the source among its own classes" if self.run.spec.is_split else ""
+
+    @property
     def has_new_head(self) -> bool:
         """Whether the base came without a head, which is then not among the layers."""
         return len(self.shapes) < len(self.run.spec.network.linear_layers())

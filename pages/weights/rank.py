@@ -70,7 +70,7 @@ def rank_part(focus: Focus) -> None:
     kept += ", and the head, which every method trains whole," if full.spec.head else ""
     st.caption(
         "Vertical line: the rank chosen on the validation part. Diamonds: trained LoRA runs. The table shows "
-        f"{measure.values_noun} on the test part."
+        f"{measure.values_noun} on the test part{focus.among_own}."
     )
     formulas(
         r"Only the $r$ strongest directions of full fine-tuning's $\Delta W$ are kept in every layer, "

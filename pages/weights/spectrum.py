@@ -7,10 +7,8 @@ import streamlit as st
 from core.numbers import listed, percent
 from core.study.weights.figures import NamedSpectrum, energy_held, singular_values
 from core.study.weights.spectrum import ENERGY
-from core.study.weights.tables import spectrum_numbers, spectrum_text
-from core.wording.csv_file import csv_of
+from core.study.weights.tables import spectrum_text
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
 from pages.weights.focus import Focus, same_seed
 from pages.weights.formulas import formulas
@@ -65,14 +63,6 @@ def spectrum_part(focus: Focus) -> None:
         hide_index=True,
         height="content",
         alt="Ranks and relative norm of ΔW of each layer and setting",
-    )
-    download(
-        "Download CSV",
-        lambda: csv_of(spectrum_numbers(arms, spectra, share)),
-        f"{focus.experiment.id}-{f'{focus.layer}-' if focus.is_deep else ''}spectra.csv",
-        "text/csv",
-        "spectra-csv",
-        help=f"One row per {'run' if focus.is_deep else 'layer and run'}, with every singular value.",
     )
     st.caption("Means over the seeds ± half the width of the 95 % interval.")
     formulas(

@@ -28,7 +28,6 @@ from core.study.weights.strength import strength_curve
 from core.study.weights.tables import (
     layer_text,
     mean_text,
-    spectrum_numbers,
     spectrum_text,
 )
 from tests.study.changes import PATHS, evaluator_of, full_change, lora_change, spectra_of
@@ -136,16 +135,6 @@ def test_the_table_of_spectra_has_a_row_a_layer_and_arm():
     lora = table[table["Setting"] == "LoRA r=3"]
     for path, text in zip(lora["Layer"], lora["Rank for 80 %"], strict=True):
         assert text == f"{spectra[arms[1].runs[0].id][path].rank_holding(0.8)}.0"
-
-
-def test_the_numbers_to_download_have_a_row_a_run_with_every_singular_value():
-    arms, spectra = arms_and_spectra()
-    numbers = spectrum_numbers(arms, spectra)
-    assert len(numbers) == 9
-    row = numbers[(numbers["Layer"] == "layers.2") & (numbers["Setting"] == "LoRA r=3")].iloc[0]
-    assert row["Singular values above zero"] == 3
-    assert row["σ1"] == spectra[row["Run"]]["layers.2"].values[0]
-    assert row["σ4"] == 0
 
 
 def test_words_and_means():

@@ -29,9 +29,9 @@ from core.study.weights.spectrum import (
     LayerArrays,
     Spectrum,
     delta_weights,
-    layer_spectrum,
     linear_layers,
     linear_weights,
+    spectrum,
 )
 
 MAX_BYTES = 2**30
@@ -87,7 +87,7 @@ class WeightChange:
     def spectrum(self, path: str) -> Spectrum:
         """Singular values of a layer's ΔW. Raises: LoRAError: there is no such layer."""
         self._check(path)
-        return layer_spectrum(linear_layers(self.tuned)[path], self.weights[path], lambda: self.deltas[path])
+        return spectrum(self.deltas[path], self.weights[path])
 
     def layer(self, path: str) -> tuple[Array, Array]:
         """Return W and ΔW of one layer. Raises: LoRAError: there is no such layer."""

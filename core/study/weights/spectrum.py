@@ -14,11 +14,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from core.errors import BaseMismatchError, LoRAError
-from core.methods.adapted import AdaptedLinear, Factors, frozen_weight, plain_linear
+from core.methods.adapted import AdaptedLinear, frozen_weight, plain_linear
 from core.methods.linear import features, is_linear, is_transposed
 from core.methods.targets import head_paths, is_in_head
 from core.study.weights.decomposition import (
@@ -201,44 +200,8 @@ def spectrum(delta: Array, weight: Array) -> Spectrum:
         delta: ΔW, (out, in), finite.
         weight: W before training, of the same shape.
     """
-    return _spectrum(singular_values(delta), delta.shape, weight)
-
-
-def adapter_spectrum(factors: Factors, weight: Array) -> Spectrum:
-    """:func:`spectrum` of a ΔW of low rank, s · (A B)ᵀ, from matrices of its rank instead of the layer's size.
-
-    With A = Q R and Bᵀ = P S for orthonormal Q and P, the singular values of A B are those of R Sᵀ.
-
-    Args:
-        factors: A, B and s.
-        weight: W before training, (out, in).
-    """
-    first, second = _array(factors.A), _array(factors.B.T)
-    upper: list[Array] = [np.asarray(np.linalg.qr(each, mode="r")) for each in (first, second)]
-    core = upper[0] @ upper[1].T
-    found = abs(factors.scaling) * singular_values(core)
-    values = np.zeros(min(weight.shape))
-    kept = min(len(found), len(values))
-    values[:kept] = found[:kept]
-    return _spectrum(values, weight.shape, weight)
-
-
-def _spectrum(values: NDArray[np.floating], shape: tuple[int, ...], weight: Array) -> Spectrum:
-    values = np.asarray(values, dtype=np.float64)
-    return Spectrum(np.where(values > rounding(shape, values), values, 0.0), float(np.linalg.norm(weight)))
-
-
-def layer_spectrum(tuned: nn.Linear | AdaptedLinear, weight: Array, delta: Callable[[], Array]) -> Spectrum:
-    """The spectrum of one layer by the shorter way.
-
-    Args:
-        tuned: the layer after training.
-        weight: W before training, (out, in).
-        delta: computes ΔW, (out, in).
-    """
-    if isinstance(tuned, AdaptedLinear) and (factors := tuned.factors()) is not None:
-        return adapter_spectrum(factors, weight)
-    return spectrum(delta(), weight)
+    values = singular_values(delta)
+    return Spectrum(np.where(values > rounding(delta.shape, values), values, 0.0), float(np.linalg.norm(weight)))
 
 
 def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
@@ -262,7 +225,7 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
 def cut_networks(
     base: nn.Module,
     tuned: nn.Module,
-    ranks: Sequence[int | Mapping[str, int]],
+    ranks: Sequence[int],
     whole: Collection[str] = (),
 ) -> Iterator[nn.Module]:
     """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncations`.
@@ -273,7 +236,7 @@ def cut_networks(
     Args:
         base: the network that training started from.
         tuned: the network after full fine-tuning, with plain linear layers.
-        ranks: one for each network: of every layer alike, or of each by its path.
+        ranks: one for each network.
         whole: paths of layers that are not cut.
 
     Raises:
@@ -281,10 +244,6 @@ def cut_networks(
         LoRAError: ``tuned`` carries adapters.
     """
     weights = linear_weights(base)
-    cuts = {
-        path: truncations(delta, [rank if isinstance(rank, int) else rank[path] for rank in ranks])
-        for path, delta in delta_weights(base, tuned).items()
-        if path not in whole
-    }
+    cuts = {path: truncations(delta, ranks) for path, delta in delta_weights(base, tuned).items() if path not in whole}
     for _ in ranks:
         yield with_weights(tuned, LayerArrays(cuts, lambda path: weights[path] + next(cuts[path])))

@@ -44,32 +44,6 @@ def spectrum_text(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY
     return pd.DataFrame(rows, dtype=object)
 
 
-def spectrum_numbers(arms: Sequence[Arm], spectra: SpectraOf, share: float = ENERGY) -> pd.DataFrame:
-    """One row per layer and run, as numbers; arguments as of :func:`spectrum_text`."""
-    rows = [
-        {
-            "Layer": path,
-            "Setting": arm.label,
-            "Run": run.id,
-            "Seed": run.spec.seed,
-            "Energy share": share,
-            "Rank holding it": found.rank_holding(share),
-            "Singular values above zero": found.rank,
-            "Effective rank": found.effective_rank,
-            "Stable rank": found.stable_rank,
-            "Norm of ΔW": found.norm,
-            "Norm of W": found.base_norm,
-            "Relative norm": found.relative_norm,
-            **{f"σ{i}": value for i, value in enumerate(found.values, 1)},
-        }
-        for path in _paths(arms, spectra)
-        for arm in arms
-        for run in arm.runs
-        for found in [spectra[run.id][path]]
-    ]
-    return pd.DataFrame(rows)
-
-
 def mean_text(values: Sequence[float], digits: int) -> str:
     """Mean over seeds and half of the 95 % interval, as in ``3.3 ± 1.4``; the mean alone where all are alike."""
     interval = t_interval(values)
