@@ -61,9 +61,9 @@ def time_options(parser: argparse.ArgumentParser) -> None:
 def time_steps(options: argparse.Namespace) -> int:
     """Measure, and print the table."""
     with opened_lab(options) as lab:
-        times = lab.time_steps(
-            _what(lab, options), lambda: print("waiting until training has ended", end="\r", file=sys.stderr)
-        )
+        what = _what(lab, options)
+        print("Timing steps of each method, one after the other: minutes, with a large network.", file=sys.stderr)
+        times = lab.time_steps(what, lambda: print("waiting until training has ended", end="\r", file=sys.stderr))
         print(plain_table(step_times_table(times)), step_times_sentence(times), conditions_sentence(times), sep="\n\n")
     return 0
 

@@ -38,8 +38,8 @@ def alpha_part(focus: Focus) -> None:
     )
     st.caption(
         f"{focus.name}; {focus.measure.values_noun} on the test part{focus.among_own}. To *choose* a strength, use the "
-        f"one with the best validation {focus.measure.noun}. On scaling ΔW, see Hu et al., arXiv 2106.09685, section 4.1, and for "
-        "full fine-tuning Ilharco et al., arXiv 2212.04089."
+        f"one with the best validation {focus.measure.noun}. On scaling ΔW, see Hu et al., arXiv 2106.09685, section "
+        "4.1, and for full fine-tuning Ilharco et al., arXiv 2212.04089."
     )
 
 

@@ -36,6 +36,7 @@ from core.study.figures.differences import difference_rows
 from core.study.report import answer as answers
 from core.study.report.answer import place_of
 from core.study.report.evidence import Evidence, named
+from core.study.report.parts import Table
 from core.study.report.report import opening
 from core.study.report.results_export import results_files
 from core.study.report.sections import chapters_of
@@ -103,7 +104,7 @@ def disagreements(runs: Sequence[Run], found: Place) -> list[str]:
     if sign(_numbers(drawn[at])[0]) != seen:
         wrong.append(f"figure: {drawn[at]}")
     (section,) = [chapter for chapter in chapters_of(evidence) if chapter.title == "Differences in accuracy"]
-    table: Any = section.make(evidence, 1).parts[0]
+    (table, *_) = [part for part in section.make(evidence, 1).parts if isinstance(part, Table)]
     rows = {row["Setting"]: row for row in table.frame.to_dict("records")}
     if SIGNS.get(rows[label]["Finding"].rpartition(" ")[2], seen) != seen:
         wrong.append(f"report: {rows[label]}")

@@ -347,6 +347,20 @@ def bare(evidence, runs):
     )
 
 
+def test_a_report_is_about_the_seeds_that_have_finished(evidence):
+    """Of eight planned seeds two: the others were stopped, and left out when the answer was asked for."""
+    runs = [
+        run
+        if run.spec.seed < 2 or run.result is None
+        else replace(run, state="interrupted", result=None, archived=True)
+        for run in evidence.members
+    ]
+    found = report(bare(evidence, runs))
+    assert found.scope.endswith("; 2 seeds.")
+    assert dict(found.facts)["Seeds"].startswith("0 to 1") or dict(found.facts)["Seeds"].startswith("0 and 1")
+    assert "The intervals are over 2 seeds" in " ".join(found.limits)
+
+
 def rates_table(found):
     """The table of learning rates of a report, by setting."""
     (table,) = (part for part in sections_of(found)["A fair learning rate for each"].parts if isinstance(part, Table))

@@ -101,8 +101,8 @@ class Evidence:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds of all runs, ascending."""
-        return tuple(sorted({run.spec.seed for run in self.members}))
+        """Seeds that the compared settings have, ascending; more may have been planned, where runs were stopped."""
+        return tuple(sorted({seed for arm in self.chosen for seed in arm.finished}))
 
     @property
     def objective(self) -> ObjectiveSpec:

@@ -8,27 +8,22 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from core.numbers import NOTHING, bytes_text, count_text, counted, listed, seeds_text
+from core.numbers import bytes_text, count_text, counted, listed, seeds_text
 from core.results.arm import Arm
 from core.results.choice import is_adapter, is_full
-from core.results.measures import IN_BRACKETS, bare_text, spread_text
+from core.results.measures import bare_text
 from core.rule.candidate import Candidate
 from core.rule.claims import Level
 from core.rule.networks import NetworkDifference
-from core.rule.tuning import choice_sentence, rate_choices
+from core.rule.tuning import rate_choices
 from core.rule.words import p_text
-from core.study.arms.difference_tables import differences_table, full_differences, interval_text, tested_settings
-from core.study.arms.sweep import sweep_arms
-from core.study.arms.tables import rates_table
+from core.study.arms.difference_tables import interval_text
 from core.study.arms.verdict_words import explanation, headline, level_words
-from core.study.figures.curves import arm_dots
-from core.study.figures.differences import difference_rows
-from core.study.figures.sweep import rate_curves
 from core.study.report.facts import WORDS
 from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_warnings, network_sentences
-from core.study.report.parts import Plot, Section, Table
+from core.study.report.parts import Section, Table
 from core.study.report.report import Report
-from core.study.report.sections import within_text
+from core.study.report.sections import difference_section, measured_section, measured_table, tuned_section
 from core.wording.tasks import noun
 
 TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leaning, seen, open", "Beats it")
@@ -37,22 +32,12 @@ TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leani
 
 def settings_table(evidence: JudgedEvidence) -> pd.DataFrame:
     """One row for each setting: its learning rate, seeds, and the measure on both parts, as people read it."""
-    arms, measure, found = evidence.arms, evidence.measure, evidence.verdict
-    within = {each.arm.key: within_text(each, found.margin) for each in found.candidates}
-    columns: dict[str, list[str]] = {
-        "Setting": [arm.label for arm in arms],
-        measure.title: [arm.spread(measure.name) for arm in arms],
-    }
-    if within:
-        columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
-    if any(arm.learning_rate for arm in arms):
-        columns["Learning rate"] = [f"{arm.learning_rate:g}" if arm.learning_rate else NOTHING for arm in arms]
-    if any(arm.trained for arm in arms):
-        columns["Trainable parameters"] = [count_text(arm.trained) if arm.trained else NOTHING for arm in arms]
-    columns["Seeds"] = [str(len(arm.rows)) for arm in arms]
-    if evidence.has_validation and evidence.has_test_part:
-        columns[f"Validation {measure.noun}"] = [spread_text(arm.validated, arm.what()) for arm in arms]
-    return pd.DataFrame(columns, dtype=object)
+    return measured_table(evidence.arms, evidence.verdict, has_both_parts(evidence))
+
+
+def has_both_parts(evidence: JudgedEvidence) -> bool:
+    """Whether the measure is reported on the validation part and on the test part."""
+    return evidence.has_validation and evidence.has_test_part
 
 
 def networks_table(evidence: JudgedEvidence) -> pd.DataFrame:
@@ -119,38 +104,12 @@ def sections_of(evidence: JudgedEvidence) -> Iterator[Section]:
         table = Table(f"{measure.title} minus that of {evidence.reference}", networks_table(evidence))
         lead = "Two networks on the same examples: an interval for other examples, and nothing about methods."
         yield Section(title, lead, (table,))
-    parts: list[Plot | Table] = []
     if any(is_full(arm) for arm in arms) and any(is_adapter(arm) for arm in arms):
-        parts = list(difference_parts(evidence))
-    yield Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
-    dots = Plot("measure", arm_dots(arms, measure.name, evidence.colours), f"{measure.title} of every run, by setting")
+        yield difference_section(arms, found, evidence.colours)
     lead = f"{measure.title}{' on the test part' * evidence.has_test_part}, as reported."
-    yield Section(measure.title, lead, (dots, Table("Settings", settings_table(evidence), IN_BRACKETS)))
+    yield measured_section(arms, found, evidence.colours, lead, has_both_parts(evidence))
     if evidence.is_tuned and evidence.has_validation and all(arm.learning_rate for arm in arms):
-        choices = rate_choices(evidence.rows)
-        figure = Plot(
-            "rates",
-            rate_curves(sweep_arms(evidence.rows)),
-            f"{measure.title}{' on the validation part' * evidence.has_test_part} over the learning rate, one line per "
-            "setting",
-        )
-        yield Section(
-            "A fair learning rate for each",
-            choice_sentence(choices),
-            (figure, Table("Learning rates", rates_table(choices))),
-        )
-
-
-def difference_parts(evidence: JudgedEvidence) -> Iterator[Plot | Table]:
-    """The figure and the table of differences from the reference."""
-    arms, measure, found = evidence.arms, evidence.measure, evidence.verdict
-    if found.full is not None and found.candidates:
-        alt = f"{measure.title} of each setting minus that of {evidence.reference}, by seed, with mean and interval"
-        yield Plot("difference", difference_rows(found, arms, evidence.colours), alt)
-    yield Table(
-        f"Differences in {measure.noun} from {evidence.reference}, paired by seed{measure.difference_clause}",
-        differences_table(full_differences(arms, measure.name, found), tested_settings(arms, found)),
-    )
+        yield tuned_section(evidence.rows, rate_choices(evidence.rows))
 
 
 def limits_of(evidence: JudgedEvidence) -> Iterator[str]:

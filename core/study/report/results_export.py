@@ -15,6 +15,7 @@ from core.judge.reading import Reading
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role
+from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.objectives.measure import Values
 from core.results.arm import judged_by
 from core.results.results import Results
@@ -47,9 +48,16 @@ def results_files(lab: Lab, experiment: Experiment, stem: str) -> dict[str, byte
     rows = [row for row in rows_of(members) if row.setting.role is not Role.BASE]
     each = _each(lab, experiment, members)
     examples = pd.DataFrame({"run": list(each), EACH: list(map(_cell, each.values()))})
-    tables = {"": Results(rows).to_frame(), "-examples": examples, "-epochs": _epochs(lab, rows)}
+    tables = {"": _table(rows), "-examples": examples, "-epochs": _epochs(lab, rows)}
     written = {f"{stem}{kind}.csv": _csv(table) for kind, table in tables.items() if len(table)}
     return written | {f"{stem}-about.json": _about(lab, experiment, rows)}
+
+
+def _table(rows: Sequence[Row]) -> pd.DataFrame:
+    """The frame of the rows with what the answer is computed of: of several measures a reader would ask for one."""
+    objective = judged_by(rows)
+    kept = {objective.primary.name, objective.validated, ACCURACY.name, LARGEST_CLASS}
+    return Results(rows).to_frame().drop(columns={name for row in rows for name in row.measures} - kept)
 
 
 def _csv(table: pd.DataFrame) -> bytes:

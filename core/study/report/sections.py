@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from core.numbers import NOTHING, bytes_text, count_text, listed
-from core.results.measures import IN_BRACKETS, MEMORY_NOTE, storage_note, time_note
+from core.results.arm import Arm, judged_by
+from core.results.measures import IN_BRACKETS, MEMORY_NOTE, spread_text, storage_note, time_note
+from core.results.row import Row
 from core.rule.answer import Answer
 from core.rule.balance import share_sentence
 from core.rule.candidate import Candidate, Rule
 from core.rule.claims import Level
-from core.rule.tuning import choice_sentence, rate_choices
+from core.rule.place import Place
+from core.rule.tuning import RateChoice, choice_sentence, rate_choices, reference_name
 from core.study.arms.difference_tables import (
     SEEN,
     differences_table,
@@ -26,6 +29,7 @@ from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import mean_text, rates_table, storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots
+from core.study.figures.differences import difference_rows
 from core.study.figures.study import study_figure
 from core.study.figures.sweep import rate_curves
 from core.study.figures.tradeoffs import accuracy_against, learning_over_time
@@ -71,51 +75,83 @@ def chapters_of(evidence: Evidence) -> list[Chapter]:
 
 
 def _accuracy(evidence: Evidence, _: int) -> Section:
-    arms, measure, found = evidence.named, evidence.objective.primary, evidence.verdict
-    figure = Plot(
-        "accuracy",
-        arm_dots(arms, measure.name, evidence.colours),
-        f"{measure.title} on the target's test part of every run, by setting",
-    )
     share = share_sentence(evidence.chosen[0].rows[0], evidence.members[0].spec.network.learns)
-    lead = f"{measure.title} on the target's test part, by which no learning rate was chosen. {share}".strip()
-    within = {candidate.arm.key: within_text(candidate, found.margin) for candidate in found.candidates}
+    lead = f"{evidence.objective.primary.title} on the target's test part, by which no learning rate was chosen."
+    return measured_section(evidence.named, evidence.verdict, evidence.colours, f"{lead} {share}".strip())
+
+
+def measured_section(
+    arms: Sequence[Arm], found: Place, colours: Mapping[str, str], lead: str, validated: bool = False
+) -> Section:
+    """What each setting reached: a dot for each run, and a table.
+
+    Args:
+        arms: the settings, from top to bottom.
+        found: the verdict on them.
+        colours: of each arm, by key.
+        lead: a sentence on what was measured.
+        validated: whether the table also has the measure on the validation part.
+    """
+    measure = judged_by(arms).primary
+    dots = arm_dots(arms, measure.name, colours)
+    figure = Plot("measure", dots, f"{measure.title} of every run, by setting")
+    return Section(
+        measure.title, lead, (figure, Table("Settings", measured_table(arms, found, validated), IN_BRACKETS))
+    )
+
+
+def measured_table(arms: Sequence[Arm], found: Place, validated: bool = False) -> pd.DataFrame:
+    """One row for each setting, as people read it. Args: validated: whether with the measure on the validation part."""
+    objective = judged_by(arms)
+    measure = objective.primary
+    within = {each.arm.key: within_text(each, found.margin) for each in found.candidates}
     columns = {
         "Setting": [arm.label for arm in arms],
         measure.title: [arm.spread(measure.name) for arm in arms],
-        f"Within {measure.margin_text(found.margin)}": [within.get(arm.key, NOTHING) for arm in arms],
-        "Learning rate": [f"{arm.learning_rate:g}" for arm in arms],
-        "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-        "Seeds": [str(len(arm.runs)) for arm in arms],
     }
-    for each in evidence.objective.measures:
+    if within:
+        columns[f"Within {measure.margin_text(found.margin)}"] = [within.get(arm.key, NOTHING) for arm in arms]
+    if any(arm.learning_rate for arm in arms):
+        columns["Learning rate"] = [f"{arm.learning_rate:g}" if arm.learning_rate else NOTHING for arm in arms]
+    if any(arm.trained for arm in arms):
+        columns["Trainable parameters"] = [count_text(arm.trained) if arm.trained else NOTHING for arm in arms]
+    columns["Seeds"] = [str(len(arm.rows)) for arm in arms]
+    if validated:
+        columns[f"Validation {measure.noun}"] = [spread_text(arm.validated, arm.what()) for arm in arms]
+    for each in objective.measures:
         if any(arm.values(each.name) for arm in arms):
             columns.setdefault(each.title, [arm.spread(each.name) for arm in arms])
-    summary = pd.DataFrame(columns, dtype=object)
-    return Section(measure.title, lead, (figure, Table("Settings", summary, IN_BRACKETS)))
+    return pd.DataFrame(columns, dtype=object)
 
 
 def _differences(evidence: Evidence, _: int) -> Section:
-    arms, measure, found = evidence.named, evidence.objective.primary, evidence.verdict
-    tables = [
-        Table(
-            f"Differences in {measure.noun} from full fine-tuning, paired by seed{measure.difference_clause}",
-            differences_table(full_differences(arms, measure.name, found), tested_settings(arms, found)),
-        )
-    ]
-    if len(ranks := rank_differences(arms)):
-        tables.append(Table(f"Does the rank matter? Each rank minus the lowest: {SEEN}", differences_table(ranks)))
-    return Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(tables))
+    return difference_section(evidence.named, evidence.verdict, evidence.colours)
+
+
+def difference_section(arms: Sequence[Arm], found: Place, colours: Mapping[str, str]) -> Section:
+    """How far each setting is from full fine-tuning, or from what stands for it, and ranks from the lowest."""
+    measure, full = judged_by(arms).primary, reference_name(found.full)
+    parts: list[Plot | Table] = []
+    if found.full is not None and found.candidates:
+        alt = f"{measure.title} of each setting minus that of {full}, by seed, with mean and interval"
+        parts.append(Plot("difference", difference_rows(found, arms, colours), alt))
+    if differences := full_differences(arms, measure.name, found):
+        title = f"Differences in {measure.noun} from {full}, paired by seed{measure.difference_clause}"
+        parts.append(Table(title, differences_table(differences, tested_settings(arms, found))))
+    if ranks := rank_differences(arms):
+        parts.append(Table(f"Does the rank matter? Each rank minus the lowest: {SEEN}", differences_table(ranks)))
+    return Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
 
 
 def _rates(evidence: Evidence, _: int) -> Section:
-    figure = Plot(
-        "rates",
-        rate_curves(sweep_arms(evidence.rows)),
-        f"{evidence.objective.primary.title} on the validation part over the learning rate, one line per setting",
-    )
-    lead = choice_sentence(evidence.choices)
-    return Section(RATES, lead, (figure, Table("Learning rates", rates_table(evidence.choices))))
+    return tuned_section(evidence.rows, evidence.choices)
+
+
+def tuned_section(rows: Sequence[Row], choices: Sequence[RateChoice]) -> Section:
+    """The learning rates that were tried and chosen for each method and rank."""
+    alt = f"{judged_by(rows).primary.title} on the validation part over the learning rate, one line per setting"
+    figure = Plot("rates", rate_curves(sweep_arms(rows)), alt)
+    return Section(RATES, choice_sentence(choices), (figure, Table("Learning rates", rates_table(choices))))
 
 
 def _cost(evidence: Evidence, customers: int) -> Section:
