@@ -49,8 +49,8 @@ The base is what LoRA Lab's page Adapters offers as *Base*, beside the adapter.
 {% elif card.base %}
 The base is what the zip `{{ card.base | plain }}-hugging-face.zip` unpacks to, which the page Runs makes of that run.
 {% else %}
-The base is a folder with config, tokenizer and weights of the network named above. For one of Hugging Face, its name in
-place of `"base"` loads them from there.
+The base is a folder with config, tokenizer and weights of the network named above; LoRA Lab's page Networks names it.
+Only if the network was imported from Hugging Face, its name in place of `"base"` loads the same weights from there.
 {% endif %}
 
 ```python

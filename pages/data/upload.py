@@ -23,6 +23,8 @@ from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import imported_for, imported_id
 from pages.shared.ui.primary import on_primary
 
+UPLOAD = "upload"
+"""URL parameter: the kind of data that a link leads here to upload."""
 TURN = "upload-turn"
 """Session state key: number of finished uploads, part of widget keys so that each upload starts with empty fields."""
 NOT_DELETED = "upload-not-deleted"
@@ -40,7 +42,8 @@ def upload_dataset(lab: Lab) -> None:
     if reason := st.session_state.pop(NOT_DELETED, None):
         st.error(literal(reason))
     titles = {kind: each.title for kind, each in UPLOADS.items()}
-    kind = widgets.choice("Kind of data", titles, next(iter(UPLOADS)), "upload-kind")
+    asked = st.query_params.get(UPLOAD, "")
+    kind = widgets.choice("Kind of data", titles, asked if asked in UPLOADS else next(iter(UPLOADS)), "upload-kind")
     upload = UPLOADS[kind]
     in_field = file_field(kind, upload.label, f"upload-file-{kind}-{turn}")
     st.caption(upload.becomes)

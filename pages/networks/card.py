@@ -91,7 +91,7 @@ def _next_steps(lab: Lab, card: NetworkCard) -> None:
             link("finetune", label, {"base": base, **({DATASET: newest[learns]} if learns in newest else {})})
         link("home", "Ask on Home", {DATASET: newest.get(kind, lab.catalog.best(kind)), NETWORK: card.digest})
         if not newest:
-            link("data", "Upload texts")
+            link("data", "Upload texts", {"upload": "text"})
 
 
 def _details(lab: Lab, card: NetworkCard) -> None:

@@ -13,7 +13,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,8 @@ from pages.shared.ui.links import ENTRIES
 from tests.browser.conftest import (
     BACKGROUNDS,
     LAB_APP,
+    PRESS_MILLISECONDS,
+    PRESSES,
     REPO,
     Serve,
     downloaded,
@@ -331,6 +333,12 @@ class Visitor:
             self.page.keyboard.press("Escape")
             return
         entry.click()
+        for _ in range(PRESSES):  # what a page that is drawn anew at that moment loses is pressed again
+            with suppress(AssertionError):
+                expect(self.page.locator(DIALOG)).to_be_visible(timeout=PRESS_MILLISECONDS)
+                break
+            self.page.get_by_test_id(MENU).first.click()
+            entry.click()
         yield from self._once_open(title, DIALOG)
 
     def _once_open(self, what: str, where: str) -> Iterator[tuple[str, str]]:

@@ -230,7 +230,6 @@ def test_the_report_is_complete_and_says_which_network_it_is_about(done: Done) -
     html = report_html(report_of(done.lab, done.experiment))
     assert "convolutional network of 8-32-10 units on 28×28 images" in html
     assert "could not be measured again" not in html
-    assert "cut to rank" in html
     assert '"kind": "convolution"' in unescape(html)
 
 

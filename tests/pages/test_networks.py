@@ -98,7 +98,7 @@ def test_a_network_is_named_when_it_is_imported_and_renamed_and_shown_so_whereve
     assert f"**{named}**" in texts(app)
     assert "as Tickets" in texts(app)  # what it was imported as
     shown = links(app)
-    assert "Upload texts" in shown
+    assert draw("data", **shown["Upload texts"]).segmented_control(key="upload-kind").value == "text"
 
     form = draw("finetune", **shown["Fine-tune this network"])
     assert form.selectbox(key="pick-base").value == card.digest

@@ -11,6 +11,7 @@ from core.forecast.forecast import Basis, Forecast
 from core.lab import Lab
 from core.numbers import bytes_text, range_text
 from core.run_spec import RunSpec
+from pages.shared.experiment.current import QUERY
 from pages.shared.ui.literal import literal
 
 TICK = 1.0
@@ -95,14 +96,14 @@ def redraw_when_measured(lab: Lab, forecast: Forecast, planned: Planned) -> None
     While something trains nothing is measured, and the sidebar draws the page again at its end.
     """
     if forecast.basis == "unknown" and lab.estimates.can_measure():
-        st.fragment(_poll, run_every=TICK)(lab, planned, st.query_params.to_dict(), [])
+        st.fragment(_poll, run_every=TICK)(lab, planned, st.query_params.get(QUERY), [])
 
 
-def _poll(lab: Lab, planned: Planned, address: dict[str, str], looked: list[bool]) -> None:
+def _poll(lab: Lab, planned: Planned, experiment: str | None, looked: list[bool]) -> None:
     looked.append(True)
     if len(looked) == 1:
         return  # the whole page is being drawn: to begin again here would lose a press on a button further down
-    if st.query_params.to_dict() != address:
+    if st.query_params.get(QUERY) != experiment:
         return  # asked before the browser knew what a press has opened since: to begin again would open what was before
     if not lab.estimates.can_measure():
         return  # to ask for all runs again each second would cost the training what it needs
