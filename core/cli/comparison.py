@@ -89,14 +89,14 @@ def answer(lab: Lab, experiment: Experiment, new: Sequence[str], options: argpar
             print(f"error: {error}", file=sys.stderr)
             return INCOMPLETE
         save_report(options.report, report)
-        print(f"The report is in {options.report}.", file=sys.stderr)
     return INCOMPLETE if lost_rows(rows_of(members)) else 0
 
 
 def save_report(file: Path, report: Report) -> None:
-    """Write a report where an option says. Raises: LabError: it cannot be written."""
+    """Write a report where an option says, and say where it is. Raises: LabError: it cannot be written."""
     with os_error_as(LabError, f"{file} cannot be written", "Name another file."):
         write_report(file, report)
+    print(f"The report is in {file}.", file=sys.stderr)
 
 
 def tell_shortage(lab: Lab, specs: Sequence[RunSpec]) -> None:

@@ -78,7 +78,6 @@ def judge(options: argparse.Namespace) -> int:
             print(f"Kept as {judged.id}.", file=sys.stderr)
         if options.report:
             save_report(options.report, judged_report(evidence))
-            print(f"The report is in {options.report}.", file=sys.stderr)
     return 0 if not evidence.verdict.unread else 1
 
 

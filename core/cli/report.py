@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from core.cli.comparison import save_report
@@ -31,5 +30,4 @@ def report(options: argparse.Namespace) -> int:
         else:
             found = report_of(lab, lab.store.experiment(options.experiment))
         save_report(options.file, found)
-    print(f"The report is in {options.file}.", file=sys.stderr)
     return 0

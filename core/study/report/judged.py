@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,10 +51,14 @@ class JudgedEvidence:
 
     judged: Judged
     results: KeptResults
-    rows: tuple[Row, ...]
     measures: dict[str, Values]
     """The measure of each test example by run, where it is reported."""
     verdict: Place
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All rows that the verdict is computed of."""
+        return self.verdict.rows
 
     @property
     def measure(self) -> Measure:
@@ -91,6 +96,11 @@ class JudgedEvidence:
         """Whether some run has a measure on the validation part."""
         return any(row.validation is not None for row in self.results.rows)
 
+    @property
+    def has_both_parts(self) -> bool:
+        """Whether the measure is reported on the validation part and on the test part."""
+        return self.has_validation and self.has_test_part
+
     @cached_property
     def networks(self) -> list[tuple[Arm, NetworkDifference]]:
         """Each setting minus the reference on the test examples of one seed, where that is all there is."""
@@ -119,9 +129,7 @@ def judged_evidence(lab: Lab, judged: Judged) -> JudgedEvidence:
     Raises:
         JudgeError: a newer version kept them.
     """
-    results = results_of(judged.content)
-    measures = lab.judged.measures(judged.id)
-    return JudgedEvidence(judged, results, tuple(results.to_rows()), measures, place_of(lab, judged))
+    return JudgedEvidence(judged, results_of(judged.content), lab.judged.measures(judged.id), place_of(lab, judged))
 
 
 def keep_results(lab: Lab, found: Gathered, name: str, before: Judged | None = None) -> Judged:

@@ -32,12 +32,7 @@ TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leani
 
 def settings_table(evidence: JudgedEvidence) -> pd.DataFrame:
     """One row for each setting: its learning rate, seeds, and the measure on both parts, as people read it."""
-    return measured_table(evidence.arms, evidence.verdict, has_both_parts(evidence))
-
-
-def has_both_parts(evidence: JudgedEvidence) -> bool:
-    """Whether the measure is reported on the validation part and on the test part."""
-    return evidence.has_validation and evidence.has_test_part
+    return measured_table(evidence.arms, evidence.verdict, evidence.has_both_parts)
 
 
 def networks_table(evidence: JudgedEvidence) -> pd.DataFrame:
@@ -107,7 +102,7 @@ def sections_of(evidence: JudgedEvidence) -> Iterator[Section]:
     if any(is_full(arm) for arm in arms) and any(is_adapter(arm) for arm in arms):
         yield difference_section(arms, found, evidence.colours)
     lead = f"{measure.title}{' on the test part' * evidence.has_test_part}, as reported."
-    yield measured_section(arms, found, evidence.colours, lead, has_both_parts(evidence))
+    yield measured_section(arms, found, evidence.colours, lead, evidence.has_both_parts)
     if evidence.is_tuned and evidence.has_validation and all(arm.learning_rate for arm in arms):
         yield tuned_section(evidence.rows, rate_choices(evidence.rows))
 
