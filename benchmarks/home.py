@@ -15,11 +15,11 @@ from pathlib import Path
 
 from benchmarks.machine import machine
 from core.__main__ import parser
+from core.answer.lines import headline
 from core.cli.compare import launch
 from core.cli.comparison import follow
 from core.lab import Lab
 from core.settings import Settings
-from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of
 from docs.reports.make import EXAMPLE_COMMAND
 

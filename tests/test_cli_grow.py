@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
+from core.answer.design import look_line
 from core.cli.compare import _tell_of_unfinished
 from core.cli.comparison import answer
 from core.lab import Lab
@@ -20,7 +21,6 @@ from core.rule.ahead import Ahead
 from core.rule.claims import Level
 from core.rule.spending import level_of
 from core.settings import Settings
-from core.study.arms.design_words import look_line
 from core.study.report import answer as answers
 from core.study.report.answer import place_of
 from tests.conftest import BOTH, HANG, braked, compared, finish, sentence_of, short, wait_until

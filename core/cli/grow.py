@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from core.answer.design import look_line
 from core.cli.comparison import answer, tell_shortage
 from core.cli.options import RUNS_KEPT, add_home, add_output, check_output, opened_lab
 from core.errors import SpecError
@@ -13,7 +14,6 @@ from core.plan.experiment import next_seeds
 from core.results.row import rows_of
 from core.rule.growth import extended, longer, rates_beside
 from core.store.record import Experiment
-from core.study.arms.design_words import look_line
 from core.study.report.answer import is_study, last_read
 
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from core.cli.comparison import comparison_as_json, save_report
+from core.cli.as_json import comparison_as_json
+from core.cli.comparison import print_answer, save_report
 from core.cli.options import add_home, add_output, check_output, opened_lab
 from core.judge.reading import Reading, check_answered
 from core.judge.results import gather
@@ -18,7 +19,6 @@ from core.rule.tuning import choice_sentence, rate_choices
 from core.spec import bounds
 from core.store.judged import Judged
 from core.study.arms.tables import plain_table
-from core.study.arms.verdict_words import explanation, headline
 from core.study.report.judged import (
     JudgedEvidence,
     carried,
@@ -115,8 +115,8 @@ def print_judged(evidence: JudgedEvidence) -> None:
     if not evidence.verdict.unread:
         print(plain_table(settings_table(evidence), turned=True))
         print()
-    print(headline(evidence.verdict))
-    for sentence in [*explanation(evidence.verdict), *carried(evidence)]:
+    print_answer(evidence.verdict)
+    for sentence in carried(evidence):
         print(sentence)
     if evidence.networks:
         print()

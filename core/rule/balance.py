@@ -1,14 +1,13 @@
-"""Macro-F1 and the share of the largest class, in sentences: what accuracy alone does not say."""
+"""The share of the largest class: what accuracy alone does not say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from core.numbers import listed, percent
-from core.objectives.classification import ACCURACY, LARGEST_CLASS, MACRO_F1
+from core.numbers import percent
+from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.results.arm import Arm
 from core.results.intervals import MIN_SEEDS
-from core.results.measures import value_text
 from core.results.row import Row
 from core.wording.tasks import noun
 
@@ -76,34 +75,3 @@ def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
         if (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share:
             found.append(arm)
     return found
-
-
-def unlearnt_sentence(found: Sequence[Arm], why: str = "") -> str:
-    """That these arms are not shown to have learned anything, without a full stop. Args: why: that is so."""
-    share, have = largest_class(found[0].rows[0]), "has" if len(found) == 1 else "have"
-    what = "to be better than answers that need no input"
-    if share is not None:
-        what = f"to have learned more than always naming one class, right in up to {percent(share, 1)} of cases"
-    return f"{listed([_with_value(arm) for arm in found])} {have} not been shown {what}{why}"
-
-
-def learnt_sentence(arm: Arm) -> str:
-    """That an arm is better, after :func:`unlearnt_sentence` of the one beside it, without a full stop."""
-    return f"{_with_value(arm)} is better than that"
-
-
-def _with_value(arm: Arm) -> str:
-    """An arm with its mean, as in ``LoRA r=4 (8.1 %)``; accuracy where its classes are known."""
-    if largest_class(arm.rows[0]) is not None:
-        return f"{arm.name} ({percent(arm.interval(ACCURACY.name).mean, 1)})"
-    return f"{arm.name} ({value_text(arm.what(), arm.interval(arm.primary).mean, 1)})"
-
-
-def macro_f1_sentence(arms: Sequence[Arm]) -> str:
-    """Macro-F1 of each arm, and the share of the largest class; empty for runs of earlier versions."""
-    known = [arm for arm in arms if arm.setting.objective.has_classes and arm.values(MACRO_F1.name)]
-    if not known:
-        return ""
-    values = [f"{arm.label} {arm.spread(MACRO_F1.name)}" for arm in known]
-    share = share_sentence(known[0].rows[0], known[0].setting.learns)
-    return f"Macro-F1, the mean of the F1 scores of all classes: {listed(values)}. {share}".strip()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 
 from core.methods.method import Role
-from core.numbers import capitalized
-from core.plan.experiment import head_for
 from core.results.arm import Arm, grouped, judged_by
 from core.results.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
-from core.results.measures import GAIN, quantity
+from core.results.measures import quantity
 from core.results.row import Row
-from core.results.setting import Setting
 from core.rule.claims import Difference, Pair, difference_of
 from core.rule.spending import CLAIM_SEEDS
-from core.rule.tuning import is_tuned, name_in_sentence, reference_name
+from core.rule.tuning import is_tuned, name_in_sentence
+from core.rule.withheld import Reason
 
 
 def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Difference]:
@@ -56,19 +53,13 @@ def rank_extremes(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
     ]
 
 
-def no_ranking(rows: Sequence[Row]) -> str:
+def no_ranking(rows: Sequence[Row]) -> Reason:
     """Why nothing ranks settings whose finished seeds have no value on the validation part. Args: rows: all of them."""
     measure = judged_by(rows).primary
-    article = "an" if measure.noun[:1].lower() in "aeiou" else "a"
     if all(row.run is None and row.validated is None for row in rows):
-        return (
-            f"No verdict: settings were tried in several ways, and no column has the {measure.noun} on a validation "
-            f"part, by which one of each would be chosen. {_lacking(rows, f'validation_{measure.name}')}"
-        )
-    return (
-        "No verdict: nothing ranks these settings, because they have no finished seed in common with "
-        f"{article} {measure.noun} on the validation part."
-    )
+        text = f"No verdict: no column has the {measure.noun} on a validation part, to choose one of each."
+        return Reason(text, more=_lacking(rows, f"validation_{measure.name}"))
+    return Reason("No verdict: the settings have no finished seed in common that validation measured.")
 
 
 def _lacking(rows: Sequence[Row], column: str) -> str:
@@ -78,7 +69,7 @@ def _lacking(rows: Sequence[Row], column: str) -> str:
     return f"A verdict takes a column {column}, and at least {CLAIM_SEEDS} seeds of each setting."
 
 
-def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], str]:
+def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], Reason | None]:
     """Full fine-tuning, each adapter setting that is compared with it, and why there is none.
 
     Args:
@@ -88,9 +79,9 @@ def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], str]:
     if reported := [row for row in rows if row.run is None and row.setting.role is Role.REFERENCE]:
         sides = f"{name_in_sentence(reported[0].setting.label)} and the others"
     if not rows:
-        return None, [], "No verdict yet: it takes finished runs of full fine-tuning and of LoRA."
+        return None, [], Reason("No verdict yet: it takes finished runs of full fine-tuning and of LoRA.")
     if reason := no_choice_sentence(rows):
-        return None, [], reason
+        return None, [], Reason(reason)
     chosen = chosen_arms(rows)
     full = best_arm(rows, is_full)
     adapters = [pair for pair in against_full(chosen) if is_adapter(pair[0])]
@@ -98,58 +89,24 @@ def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], str]:
     if full is not None and pairs and any(set(lora.seeds) & set(full.seeds) for lora in pairs):
         objective = judged_by(rows)
         if not objective.has_test_part and is_tuned(row.setting for row in rows):
-            reason = (
-                f"No verdict: {objective.primary.noun} chose among the settings, and no column has the measure on a "
-                f"test part, by which nothing was chosen. {_lacking(rows, f'test_{objective.primary.name}')}"
-            )
-            return full, [], reason
-        return full, pairs, ""
+            measure = objective.primary
+            text = f"No verdict: no column has the {measure.noun} on a test part, by which nothing was chosen."
+            return full, [], Reason(text, more=_lacking(rows, f"test_{measure.name}"))
+        return full, pairs, None
     if pairs:
-        return full, [], f"No verdict: {sides} have no finished seed in common."
+        return full, [], Reason(f"No verdict: {sides} have no finished seed in common.")
     if {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in chosen}:
         if full is None:
             return full, [], no_ranking(rows)
-        return (
-            full,
-            [],
-            f"No verdict: {sides} started from different bases or learned different tasks.",
-        )
-    return full, [], "No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."
+        return full, [], Reason(f"No verdict: {sides} started from different bases or learned different tasks.")
+    return (
+        full,
+        [],
+        Reason("No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."),
+    )
 
 
 def lacks_a_side(rows: Sequence[Row]) -> bool:
     """Whether only full fine-tuning was trained of what is compared, or only adapters. Args: rows: of an experiment."""
     roles = {row.setting.role for row in rows}
     return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1
-
-
-def base_sentence(arms: Sequence[Arm]) -> str:
-    """How much better or worse than their base settings are, as in ``LoRA r=4 is 0.1200 bits per byte better than the
-    base (1.0200 → 0.9000).``
-
-    Empty for percentages, which say enough alone, and where the base was not measured with every seed.
-    """
-    found: list[str] = []
-    for arm in arms:
-        measure, gains = arm.setting.objective.primary, arm.finished_only.values(GAIN)
-        if measure.unit == "%" or not gains or len(gains) < len(arm.finished):
-            continue
-        gain, reached = fmean(gains), arm.tested.mean
-        name = reference_name(arm) if is_full(arm) else arm.name
-        off = f"{measure.amount_text(gain)} {measure.better if gain >= 0 else measure.worse}"
-        was = f"{measure.text(reached - measure.sign * gain)} → {measure.text(reached)}"
-        found.append(f"{name} {off} ({was})" if found else f"{name} is {off} than the base ({was})")
-    return f"{capitalized(', '.join(found))}." if found else ""
-
-
-def frozen_head_sentence(setting: Setting) -> str:
-    """That an adapter run of an earlier version left a head frozen that every method trains now; empty for others."""
-    spec = setting.spec
-    if spec is None or spec.head or spec.source is None or spec.is_direct:
-        return ""
-    if head_for(spec.network, spec.source, spec.task, spec.objective) is None:
-        return ""
-    return (
-        "Below the adapters the head was frozen, although there are classes that the base was not trained on, and full "
-        "fine-tuning trained it. Compared anew, every method trains the head."
-    )

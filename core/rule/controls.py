@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
-from core.numbers import capitalized, listed
+from core.numbers import capitalized, listed, percent
+from core.objectives.classification import ACCURACY
 from core.results.arm import Arm
 from core.results.choice import winners
 from core.results.epochs import common_seeds, most_epochs
@@ -17,11 +19,12 @@ from core.results.intervals import MIN_SEEDS, Interval
 from core.results.length import can_be_longer
 from core.results.measures import digits_of, ends_text, value_text
 from core.results.results import Outcomes
-from core.rule.balance import learnt_sentence, unlearnt, unlearnt_sentence
+from core.rule.balance import largest_class, unlearnt
 from core.rule.claims import Difference
 from core.rule.crossed import crossed
 from core.rule.differences import differences_between, seen_difference
 from core.rule.settled import all_settled, updates_text
+from core.rule.tuning import name_in_sentence
 from core.rule.withheld import NOT_YET, NextStep, Reason
 from core.rule.words import off_text
 from core.wording.tasks import examples_text
@@ -35,11 +38,22 @@ CURES = {
 """What to do, by the next step; where there is none, with why training is not made longer."""
 
 
-def unlearned_reason(
-    arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, trivial: Outcomes, ends: Reason | None
-) -> Reason | None:
-    """Why nothing is said of two settings: one is not shown to be better than naming the most frequent class, a rate is
-    at an end of those tried, or full fine-tuning is not shown to be better than training only the head.
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """What tells beside a comparison whether it means anything."""
+
+    unlearned: tuple[Arm, ...]
+    """Those of the two settings that are not shown to be better than answers that need no input."""
+    knows_trivial: bool
+    """Whether it is known what such answers reach."""
+    head: Difference | None
+    """Full fine-tuning minus training only the head; None where that was not trained with two common seeds."""
+    scratch: Difference | None
+    """Full fine-tuning minus training from scratch, likewise."""
+
+
+def controls_of(arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, trivial: Outcomes) -> Controls:
+    """The controls of two settings.
 
     Args:
         arms: all settings of the comparison.
@@ -47,25 +61,70 @@ def unlearned_reason(
         told: the setting that the verdict would be about.
         tested: has the measure of each test example.
         trivial: has the same of the answers that need no input.
-        ends: that rates are at an end, which then says what to do; see :func:`core.rule.withheld.ends_reason`.
     """
-    after = f"No verdict: after {updates_text((full, told))}"
-    if found := [arm for arm in (full, told) if is_unlearnt(arm, tested, trivial)]:
-        step, cure = (ends.next_step, ends.text.removeprefix(NOT_YET)) if ends else _cure(arms, (full, told), found)
-        other = "".join(f" {learnt_sentence(arm)}." for arm in (full, told) if arm not in found)
-        why = _interval_words(found, tested, trivial)
-        return Reason(f"{after} {unlearnt_sentence(found, why)}.{other} {capitalized(cure)}", step)
+    both = (full, told)
+    return Controls(
+        tuple(arm for arm in both if is_unlearnt(arm, tested, trivial)),
+        all(_above_trivial(a, tested, trivial) is not None or largest_class(a.rows[0]) is not None for a in both),
+        _beside(HeadSpec.name(), arms, full, tested),
+        _beside(ScratchSpec.name(), arms, full, tested),
+    )
+
+
+def unlearned_reason(
+    found: Controls, arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, trivial: Outcomes, ends: Reason | None
+) -> Reason | None:
+    """Why nothing is said of two settings: one is not shown to be better than naming the most frequent class, a rate is
+    at an end of those tried, or full fine-tuning is not shown to be better than training only the head.
+
+    Args: see :func:`controls_of`; ends: that rates are at an end, which then says what to do; see
+        :func:`core.rule.withheld.ends_reason`.
+    """
+    if short := found.unlearned:
+        step, cure = (
+            (ends.next_step, f"{capitalized(ends.text.removeprefix(NOT_YET))} {ends.more}")
+            if ends
+            else (_cure(arms, (full, told), short))
+        )
+        learned = [
+            f"{capitalized(name_in_sentence(arm.name))} ({value_of(arm)}) is better than that."
+            for arm in (full, told)
+            if arm not in short
+        ]
+        who = f"{name_in_sentence(short[0].name)} ({value_of(short[0])}) does not clearly beat"
+        if len(short) > 1:
+            who = "neither setting clearly beats"
+        means = (
+            f"Means: {listed([f'{name_in_sentence(arm.name)} {value_of(arm)}' for arm in short])}."
+            if len(short) > 1
+            else ""
+        )
+        more = (f"After {updates_text((full, told))}.", means, _interval_words(short, tested, trivial), *learned, cure)
+        return Reason(f"No verdict: {who} {trivial_words(full)}.", step, more=" ".join(filter(None, more)))
     if ends is not None:
         return ends
-    head = _beside(HeadSpec.name(), arms, full, tested)
-    if head is None or _is_better(head):
+    if found.head is None or is_clearly_better(found.head):
         return None
     step, cure = _cure(arms, (full, told), [full])
     return Reason(
-        f"{after} full fine-tuning is not shown to be better than training only the head, and was {off_text(head)}. "
-        f"These runs do not tell what fine-tuning the network gives. {cure}",
+        "No verdict: full fine-tuning does not clearly beat training only the head.",
         step,
+        more=f"After {updates_text((full, told))} it was {off_text(found.head)}. These runs do not tell what "
+        f"fine-tuning the network gives. {cure}",
     )
+
+
+def trivial_words(arm: Arm) -> str:
+    """What an answer that needs no input is, as in ``always naming one class (33.0 %)``. Args: arm: of the task."""
+    share = largest_class(arm.rows[0])
+    return "answers that need no input" if share is None else f"always naming one class ({percent(share, 1)})"
+
+
+def value_of(arm: Arm) -> str:
+    """The mean of a setting on the test part: accuracy where its classes are known."""
+    if largest_class(arm.rows[0]) is not None:
+        return percent(arm.interval(ACCURACY.name).mean, 1)
+    return value_text(arm.what(), arm.interval(arm.primary).mean, 1)
 
 
 def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) -> tuple[NextStep | None, str]:
@@ -106,14 +165,14 @@ def _above_trivial(arm: Arm, tested: Outcomes, trivial: Outcomes) -> Interval | 
 
 
 def _interval_words(found: Sequence[Arm], tested: Outcomes, trivial: Outcomes) -> str:
-    """What :func:`is_unlearnt` judges by, as the end of a sentence; empty where the means say enough."""
+    """What :func:`is_unlearnt` judges by, in a sentence; empty where the means say enough."""
     known = [each for arm in found if (each := _above_trivial(arm, tested, trivial))]
     if len(known) == len(found) and all(each.mean <= 0 for each in known):
         return ""
     few = any(len(arm.finished) < MIN_SEEDS for arm in found)
     if len(known) < len(found):
         own = ("interval", "does", "it is") if len(found) == 1 else ("intervals", "do", "they are")
-        return "" if few else f": the 95 % {own[0]} over seeds {own[1]} not rule out that {own[2]} no better"
+        return "" if few else f"The 95 % {own[0]} over seeds {own[1]} not rule out that {own[2]} no better."
     counted_examples = min(len(values) for row in found[0].rows if (values := tested(row)) is not None)
     examples = examples_text(found[0].setting.learns, counted_examples, "test")
     spans, over = [], f"95 % interval over {'' if few else 'seeds and '}{examples} "
@@ -124,18 +183,7 @@ def _interval_words(found: Sequence[Arm], tested: Outcomes, trivial: Outcomes) -
         mean, ends = value_text(what, interval.mean, digits_of(interval, what)), ends_text(interval, what)
         spans.append(f"{mean} ({over}{ends or mean})" + (f" for {arm.name}" if len(found) > 1 else ""))
         over = ""
-    return f": the difference from that is {listed(spans)}"
-
-
-def scratch_sentence(arms: Sequence[Arm], full: Arm, tested: Outcomes) -> str:
-    """That the base was of no use, where training from scratch was as good as full fine-tuning; else empty."""
-    scratch = _beside(ScratchSpec.name(), arms, full, tested)
-    if scratch is None or _is_better(scratch):
-        return ""
-    return (
-        f"Against training from scratch, full fine-tuning was {off_text(scratch)}: pretraining is not shown to be "
-        "worth anything on this task."
-    )
+    return f"The difference from that is {listed(spans)}."
 
 
 def _beside(kind: str, arms: Sequence[Arm], full: Arm, tested: Outcomes) -> Difference | None:
@@ -147,6 +195,6 @@ def _beside(kind: str, arms: Sequence[Arm], full: Arm, tested: Outcomes) -> Diff
     return seen_difference(full, control, seeds, differences_between(full, control, seeds, tested))
 
 
-def _is_better(difference: Difference) -> bool:
+def is_clearly_better(difference: Difference) -> bool:
     """Whether the whole interval is on the better side."""
     return difference.is_better and not difference.holds_zero

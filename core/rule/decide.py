@@ -22,7 +22,7 @@ from core.results.row import Row
 from core.rule.answer import Answer
 from core.rule.candidate import Candidate, Rule
 from core.rule.compared import compared_settings, lacks_a_side, no_ranking
-from core.rule.controls import is_unlearnt, scratch_sentence, unlearned_reason
+from core.rule.controls import Controls, controls_of, is_unlearnt, unlearned_reason
 from core.rule.differences import candidate_of, member_name
 from core.rule.equal_epochs import at_equal_epochs
 from core.rule.growth import rates_beside
@@ -30,7 +30,7 @@ from core.rule.looks import Decision, Family, families_of, look_at
 from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import rates_tried
-from core.rule.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, ends_reason, waiting_reason
+from core.rule.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, Reason, ends_reason, waiting_reason
 from core.store.looks import Look, Member
 
 
@@ -72,7 +72,8 @@ def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Plac
     full, arms, reason = found.full, found.arms, found.reason
     done = len(common_seeds([full, *arms])) if full else 0
     if not selected and (waiting := waiting_reason(everything, done, results.bases)):
-        return replace(found, reason=waiting.text, unread=True, mend=waiting.next_step, answerable=waiting.answerable)
+        told = replace(found, reason=waiting.text, more=waiting.more, mend=waiting.next_step)
+        return replace(told, unread=True, answerable=waiting.answerable)
     if reason or full is None:
         return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
     everyone = compared_with(full, everything)
@@ -87,21 +88,24 @@ def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Plac
     ]
     candidates = tuple(sorted(beside, key=lambda candidate: candidate.arm.trained))
     best = _best(everything, candidates)
-    found = replace(found, candidates=candidates, best=best, pretraining=scratch_sentence(everyone, full, tested))
+    found = replace(found, candidates=candidates, best=best)
     if best is None and not (full.setting.spec is None and len({member_name(arm) for arm in sharing}) == len(sharing)):
-        return replace(found, reason=no_ranking(everything))
+        unranked = no_ranking(everything)
+        return replace(found, reason=unranked.text, more=unranked.more)
     if selected:
-        return replace(found, withheld=SELECTED)
+        return replace(found, withheld=SELECTED.text, more=SELECTED.more)
     if best is None:
         # Of reported settings without a validation part each is tested, and none is the best one.
         looked = _looked(found, families, looks, tested, by)
         few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
-        return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED + ("" if few else IN_TABLE))
+        return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED, more="" if few else IN_TABLE)
     # Where a setting has learned nothing, no end of its rates is the best of anything.
     learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
     ends = ends_reason(everything, [full, *learned])
-    if why := unlearned_reason(everyone, full, best.arm, tested, trivial, ends):
-        return replace(found, withheld=why.text, mend=why.next_step)
+    controls = controls_of(everyone, full, best.arm, tested, trivial)
+    found = replace(found, controls=controls)
+    if why := unlearned_reason(controls, everyone, full, best.arm, tested, trivial, ends):
+        return replace(found, withheld=why.text, more=why.more, mend=why.next_step)
     return _looked(found, families, looks, tested, by)
 
 
@@ -162,10 +166,11 @@ def _along(plan: Plan, vary: VarySpec, results: Results, looks: Sequence[Look], 
     found = Answer(margin, tuple(seen), vary, lines)
     common = common_seeds(arm for at in seen if at.full for arm in (at.full, *at.arms))
     if waiting := waiting_reason(everything, len(common), results.bases):
-        return _without(replace(found, unread=True), waiting.text)
+        return _without(replace(found, unread=True), waiting)
     if not common:
         reasons = [at.reason for at in seen if at.reason]
-        return _without(found, next(iter(reasons), "No verdict: the settings have no finished seed in common."))
+        text = next(iter(reasons), "No verdict: the settings have no finished seed in common.")
+        return _without(found, Reason(text))
     return _looked_along(found, results, _members(plan), common, looks, by)
 
 
@@ -174,13 +179,15 @@ def _seen(rows: Sequence[Row], margin: float, point: Point = "") -> Place:
     full, arms, reason = compared_settings(rows)
     rates = rates_tried(row.setting for row in rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
     leading = best_arm(rows, is_adapter)
-    return Place(margin, rates, full, reason=reason, leading=leading, point=point, rows=tuple(rows), arms=tuple(arms))
+    text, more = ("", "") if reason is None else (reason.text, reason.more)
+    found = Place(margin, rates, full, reason=text, more=more, leading=leading, point=point)
+    return replace(found, rows=tuple(rows), arms=tuple(arms))
 
 
-def _without(found: Answer, reason: str) -> Answer:
+def _without(found: Answer, why: Reason) -> Answer:
     """The answer where nothing is compared, at no point."""
-    places = [replace(at, reason=at.reason or reason, unread=found.unread) for at in found.places]
-    return replace(found, places=tuple(places), reason=reason)
+    places = [at if at.reason else replace(at, reason=why.text, more=why.more) for at in found.places]
+    return replace(found, places=tuple(replace(at, unread=found.unread) for at in places), reason=why.text)
 
 
 def _members(plan: Plan) -> dict[Point, dict[str, str]]:
@@ -208,7 +215,8 @@ def _looked_along(
     tested, trivial, name = results.outcomes, results.trivial, found.axis.name
     names: dict[str, Member] = {}
     candidates: dict[str, Candidate] = {}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, Reason] = {}
+    controls: dict[str, Controls] = {}
     tried: list[Arm] = []
     for at in found.places:
         full = at.full
@@ -222,8 +230,9 @@ def _looked_along(
         for arm in at.arms:
             candidates[arm.key] = candidate_of(arm, full, everyone, seeds, tested)
             ends = ends_reason(at.rows, [full, arm])
-            if (why := unlearned_reason(everyone, full, arm, tested, trivial, ends)) is not None:
-                reasons[arm.key] = why.text
+            controls[arm.key] = own_controls = controls_of(everyone, full, arm, tested, trivial)
+            if why := unlearned_reason(own_controls, everyone, full, arm, tested, trivial, ends):
+                reasons[arm.key] = why
     able = [candidate.arm for key, candidate in candidates.items() if key not in reasons]
     made = []
     for family in families_of(able, tried, looks, lambda arm: names[arm.key]):
@@ -232,6 +241,7 @@ def _looked_along(
             made.append(look)
             candidates |= {candidate.arm.key: candidate for candidate in done}
     places = tuple(_decided(at, members[at.point], candidates, reasons, tuple(made)) for at in found.places)
+    places = tuple(at if at.best is None else replace(at, controls=controls[at.best.arm.key]) for at in places)
     return replace(found, places=places, looks=tuple(made))
 
 
@@ -239,7 +249,7 @@ def _decided(
     at: Place,
     members: Mapping[str, str],
     candidates: Mapping[str, Candidate],
-    reasons: Mapping[str, str],
+    reasons: Mapping[str, Reason],
     looks: tuple[Look, ...],
 ) -> Place:
     """What was found at a point, of all that was found."""
@@ -248,7 +258,7 @@ def _decided(
     if at.full is None or not own:
         return at
     best = _best(at.rows, own)
-    withheld = reasons.get(best.arm.key, "") if best is not None else ""
+    why = reasons.get(best.arm.key) if best is not None else None
     named = {member_name(candidate.arm): candidate for candidate in own}
     by_line = {label: named[name] for label, name in members.items() if name in named}
     return replace(
@@ -257,7 +267,8 @@ def _decided(
         best=best,
         rule=decided_by(own, best),
         looks=looks,
-        withheld=withheld,
+        withheld="" if why is None else why.text,
+        more="" if why is None else why.more,
         by_line=by_line,
-        not_tested={label: reasons[each.arm.key] for label, each in by_line.items() if each.arm.key in reasons},
+        not_tested={label: reasons[each.arm.key].text for label, each in by_line.items() if each.arm.key in reasons},
     )

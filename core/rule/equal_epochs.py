@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.numbers import counted
 from core.results.arm import Arm
 from core.results.epochs import at_epochs, common_seeds
 from core.results.results import Outcomes
 from core.rule.claims import Difference
 from core.rule.differences import differences_between, seen_difference
 from core.rule.tuning import name_in_sentence
-from core.rule.words import off_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +46,3 @@ def _at(epochs: int, arm: Arm, full: Arm, tested: Outcomes) -> AtEpochs:
     if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
         return AtEpochs(epochs, missing, None)
     return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))
-
-
-def equal_epochs_sentence(arm: Arm, found: tuple[AtEpochs, ...]) -> str:
-    """What is left of a difference at equal epochs, in a sentence; empty where the chosen numbers are equal.
-
-    Args:
-        arm: the adapter setting.
-        found: of :func:`at_equal_epochs`.
-    """
-    parts = []
-    for at in found:
-        if at.difference is not None:
-            seeds = counted(len(at.difference.seeds), "seed")
-            parts.append(f"after {at.epochs} each, {arm.name} was {off_text(at.difference)}, over {seeds}")
-        elif at.missing:
-            parts.append(f"{' and '.join(at.missing)} had no runs of {counted(at.epochs, 'epoch')}")
-    return f"At equal epochs, which is not tested: {'; '.join(parts)}." if parts else ""

@@ -24,10 +24,9 @@ from core.objectives.measure import Measure
 from core.results.arm import Arm, judged_by
 from core.results.choice import by_group, candidates, comparisons_of, is_adapter, is_full, winners
 from core.results.intervals import MIN_SEEDS, Interval, t_interval
-from core.results.measures import FORGETTING, digits_of, ends_text, quantity, value_text
+from core.results.measures import FORGETTING, digits_of, ends_text, quantity
 from core.results.row import Row
 from core.results.setting import TuningGroup
-from core.rule.words import span_text
 from core.store.record import Curve
 
 FRONTIER_NOTE = (
@@ -228,20 +227,6 @@ def frontier_sentence(pairs: Sequence[tuple[Frontier, Frontier]]) -> str:
         who.setdefault(_seen(at_equal_accuracy(lora, full), lora.measure), []).append(lora.label)
     told = "; ".join(f"{listed(names)} {seen}" for seen, names in who.items())
     return f"Seen beside full fine-tuning at equal {noun} on the target: {told}."
-
-
-def equal_clause(found: Sequence[EqualAccuracy], name: str) -> str:
-    """The same of one setting with the difference at the highest value, as in ``at equal validation accuracy on the
-    target, LoRA r=4 forgot more in what was seen (at 90.1 %: +1.20 points, 95 % interval +0.90 to +1.50)``; empty where
-    nothing was compared, or with too few seeds.
-    """
-    if not found or len(found[0].values) < MIN_SEEDS:
-        return ""
-    highest = max(found, key=lambda equal: equal.level)
-    size = value_text(POINTS.change, highest.interval.mean, digits_of(highest.interval, POINTS.change))
-    number = f"at {number_text(highest.level, 1)} %: {size}, {span_text(highest.interval, POINTS)}"
-    seen = _seen(found, highest.measure)
-    return f"at equal validation {highest.measure.noun} on the target, {name} {seen} in what was seen ({number})"
 
 
 def _seen(found: Sequence[EqualAccuracy], measure: Measure) -> str:

@@ -12,9 +12,11 @@ from core.results.choice import typical_row
 from core.results.row import Row
 from core.rule.candidate import Candidate, Claim, Rule
 from core.rule.claims import Level
+from core.rule.controls import Controls
 from core.rule.equal_epochs import AtEpochs
 from core.rule.frontier import EqualAccuracy
 from core.rule.settled import all_settled, has_better_epochs, holds_on
+from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import RatesTried
 from core.rule.withheld import NextStep
 from core.store.looks import Look
@@ -49,11 +51,13 @@ class Place:
     """The candidate that is best on the validation part."""
     rule: Rule = Rule.NONE
     reason: str = ""
-    """Why nothing was compared; empty where something was."""
+    """Why nothing was compared, in a sentence; empty where something was."""
     unread: bool = False
     """Whether the test part is not to be shown yet, because runs are to follow."""
     withheld: str = ""
-    """Why no verdict is given on what was compared; empty where one is."""
+    """Why no verdict is given on what was compared, in a sentence; empty where one is."""
+    more: str = ""
+    """What to know beside the reason of either, and what to do."""
     mend: NextStep | None = None
     """What would let there be a verdict where there is none."""
     leading: Arm | None = None
@@ -66,8 +70,8 @@ class Place:
     """Labels of settings that were added after a look, and so are a family of their own."""
     used: tuple[float, ...] = ()
     """What all looks so far have used of the error rate, for each account; none where nothing was tested."""
-    pretraining: str = ""
-    """What training from scratch says of the base, where it was trained beside; see :mod:`core.rule.controls`."""
+    controls: Controls | None = None
+    """What tells whether the comparison means anything; None where nothing was compared."""
     answerable: int = 0
     """Number of seeds of a verdict that waits for runs that were stopped, and could be given without them."""
     at_equal: tuple[EqualAccuracy, ...] = ()
@@ -116,6 +120,21 @@ class Place:
             return About.RUNS
         holds_on = self.holds_on and not any(map(has_better_epochs, self.compared))
         return About.METHODS if all_settled(self.compared) or holds_on else About.BUDGET
+
+    @property
+    def is_probable(self) -> bool:
+        """Whether a choice without a claim is called probable: the setting leans with 3 to 6 seeds, or the interval of
+        its difference excludes 0 with as many as a claim takes. It decides nothing and uses nothing.
+        """
+        told = self.told
+        if told is None or self.claim is not None or self.reason or self.withheld:
+            return False
+        return told.leans or (self.seeds >= CLAIM_SEEDS and not told.difference.holds_zero)
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether others report its results."""
+        return self.full is not None and self.full.setting.spec is None
 
     @property
     def is_given(self) -> bool:

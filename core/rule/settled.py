@@ -15,14 +15,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
-from core.numbers import capitalized, count_text, listed
+from core.numbers import count_text
 from core.results.arm import Arm
 from core.results.epochs import at_epochs, gained, shorter_of
 from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_interval
 from core.results.length import gain
 from core.results.rates import SETTLED_DIGITS
 from core.rule.claims import Difference
-from core.rule.tuning import name_in_sentence
 
 FEW_UPDATES = 50
 """Below this number a network has hardly moved from its base; what is still improving there has to train longer before
@@ -133,50 +132,4 @@ def has_hardly_begun(arm: Arm) -> bool:
 def updates_text(arms: Iterable[Arm]) -> str:
     """The length of the longest of these runs in words, as in ``1,200 updates``."""
     updates = updates_of(arms)
-    return f"{count_text(updates)} updates" if updates else "the training reported,"
-
-
-def course_sentences(arms: Sequence[Arm], holds: bool | None = None, at_rates: bool = False) -> list[str]:
-    """Whether another number of epochs would change what is said of some settings.
-
-    Args:
-        arms: the settings.
-        holds: what :func:`holds_on` says of their difference; None also where nothing is said of it.
-        at_rates: whether what is said of them holds at their learning rates alone.
-    """
-    by_course: dict[Course, list[str]] = {}
-    for arm in arms:
-        by_course.setdefault(course_of(arm), []).append(name_in_sentence(arm.name))
-    if set(by_course) == {Course.SETTLED}:
-        return _settled_sentences(arms)
-    if over := by_course.get(Course.OVERTRAINED):
-        return [f"{capitalized(listed(over))} did better on the validation part with a third of the epochs."]
-    if holds:
-        where = " at these learning rates" if at_rates else ""
-        return [f"The difference is projected to remain with three times the epochs{where}."]
-    found = []
-    if improving := by_course.get(Course.IMPROVING):
-        were = "was" if len(improving) == 1 else "were"
-        late = updates_text(arm for arm in arms if name_in_sentence(arm.name) in improving)
-        start = f"After {late} {listed(improving)} {were} still improving"
-        found.append(f"{start}: this says which learns faster, not which ends higher.")
-    if unknown := by_course.get(Course.UNKNOWN):
-        found.append(f"Whether longer training would change {listed(unknown)} is not known.")
-    return found
-
-
-def _settled_sentences(arms: Sequence[Arm]) -> list[str]:
-    """What says that some settings are settled: numbers of epochs that were tried, or the trend of their runs."""
-    objective = arms[0].setting.objective
-    half = objective.primary.amount_text(objective.margin / 2)
-    longer, shorter = ({arm.key for arm in arms if gained(arm, side) is not None} for side in (True, False))
-    ways = {
-        "neither three times the epochs nor a third of them made {} better by more than {}": longer & shorter,
-        "three times the epochs did not make {} better by more than {}": longer - shorter,
-        "three times the epochs are projected to add at most {1} to {0}": {arm.key for arm in arms} - longer,
-    }
-    told = {way: [arm.name for arm in arms if arm.key in keys] for way, keys in ways.items() if keys}
-    found = [way.format(listed(list(map(name_in_sentence, names))), half) for way, names in told.items()]
-    untried = [name_in_sentence(arm.name) for arm in arms if arm.key not in shorter and arm.setting.epochs > 1]
-    missing = [f"Not measured: whether a third of the epochs would do for {listed(untried)}."] if untried else []
-    return [f"Settled: {'; '.join(found)}.", *missing]
+    return f"{count_text(updates)} updates" if updates else "the training reported"

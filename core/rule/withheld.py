@@ -10,7 +10,7 @@ from core.numbers import counted, listed
 from core.results.arm import Arm
 from core.results.row import Row
 from core.rule.growth import rates_beside
-from core.rule.tuning import name_in_sentence, rate_choices
+from core.rule.tuning import RateChoice, name_in_sentence, rate_choices
 
 
 class NextStep(StrEnum):
@@ -37,9 +37,12 @@ class Reason:
     """Why there is no verdict."""
 
     text: str
+    """In one sentence."""
     next_step: NextStep | None = None
     answerable: int = 0
     """Number of seeds of the verdict that there could be without the runs that were stopped."""
+    more: str = ""
+    """What to know beside it, and what to do."""
 
 
 NOT_YET = "No verdict yet: "
@@ -48,14 +51,17 @@ NOT_YET = "No verdict yet: "
 UNTIL_THEN = "Until then only the validation part is compared."
 """What is compared while runs are to finish, where nothing was shown before."""
 
-UNRANKED = "No choice: no measure on a validation part is reported, by which one of these settings could be chosen."
+NUMBERS = dict(enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine"], 2))
+"""Small numbers, as sentences write them."""
+
+UNRANKED = "No choice: no measure on a validation part is reported, to choose one of these settings."
 """Of reported results whose settings nothing ranks."""
 
-IN_TABLE = " What is shown of each stands in the table."
+IN_TABLE = "What is shown of each stands in the table."
 
-SELECTED = (
-    "Nothing is claimed of runs that were selected, because what was left out is not known. Open an experiment for its "
-    "verdict."
+SELECTED = Reason(
+    "No verdict: these runs were selected, and what was left out is not known.",
+    more="Open an experiment for its verdict.",
 )
 """Of runs that are not all of one experiment."""
 
@@ -78,19 +84,19 @@ def waiting_reason(rows: Sequence[Row], seeds: int, bases: Sequence[Row] = ()) -
         left = "runs are still to finish"  # a panel beside this counts them
         waiting = sum(row.state == "interrupted" and not row.archived for row in everything)
         left += f", {waiting} of them interrupted" if waiting else ""
-        more = "more follow, until the best learning rates are found" if searching else ""
-        words = "; ".join(filter(None, [left if pending else "", more]))
-        return Reason(f"{NOT_YET}{words}. {UNTIL_THEN}")
+        text = left if pending else "runs follow, until the best learning rates are found"
+        follow = "More follow, until the best learning rates are found. " if pending and searching else ""
+        return Reason(f"{NOT_YET}{text}.", more=f"{follow}{UNTIL_THEN}")
     finished = {(row.setting.key, row.seed) for row in everything if row.state == "finished"}
     left_out = [row for row in everything if row.state == "stopped" and not row.archived]
     missing = [row for row in left_out if (row.setting.key, row.seed) not in finished]
     if missing:
         were = f"{len(missing)} of {counted(len(everything), 'run')} {'was' if len(missing) == 1 else 'were'} stopped"
         or_ = f", or answer with the {counted(seeds, 'seed')} that finished" if seeds else ""
-        return Reason(f"{NOT_YET}{were}. Finish the experiment{or_}.", NextStep.FINISH, seeds)
+        return Reason(f"{NOT_YET}{were}.", NextStep.FINISH, seeds, f"Finish the experiment{or_}.")
     if any(row.plan == "waiting" for row in everything):
-        text = f"{NOT_YET}the search for learning rates has not ended. Finish the experiment."
-        return Reason(text, NextStep.FINISH)
+        text = f"{NOT_YET}the search for learning rates has not ended."
+        return Reason(text, NextStep.FINISH, more="Finish the experiment.")
     return None
 
 
@@ -115,7 +121,18 @@ def ends_reason(everything: Sequence[Row], compared: Sequence[Arm]) -> Reason | 
     if everything[0].run is None:
         can_extend, what = True, "Add the results of rates beyond it."
     return Reason(
-        f"{NOT_YET}the chosen learning rate is at an end of those tried for {listed(ends)}, so a better one may "
-        f"lie beyond it. {what}",
+        f"{NOT_YET}{_ends_words(choices, len(compared))}.",
         NextStep.RATES if can_extend else None,
+        more=f"A better rate may lie beyond those tried for {listed(ends)}. {what}",
     )
+
+
+def _ends_words(choices: Sequence[RateChoice], compared: int) -> str:
+    """Whose best rates are at an end, as in ``all seven best rates were the highest tried``."""
+    sides = {choice.at_end for choice in choices}
+    where = f"the {sides.pop()} tried" if len(sides) == 1 else "at an end of those tried"
+    if len(choices) == 1:
+        return f"the best rate of {name_in_sentence(choices[0].arm.setting.label)} was {where}"
+    many = NUMBERS.get(len(choices), str(len(choices)))
+    all_ = "both" if compared == 2 else f"all {many}"
+    return f"{all_ if len(choices) == compared else many} best rates were {where}"

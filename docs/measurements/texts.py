@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from core.answer.lines import three_lines
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.methods.full import FullSpec
@@ -24,7 +25,6 @@ from core.results.row import rows_of
 from core.rule.decide import decide
 from core.run_spec import default_optim
 from core.store.record import Run
-from core.study.arms.verdict_words import explanation, headline
 from docs.measurements.head import FULL, LORA
 from docs.measurements.program import README, accuracies, minilm, options_of, trained, training_lab
 from docs.reports.readme import put_between
@@ -86,7 +86,7 @@ def answer(title: str, runs: Sequence[Run]) -> str:
         "| --- | ---: | --- | --- | --- | ---: |",
     ]
     lines += [f"| {' | '.join(cells(arm))} |" for arm in arms_of(rows_of(runs))]
-    told = " ".join([headline(decided), *explanation(decided)])
+    told = " ".join(three_lines(decided))
     return "\n".join([f"**{title}**: {told}", "", *lines])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.answer.lines import three_lines
 from core.methods.method import Role
 from core.numbers import NOTHING, number_text, signed_text
 from core.results.arm import arms_of
@@ -18,7 +19,6 @@ from core.study.arms.difference_tables import (
     rank_differences,
     tested_settings,
 )
-from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import Evidence
 
 Rows = list[tuple[str, dict[str, str]]]
@@ -62,7 +62,7 @@ def figures(found: dict[str, Evidence]) -> str:
 
 
 def _answer(name: str, evidence: Evidence) -> str:
-    return " ".join([f"- {name}: {headline(evidence.verdict)}", *explanation(evidence.verdict)])
+    return " ".join([f"- {name}:", *three_lines(evidence.verdict)])
 
 
 def _rows(cells: dict[str, dict[str, str]]) -> Rows:

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.answer.lines import three_lines
 from core.lab import Lab
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.store.record import Experiment
 from core.study.arms.tables import comparison_text, plain_table
-from core.study.arms.verdict_words import explanation, headline
 from core.study.report.evidence import gather
 from core.study.report.html import write_report
 from core.study.report.report import report
@@ -43,9 +43,10 @@ def _section(lab: Lab, experiment: Experiment, name: str, out: Path) -> list[str
     """Write a report; what the README says of it: the answer, and each setting at its best rate."""
     evidence = gather(lab, experiment)
     write_report(out / f"{name}.html", report(evidence))
+    first, *others = three_lines(evidence.verdict)
     return [
-        f"**{headline(evidence.verdict)}** ([report]({name}.html))",
-        " ".join(explanation(evidence.verdict)),
+        f"**{first}** ([report]({name}.html))",
+        " ".join(others),
         f"```\n{plain_table(comparison_text(chosen_arms(rows_of(evidence.members))))}\n```",
     ]
 

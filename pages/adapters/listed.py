@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.answer.lines import headline
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
@@ -16,7 +17,6 @@ from core.results.row import rows_of
 from core.results.setting import Setting, setting_of
 from core.store.record import Experiment, Run
 from core.study.arms.sweep import setting_texts
-from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_before, last_read
 from core.wording.tasks import task_text
 from pages.shared.experiment.current import (

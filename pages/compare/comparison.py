@@ -13,7 +13,6 @@ from core.results.choice import chosen_arms, dropped_sentences
 from core.results.results import Results
 from core.results.row import Row, rows_of
 from core.results.setting import labels_of, setting_of
-from core.rule.balance import macro_f1_sentence
 from core.rule.decide import decide
 from core.rule.place import Place
 from core.rule.tuning import is_tuned
@@ -22,7 +21,6 @@ from core.study.arms.fairness import comparable
 from core.study.figures.palette import colours_of, shades_of
 from core.study.report.answer import answer_before, place_of
 from core.study.report.evidence import named, overlaps_of
-from core.study.report.limits import held_sentence
 from core.study.weights.predicted import tested_by
 from pages.compare.selected import SELECTION
 
@@ -72,17 +70,10 @@ class Comparison:
         return self.shown
 
     @property
-    def notes(self) -> list[str]:
-        """What the intervals hold for, what is in both parts of a dataset, and macro-F1, as sentences."""
-        spec = self.members[0].spec
-        held = held_sentence(spec, self.lab.networks.title_of(spec.network))
-        overlaps = overlaps_of(self.lab, [run.spec for run in self.members])
-        return [*filter(None, [held, *overlaps, macro_f1_sentence(self.read)])]
-
-    @property
     def warnings(self) -> list[str]:
-        """What makes the comparison unfair, where there is one to be read."""
-        return [] if self.verdict.unread else dropped_sentences(self.rows) + comparable(self.rows)
+        """What makes the comparison unfair, where there is one to be read, and examples that are in both parts."""
+        overlaps = overlaps_of(self.lab, [run.spec for run in self.members])
+        return [] if self.verdict.unread else [*overlaps, *dropped_sentences(self.rows), *comparable(self.rows)]
 
     @property
     def has_figure(self) -> bool:

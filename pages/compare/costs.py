@@ -19,7 +19,7 @@ from core.rule.frontier import (
     frontier_table,
     frontiers,
 )
-from core.study.arms.forgetting_clause import no_source, source_note
+from core.study.arms.forgetting_notes import no_source, source_note
 from core.study.arms.tables import storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
 from core.study.figures.curves import arm_dots, bars

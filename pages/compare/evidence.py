@@ -28,7 +28,7 @@ from core.study.arms.difference_tables import (
     rank_differences,
     tested_settings,
 )
-from core.study.arms.forgetting_clause import rates_note
+from core.study.arms.forgetting_notes import rates_note
 from core.study.arms.study_words import study_table
 from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import rates_table
@@ -73,7 +73,7 @@ def forgetting_differences(shown: Comparison, is_answered: bool) -> None:
 
     Args:
         shown: what is compared.
-        is_answered: as of :func:`core.study.arms.forgetting_clause.rates_note`.
+        is_answered: as of :func:`core.study.arms.forgetting_notes.rates_note`.
     """
     arms, masked = shown.chosen, shown.masked or shown.split
     found = full_differences(arms, FORGETTING_MASKED if masked else FORGETTING)

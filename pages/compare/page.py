@@ -25,7 +25,7 @@ from pages.shared.experiment.current import compared_picker
 from pages.shared.experiment.judged_view import judged_view
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import adapter_button, basis_view, before_view, difference_view, verdict_view
+from pages.shared.experiment.verdict_view import adapter_button, before_view, checks_view, difference_view, verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_text
@@ -114,8 +114,8 @@ else:
     if plain.before is not None:
         before_view(plain.before, everything)
     difference_view(read, plain.chosen if plain.before is None else plain.read, plain.colours, experiment.id)
-    ranks = rank_view(lab, experiment if is_whole else None, read)
-    basis_view(read, "compare-basis", plain.notes, ranks)
+    rank_view(lab, experiment if is_whole else None, read)
+    checks_view(read, "compare-checks")
     for warning in plain.warnings:
         st.warning(literal(warning))
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 
+from core.answer.lines import name_of
 from core.lab import Lab
 from core.numbers import bytes_text, capitalized, count_text, unbroken
 from core.results.arm import Arm
 from core.results.choice import chosen_arms, dropped_sentences
 from core.results.row import Row, rows_of
-from core.rule.balance import macro_f1_sentence, misleading_sentence
+from core.rule.balance import misleading_sentence
 from core.rule.place import Place
 from core.store.record import Experiment, Run, stages_of
-from core.study.arms.verdict_words import full_name, name_of
 from core.study.figures.palette import colours_of
 from core.study.report.answer import answer_before, is_study, place_of
 from core.study.report.evidence import named
@@ -24,7 +23,7 @@ from core.wording.tasks import bases_text, judged_text
 from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.start import was_known
 from pages.shared.experiment.state import deleted_line, state_line
-from pages.shared.experiment.verdict_view import adapter_button, basis_view, before_view, difference_view, verdict_view
+from pages.shared.experiment.verdict_view import adapter_button, before_view, checks_view, difference_view, verdict_view
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
@@ -82,14 +81,14 @@ def _before(before: Place, experiment: Experiment, members: Sequence[Run]) -> No
     evidence_of(before, before.rows, experiment.id)
 
 
-def evidence_of(found: Place, rows: Sequence[Row], owner: str, ranks: Callable[[], Sequence[str]] = tuple) -> None:
-    """Draw the figure, accuracy, parameters and storage of both sides, and what the answer rests on.
+def evidence_of(found: Place, rows: Sequence[Row], owner: str, ranks: Callable[[], None] | None = None) -> None:
+    """Draw the figure, accuracy, parameters and storage of both sides, and the checks.
 
     Args:
         found: the verdict.
         rows: all of the experiment.
         owner: its id.
-        ranks: draws whether the rank mattered, where that is not left to the fold, and returns what was said.
+        ranks: draws whether the rank mattered.
     """
     told, full = found.told, found.full
     if told is None or full is None or found.unread:
@@ -102,7 +101,7 @@ def evidence_of(found: Place, rows: Sequence[Row], owner: str, ranks: Callable[[
     with right:
         table = pd.DataFrame(
             {
-                "Setting": [capitalized(full_name(found)), name_of(told.arm, found)],
+                "Setting": [capitalized(name_of(full, found)), name_of(told.arm, found)],
                 f"Test {measure.noun}": [unbroken(measure.text(arm.interval(measure.name).mean, 1)) for arm in arms],
                 "Trained": [count_text(arm.trained) for arm in arms],
                 "File": [unbroken(bytes_text(stored(arm))) for arm in arms],
@@ -116,8 +115,9 @@ def evidence_of(found: Place, rows: Sequence[Row], owner: str, ranks: Callable[[
         )
     if warning := misleading_sentence(full.rows[0]):
         st.warning(warning)
-    uneven = "" if found.withheld else macro_f1_sentence([replace(arm, label=arm.name) for arm in arms])
-    basis_view(found, f"basis-{owner}", [*filter(None, [uneven])], ranks())
+    if ranks is not None:
+        ranks()
+    checks_view(found, f"checks-{owner}")
 
 
 def stored(arm: Arm) -> float:

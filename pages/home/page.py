@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import streamlit as st
 
+from core.answer.lines import headline
 from core.lab import Lab, current
 from core.store.record import Experiment, is_under_way
-from core.study.arms.verdict_words import headline
 from core.study.report.answer import last_read, with_bases
 from core.study.report.example import example, example_verdict
 from core.wording.tasks import bases_text

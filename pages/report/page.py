@@ -14,14 +14,11 @@ from core.results.choice import chosen_arms, no_choice_sentence
 from core.results.row import rows_of
 from core.store.judged import Judged
 from core.store.record import is_under_way
-from core.study.arms.cost_words import costs
-from core.study.arms.study_words import study_basis
 from core.study.report.answer import answer_before, place_of, with_bases
 from core.study.report.evidence import Evidence, epochs_of, gather
 from core.study.report.facts import facts_of, words_of
 from core.study.report.html import report_html
-from core.study.report.limits import limits_of
-from core.study.report.report import FIND_RATES, command_of, finds_rates, opening, report, seen_sentence
+from core.study.report.report import FIND_RATES, command_of, finds_rates, opening, report
 from core.study.report.sections import COST, CUSTOMERS, Chapter, chapters_of
 from core.study.weights.remeasured import Caller, Remeasured, remeasure
 from pages.shared.experiment.actions import action_dialog, next_step_button
@@ -31,7 +28,7 @@ from pages.shared.experiment.judged_view import judged_report_view
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.measured import measured, measured_unseen
 from pages.shared.experiment.state import state_line
-from pages.shared.experiment.verdict_view import basis_view, before_view, verdict_view
+from pages.shared.experiment.verdict_view import before_view, checks_view, verdict_view
 from pages.shared.ui.customers import customers
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import section_view
@@ -60,7 +57,7 @@ if is_under_way(members):
     if (before := answer_before(lab, experiment, members)) is not None:
         with st.container(border=True):
             before_view(before, members)
-            basis_view(before, "report-basis")
+            checks_view(before, "report-checks")
     st.info("The report appears once all runs of the experiment have ended.", icon=":material/schedule:")
     with st.container(horizontal=True):
         link("home", "Home", {"experiment": experiment.id})
@@ -71,7 +68,10 @@ if is_under_way(members):
 answered = place_of(lab, experiment, members)
 rows = rows_of(members)
 if answered.unread or not chosen_arms(rows):
-    st.info(literal(answered.reason if answered.unread else no_choice_sentence(rows)), icon=":material/info:")
+    st.info(
+        literal(f"{answered.reason} {answered.more}" if answered.unread else no_choice_sentence(rows)),
+        icon=":material/info:",
+    )
     state_line(lab, members, "report", answered)
     link("runs", "See the runs")
     st.stop()
@@ -134,10 +134,8 @@ except LabError as error:
 
 with st.container(border=True):
     verdict_view(evidence.verdict)
-    for sentence in filter(None, (seen_sentence(evidence.verdict), begun.scope)):
-        st.caption(literal(sentence))
-    along = study_basis(evidence.study) if evidence.study is not None else []
-    basis_view(evidence.verdict, "report-basis", [*along, *filter(None, [costs(evidence.verdict)])])
+    st.caption(literal(begun.scope))
+    checks_view(evidence.verdict if evidence.study is None else evidence.study, "report-checks")
 if begun.warnings:
     st.warning("\n".join(f"- {literal(warning)}" for warning in begun.warnings))
 number = int(st.session_state.get(NUMBER, CUSTOMERS))
@@ -166,12 +164,15 @@ def chapter(one: Chapter) -> None:
     shown = number
     if one.title == COST:
         shown = customers(NUMBER, "Number of customers, each with a network of their own.")
+    if one.remeasures and (missing := whole().remeasured.missing):
+        st.caption(literal(f"Some things could not be measured again: {missing}"))
     section_view(one.make(whole() if one.remeasures else evidence, shown), experiment.id)
 
 
 for each in others:
     fold(each.title, partial(chapter, each))
-fold("What cannot be concluded", lambda: st.markdown("\n".join(f"- {literal(one)}" for one in limits_of(whole()))))
+if begun.notes:
+    fold("What this rests on", lambda: st.markdown("\n".join(f"- {literal(one)}" for one in begun.notes)))
 fold("What was run", lambda: pairs(tuple(facts_of(whole()))))
 fold("How to run it again", again)
 fold("Words", lambda: pairs(words_of(evidence.objective)))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from core.answer.levels import level_words
+from core.answer.lines import headline
 from core.errors import LabError
 from core.lab import Lab
 from core.numbers import NOTHING, seconds_text
 from core.store.record import ExperimentRow
-from core.study.arms.verdict_words import headline, level_words
 from core.study.report.answer import last_read
 from pages.runs.delete import ask_to_delete
 from pages.runs.table import page_picker

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.answer.levels import MEANINGS
 from core.lab import Lab
 from core.numbers import counted, seeds_text
 from core.results.choice import dropped_sentences
 from core.rule.answer import Answer
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
-from core.study.arms.verdict_words import MEANINGS
 from core.study.figures.study import study_figure
 from core.study.report.answer import answer_of, place_of
 from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.actions import experiment_actions
 from pages.shared.experiment.state import deleted_line
-from pages.shared.experiment.verdict_view import COLOURS
+from pages.shared.experiment.verdict_view import COLOURS, checks_view
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
@@ -56,6 +56,7 @@ def study_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     deleted_line(lab, experiment, members, "study")
     _answer(found)
     _figure(experiment, found)
+    checks_view(found, "study-checks")
     with st.container(horizontal=True, vertical_alignment="center"):
         experiment_actions(lab, experiment, plain)
     if not found.unread:

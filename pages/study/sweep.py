@@ -27,7 +27,7 @@ from core.study.report.answer import place_of
 from core.wording.csv_file import csv_of
 from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.state import state_line
-from pages.shared.experiment.verdict_view import basis_view, verdict_view
+from pages.shared.experiment.verdict_view import checks_view, verdict_view
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
@@ -87,7 +87,7 @@ def _answer(experiment: Experiment, found: Place, arms: list[Arm]) -> None:
     full, lora = chosen(arms)
     best = [arm for arm in (lora, full) if arm is not None]
     verdict_view(found)
-    basis_view(found, "study-basis")
+    checks_view(found, "study-checks")
     st.markdown(rates_sentence(arms))
     for sentence in dropped_sentences(row for arm in arms for row in arm.rows):
         st.warning(literal(sentence))

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from core.answer.levels import level_words
+from core.answer.lines import headline
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.numbers import percent
 from core.rule.spending import CLAIM_SEEDS
 from core.settings import Settings
-from core.study.arms.verdict_words import headline, level_words
 from core.study.report.answer import place_of
 from tests.browser.conftest import LAB_APP, REPO, Serve, choose_digits, downloaded, new_context, note_errors
 from tests.conftest import HANG, wait_until, weights_of

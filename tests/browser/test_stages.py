@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.answer.lines import headline
 from core.lab import Lab
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.settings import Settings
-from core.study.arms.verdict_words import headline
 from core.study.report.answer import place_of
 from tests.browser.conftest import LAB_APP, Serve, choose_action
 from tests.conftest import wait_until

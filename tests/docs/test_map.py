@@ -46,7 +46,16 @@ def test_every_unit_is_on_the_map_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "what",
-    ["a method", "a network family", "a dataset source", "an objective", "a measure", "an executor", "a tracker"],
+    [
+        "a method",
+        "a network family",
+        "a dataset source",
+        "an objective",
+        "a measure",
+        "an executor",
+        "a tracker",
+        "a check",
+    ],
 )
 def test_what_is_added_touches_three_files_at_most(what: str) -> None:
     (row,) = re.findall(rf"^\| {what}(?:: [^|]*)? \| (.*) \|$", EXTENSIONS, re.MULTILINE)

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 from scipy import stats
 
-from core.cli import comparison
+from core.cli import as_json
 from core.lab import Lab
 from core.results.row import Row, rows_of
 from core.rule.place import Place
@@ -126,9 +126,9 @@ class Drawn:
 def printed(runs: list[Run], found: Place, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What ``--json`` prints of runs and their verdict."""
     lab: Any = SimpleNamespace(artifacts=SimpleNamespace(path=lambda *_: "adapter.zip"))
-    monkeypatch.setattr(comparison, "place_of", lambda *_: found)
+    monkeypatch.setattr(as_json, "place_of", lambda *_: found)
     experiment: Any = SimpleNamespace(plan=None)
-    told: dict[str, Any] = json.loads(json.dumps(comparison.as_json(lab, experiment, [], runs)))
+    told: dict[str, Any] = json.loads(json.dumps(as_json.as_json(lab, experiment, [], runs)))
     return told
 
 
@@ -211,7 +211,7 @@ def test_a_study_that_was_trained_is_computed_again_and_a_wrong_number_is_found(
 ) -> None:
     lab, experiment = studied
     members = lab.store.members(experiment)
-    told = json.loads(json.dumps(comparison.as_json(lab, experiment, [], members)))
+    told = json.loads(json.dumps(as_json.as_json(lab, experiment, [], members)))
     file = tmp_path / "answer.json"
     for change, status in ((0.0, 0), (1e-4, 1)):
         told["study"]["at"][1]["settings"][0]["difference"] += change

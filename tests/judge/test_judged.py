@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 
 from core.__main__ import main
-from core.cli.comparison import as_json
+from core.answer.check import Outcome
+from core.answer.checks.registry import checks_of
+from core.answer.design import level_text
+from core.answer.lines import headline
+from core.cli.as_json import as_json
 from core.cli.judge import judged_as_json
 from core.errors import JudgeError, NoteError
 from core.judge.reading import Reading
@@ -26,8 +30,6 @@ from core.rule.words import p_text
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms import difference_tables
-from core.study.arms.design_words import level_text
-from core.study.arms.verdict_words import explanation, headline
 from core.study.report.answer import bases_of, place_of
 from core.study.report.html import report_file, report_html
 from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_evidence, keep_results
@@ -37,9 +39,15 @@ from core.tracking.tracking import tracker_of
 from tests.judge.samples import METHODS, RATES, asked, csv_of, judged, judged_files, read, rows_of, verdict_of, written
 from tests.trained_home import TrainedHome
 
+SHARED = ("seeds", "looks", "outliers", "trivial")
+"""Checks that need nothing but the table."""
 
-def keys_that_differ(own: dict[str, object], judged: dict[str, object]) -> list[str]:
-    return [key for key in own if own[key] != judged[key]]
+
+def keys_that_differ(own: dict[str, Any], judged: dict[str, Any]) -> list[str]:
+    """Keys of two verdicts whose values differ; of checks those that both can make have to agree."""
+    both = [{check["name"]: check["value"] for check in found["checks"]} for found in (own, judged)]
+    assert all(one == both[1][name] for name, one in both[0].items() if name in SHARED and name in both[1])
+    return [key for key in own if own[key] != judged[key] and key not in ("checks", "reason")]
 
 
 def arms_of(found: dict[str, Any]) -> list[tuple[object, ...]]:
@@ -63,7 +71,7 @@ def test_an_experiment_that_is_exported_and_judged_has_the_verdict_of_compare_to
         theirs = judged_as_json(judged_files(lab, given(files)))
         differing = keys_that_differ(own["verdict"], theirs["verdict"])
         # What is proposed where no verdict is given: nobody can train longer here what others report.
-        assert not differing or (own["verdict"]["withheld"] and differing == ["sentence", "withheld"])
+        assert differing == []
         assert own.keys() <= theirs.keys()
         assert arms_of(own) == arms_of(theirs)
 
@@ -102,15 +110,15 @@ def test_the_verdict_of_a_table_is_that_of_the_rule_and_says_what_the_table_carr
     answer = judged(idle, csv_of(rows_of()))
     found = answer.verdict
     assert (str(found.level), str(found.rule)) == ("shown", "within")
-    assert headline(found).startswith("After the training reported, LoRA r=4 at learning rate 0.001 is at most")
+    assert headline(found) == "At this budget, use LoRA r=4: at most 0.5 points less accurate than full fine-tuning."
     assert [claim.rule for candidate in found.candidates for claim in candidate.claims] == ["within", "lower"]
     said = carried(answer)
     assert said[0] == REPORTED
-    assert "No curves are reported: whether the settings had settled is not known." in said
+    assert checks_of(found)["budget"].outcome is Outcome.UNKNOWN, "no curves are reported"
     assert not [sentence for sentence in said if "validation" in sentence]
 
 
-@pytest.mark.parametrize(("mean", "words"), [(90.6, "more accurate"), (90.1, "at most the margin of 0.5 points")])
+@pytest.mark.parametrize(("mean", "words"), [(90.6, "more accurate"), (90.1, "at most 0.5 points")])
 def test_each_claim_quotes_the_p_of_its_own_rule_in_sentences_tables_and_json(
     mean: float, words: str, idle: Lab
 ) -> None:
@@ -125,7 +133,7 @@ def test_each_claim_quotes_the_p_of_its_own_rule_in_sentences_tables_and_json(
     p, level = (told.found.within, told.at / 2) if is_within else (told.found.differs, told.at)
     assert p_text(told.found.within) != p_text(told.found.differs)
     shown = "< 0.1 %" if p < 0.001 else f"= {level_text(p)}"
-    assert f"Shown with 12 seeds: p {shown}, and this look allows {level_text(level)}." in explanation(found)
+    assert checks_of(found)["seeds"].line == f"12 seeds: p {shown}; this look allows {level_text(level)}."
     differences = difference_tables.full_differences(answer.arms, "accuracy", found)
     table = difference_tables.differences_table(differences, difference_tables.tested_settings(answer.arms, found))
     assert table["Finding"].item() == ("Shown: within the margin" if is_within else "Shown: higher")
@@ -157,8 +165,8 @@ def test_two_seeds_can_claim_nothing_and_how_many_would_be_needed_is_said(idle: 
 
 def test_rates_at_an_end_withhold_the_verdict(idle: Lab) -> None:
     answer = judged(idle, csv_of(rows_of(rates=(0.001, 0.01))))
-    assert "is at an end of those tried" in answer.verdict.withheld
-    assert answer.verdict.withheld.endswith("Add the results of rates beyond it.")
+    assert answer.verdict.withheld == "No verdict yet: all three best rates were the lowest tried."
+    assert answer.verdict.more.endswith("Add the results of rates beyond it.")
     assert answer.verdict.looks == ()
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from core.answer.lines import headline, reason
 from core.errors import JudgeError
 from core.judge.results import results_of
 from core.lab import Lab
 from core.rule.tuning import choice_sentence, rate_choices
-from core.study.arms.verdict_words import explanation, headline
 from core.study.report.html import report_html
 from core.study.report.judged import carried
 from core.study.report.judged_report import judged_report
 from tests.judge.samples import RATES, asked, csv_of, judged, read, rows_of
+from tests.study.samples import said_of
 
 METHODS = {("full", None): 90.0, ("lora", 8): 90.2, ("lora", 16): 88.0}
 
@@ -89,11 +90,9 @@ def test_one_measure_of_a_sweep_gets_a_table_and_the_column_that_would_make_it_a
     assert asked(read(content)) == ["evaluated"]
     answer = judged(idle, content, evaluated=part)
     assert headline(answer.verdict).startswith("No verdict: ")
-    assert headline(answer.verdict).endswith(
-        f"A verdict takes a column {column}, and at least 7 seeds of each setting."
-    )
+    assert reason(answer.verdict) == f"A verdict takes a column {column}, and at least 7 seeds of each setting."
     many = judged(idle, csv_of(sweep(seeds=7)), evaluated=part)
-    assert headline(many.verdict).endswith(f"A column {column} would make it one.")
+    assert reason(many.verdict).endswith(f"A column {column} would make it one.")
     (seen,) = [sentence for sentence in carried(answer) if sentence.startswith("Best mean")]
     assert seen.index("LoRA r=8 at learning rate 0.001") < seen.index("full fine-tuning at learning rate 0.001")
     assert answer.verdict.looks == ()
@@ -104,7 +103,7 @@ def test_what_is_of_the_validation_part_is_called_so_in_every_sentence(idle: Lab
     tuned, given = (judged(idle, csv_of(sweep(rates=rates)), evaluated="validation") for rates in (RATES, RATES[1:2]))
     assert "test part" not in choice_sentence(rate_choices(tuned.rows))
     assert given.verdict.reason == "", "nothing was chosen, and the settings are compared"
-    texts = [headline(given.verdict), *explanation(given.verdict), report_html(judged_report(given))]
+    texts = [*said_of(given.verdict), report_html(judged_report(given))]
     assert [text for text in texts if "accuracy" in text.lower().replace("validation accuracy", "")] == []
     assert results_of(given.results.to_json()) == given.results
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from core.__main__ import main
 from core.adapter import apply_adapter, verify_adapter
 from core.adapter.archive import CARD
+from core.answer.lines import headline
 from core.artifacts.artifacts import MERGED
 from core.artifacts.trial import evaluate_adapter
 from core.engine.jobs.run_files import ADAPTER, NETWORK, PREDICTIONS
@@ -46,7 +47,6 @@ from core.run_spec import RunSpec
 from core.serving.predictor import Predictor
 from core.serving.request import PredictRequest, Row
 from core.study.arms.tables import comparison_table, runs_table
-from core.study.arms.verdict_words import headline
 from core.study.report.html import report_html
 from core.study.report.report import report_of
 from core.study.weights.predicted import predictions

@@ -36,7 +36,7 @@ from core.serving import inputs
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.study.arms.forgetting_clause import forgetting_in_short
+from core.study.arms.forgetting_notes import forgetting_in_short
 from core.study.report.answer import place_of
 from core.study.report.report import report_of
 from core.study.weights import predicted

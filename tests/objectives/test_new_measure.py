@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from core.cli.comparison import as_json
+from core.cli.as_json import as_json
 from core.lab import Lab, close_lab, open_lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec

@@ -156,7 +156,7 @@ def test_the_report_shows_how_far_its_runs_are_until_they_have_ended(filled: Lab
     put(filled, "finished", experiment.runs[0])
     assert asked_anew(app, view)["version"] != views(app)[view]["version"], "the page is drawn again"
     app.run()
-    assert "What cannot be concluded" in [fold.label for fold in app.expander]
+    assert "What was run" in [fold.label for fold in app.expander]
     assert view not in views(app)
 
 

@@ -11,6 +11,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from core.answer.lines import headline
 from core.data.task_spec import TaskSpec
 from core.data.uploads import read_texts
 from core.engine.experiments import Experiments
@@ -22,7 +23,6 @@ from core.networks.decoder import DecoderSpec
 from core.networks.perceptron import PerceptronSpec
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.verdict_words import headline
 from core.study.report.example import example, example_verdict
 from pages.home.asked import Question, question_of, targets
 from pages.home.plans import PLANS
@@ -72,7 +72,7 @@ def test_the_first_visit_shows_an_example_which_it_says_and_which_goes_when_ther
     app = draw("home")
     assert f"**Example: {example().name}**, with a base for each seed." in texts(app).replace("\\", "")
     assert literal(headline(example_verdict())) in texts(app)
-    assert "The interval is over seeds and 4,000 test images." in texts(app)
+    assert "4,000 test images are enough for differences of" in texts(app)
     (chart,) = app.get("plotly_chart")
     assert "each setting minus that of full fine-tuning" in chart.proto.alt
     assert [each.proto.label for each in app.get("link_button")] == ["Download chart"]

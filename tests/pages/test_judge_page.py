@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.answer.lines import headline
 from core.errors import JudgeError
 from core.judge.reading import MAX_OFFERED, Open, check_answered
 from core.lab import Lab
 from core.store.judged import Judged
-from core.study.arms.verdict_words import headline
 from core.study.report.judged import REPORTED, judged_evidence
 from pages.shared.ui.literal import literal
 from tests.judge.samples import csv_of, judged, rows_of

@@ -12,7 +12,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
-from core.cli.comparison import as_json, print_comparison
+from core.answer.check import Check
+from core.answer.checks.registry import checks_of
+from core.answer.levels import level_words
+from core.answer.lines import headline, reason
+from core.cli.as_json import as_json
+from core.cli.comparison import print_comparison
 from core.cli.judge import judged_as_json
 from core.errors import StoreError
 from core.judge.reading import Reading
@@ -33,8 +38,6 @@ from core.rule.words import p_text
 from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Experiment, Run
-from core.study.arms.forgetting_clause import forgetting_in_short
-from core.study.arms.verdict_words import explanation, headline
 from core.study.report import answer
 from core.study.report.answer import READY, last_read, offered_adapter, place_of
 from core.study.report.evidence import epochs_of
@@ -95,6 +98,11 @@ CASES: dict[str, Case | None] = {
 }
 
 
+def as_drawn(check: Check) -> str:
+    """Its words as Markdown."""
+    return literal(check.words).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 @pytest.mark.parametrize("case", some_of(zip(CASES), lambda case: case in ("trained", "LoRA is enough", "open")))
 def test_every_page_and_command_gives_one_verdict_and_looks_once(
     lab: Lab, experiment: Experiment, case: str, capsys: pytest.CaptureFixture[str]
@@ -104,10 +112,11 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
         assert not found.reason
         said = literal(headline(found))
         assert found.full is not None
-        forgetting = forgetting_in_short(found.told.arm, found.full, found.at_equal)
         told = {equal.level: equal.interval.mean for equal in found.at_equal}
         assert found.withheld or told == pytest.approx(equal_rows(lab, experiment, found)), "as in the report's table"
-        assert ("at equal validation accuracy on the target" in forgetting) is (bool(told) and found.seeds > 2)
+        checks = checks_of(found)
+        if not found.withheld:
+            assert ("at equal accuracy" in checks["forgetting"].line) is (bool(told) and found.seeds > 2)
 
         drawn = {}
         for page in ("home", "compare", "report", "study"):
@@ -115,9 +124,11 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
             drawn[page] = draw(page, experiment=experiment.id)
             shown = texts(drawn[page]).replace("#### ", "")
             assert said in shown, page
-            assert all(literal(sentence) in shown for sentence in explanation(found)), page
-            assert literal(forgetting) in shown or found.withheld, page
-            has_badge = any(f"[{found.level}" in str(m.value) for m in drawn[page].markdown)
+            assert literal(reason(found)) in shown, page
+            assert all(as_drawn(check) in shown for check in checks.values()), page
+            has_badge = any(
+                f"[{level_words(found)}]" in str(m.value) for m in drawn[page].markdown if level_words(found)
+            )
             assert has_badge is (not found.withheld), page
         assert [(look.seeds, look.family) for look in lab.looks.of(experiment.id)] == [
             (look.seeds, look.family) for look in found.looks
@@ -146,7 +157,7 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
         set_state(lab, "stopped", experiment.runs[-1])
         members = lab.store.members(experiment)
-        said = "No verdict yet: 1 of 81 runs was stopped. Finish the experiment"
+        said = "No verdict yet: 1 of 81 runs was stopped."
         for page in ("home", "compare", "report", "study"):
             app = draw(page, experiment=experiment.id)
             assert said in texts(app), page
@@ -173,7 +184,7 @@ def test_a_run_that_is_far_from_the_others_of_its_setting_is_named_with_a_link(
         run = next(run for run in full if run.spec.optim.learning_rate == BEST and run.result)
         set_state(lab, "finished", run.id, result=json.dumps(measured(run.result, accuracy=20.0).to_dict()))
         app = draw("compare", experiment=experiment.id)
-        assert f"Full reached 20.00 % with seed {run.spec.seed}, far from its other seeds" in texts(app)
+        assert f"Full, seed {run.spec.seed}, is far off with 20.00\N{NO-BREAK SPACE}%: look at it." in texts(app)
         assert links(app)[f"Full, seed {run.spec.seed}"] == {"run": run.id}
 
 
@@ -195,7 +206,7 @@ def test_judged_from_its_exported_tables_the_experiment_has_the_verdict_of_compa
         assert own["verdict"]["examples"] == 360
         assert len(own["missing"]) == (failed is not None)
         for key, value in own["verdict"].items():
-            assert theirs["verdict"][key] == value or (own["verdict"]["withheld"] and key in ("sentence", "withheld"))
+            assert theirs["verdict"][key] == value or key in ("checks", "reason")
         # Settings that differ in their layers alone are in the order of their keys, which have the id of the base.
         assert sorted(arm["label"] for arm in theirs["arms"]) == sorted(arm["label"] for arm in own["arms"])
         assert theirs["missing"] == own["missing"]
@@ -235,8 +246,10 @@ def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: 
         assert list(table["Setting"]) == [f"Full, lr {rate:g}" for rate in RATES]
 
         # Runs that somebody selected are said to be that.
-        assert literal(SELECTED) in texts(draw("compare", runs=",".join(run.id for arm in two for run in arm.runs)))
-        assert literal(SELECTED) not in texts(every)
+        assert literal(SELECTED.text) in texts(
+            draw("compare", runs=",".join(run.id for arm in two for run in arm.runs))
+        )
+        assert literal(SELECTED.text) not in texts(every)
         assert lab.looks.of(experiment.id) == looks
 
 
@@ -250,7 +263,8 @@ def test_a_look_that_cannot_be_recorded_says_so_on_every_page_and_is_none(
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)):
         for page in ("home", "compare"):
             app = draw(page, experiment=experiment.id)
-            assert "No verdict yet: this look cannot be recorded. The disk is full." in texts(app)
+            assert "No verdict yet: this look cannot be recorded." in texts(app)
+            assert "The disk is full." in texts(app)
         assert lab.looks.of(experiment.id) == []
 
 
@@ -369,13 +383,13 @@ def test_who_only_mentions_an_experiment_takes_no_look_and_says_that_it_is_ready
             draw(page, experiment=experiment.id)
         offered_adapter(lab)
         before = last_read(lab, experiment)
-        assert (before.reason, before.unread, before.candidates) == (READY, True, ())
-        assert literal(READY) in texts(draw("runs", level="Experiments", experiment=experiment.id))
+        assert (before.reason, before.unread, before.candidates) == (READY.text, True, ())
+        assert literal(READY.text) in texts(draw("runs", level="Experiments", experiment=experiment.id))
         assert lab.looks.of(experiment.id) == []
         found = place_of(lab, experiment)
         assert [look.seeds for look in lab.looks.of(experiment.id)] == [8]
         answer._answers.clear()  # as in another process
-        assert headline(last_read(lab, experiment)) == headline(found) != READY
+        assert headline(last_read(lab, experiment)) == headline(found) != READY.text
         assert literal(headline(found)) in texts(draw("runs", level="Experiments", experiment=experiment.id))
         assert [look.seeds for look in lab.looks.of(experiment.id)] == [8]
 
@@ -440,7 +454,7 @@ def check_commands(lab: Lab, experiment: Experiment, found: Place, capsys: pytes
     print_comparison(lab, experiment, members)
     lines = capsys.readouterr().out.splitlines()
     assert lines.count(headline(found)) == 1
-    assert set(explanation(found)) <= set(lines)
+    assert {f"  {check.text}" for check in checks_of(found).values()} <= set(lines)
     printed = json.loads(json.dumps(as_json(lab, experiment, [lab.store.run(experiment.base)], members)))["verdict"]
     assert printed["sentence"] == headline(found)
     assert printed["level"] == found.level

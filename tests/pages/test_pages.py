@@ -14,6 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Block, Button, Node
 
+from core.answer.lines import headline
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.lab import Lab
@@ -21,7 +22,6 @@ from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.store.record import Run
-from core.study.arms.verdict_words import headline
 from core.study.report.answer import place_of
 from pages.adapters.listed import ALONE
 from pages.shared.experiment.estimate import SEE_FORM
@@ -179,7 +179,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert "Running now" not in texts(app)
     lines = {button.key: button.label for button in app.button if str(button.key).startswith("below-")}
     assert lines == {f"below-{experiment.id}": f"Shown below: {experiment.name}"}, "in the place of what has ended"
-    assert "No verdict yet: 4 of 5 runs were stopped. Finish the experiment." in texts(app)
+    assert "No verdict yet: 4 of 5 runs were stopped." in texts(app)
     # With the verdict, above the curves that stay, and where the same question would be asked again.
     assert texts(app).count("1 of 5 finished, 4 stopped") == 2
     assert app.button(key=f"{panel}-finish").label.startswith(":violet[Finish: 4 runs")
@@ -199,8 +199,8 @@ def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(f
     set_state(filled, "stopped", last)
     app = draw(page, experiment=experiment.id)
     key = f"home-{experiment.id}" if page == "home" else page
-    said = "No verdict yet: 1 of 4 runs was stopped. Finish the experiment, or answer with the 1 seed that finished."
-    assert said in texts(app)
+    assert "No verdict yet: 1 of 4 runs was stopped." in texts(app)
+    assert "Finish the experiment, or answer with the 1 seed that finished." in texts(app)
     app.button(key=f"{key}-answer").click().run()
     assert "No verdict yet: 1 of 4" not in texts(app)
     assert filled.store.run(last).archived

@@ -9,6 +9,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from core.answer.lines import headline
 from core.engine.jobs.run_files import NETWORK
 from core.errors import NetworkFileError
 from core.lab import Lab
@@ -18,8 +19,7 @@ from core.objectives.registry import CLASSIFICATION
 from core.results.setting import setting_of
 from core.rule.tuning import is_tuned
 from core.store.record import Experiment, Run
-from core.study.arms.forgetting_clause import OWN_RATES
-from core.study.arms.verdict_words import headline
+from core.study.arms.forgetting_notes import OWN_RATES
 from core.study.report import answer
 from core.study.report.parts import Plot, Table
 from core.study.report.report import command_of, report_of
@@ -116,8 +116,9 @@ def test_the_report_begins_with_the_answer_and_folds_away_all_but_its_figure_and
     assert len(app.get("plotly_chart")) == sum(isinstance(part, Plot) for part in parts)
     assert len(app.dataframe) == sum(isinstance(part, Table) for part in parts)
     shown = texts(app)
-    for told in (*found.answer, *found.warnings, *found.limits, found.question, found.scope):
+    for told in (*found.answer[:2], *found.warnings, found.question, found.scope):
         assert literal(told) in shown
+    assert all(literal(check.line).replace(" %", "\N{NO-BREAK SPACE}%") in shown for check in found.checks)
     for name, value in (*found.facts, *found.words):
         assert f"**{literal(name)}:** {literal(value)}" in shown
     assert [code.value for code in app.code] == [

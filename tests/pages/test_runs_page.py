@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.answer.levels import level_words
+from core.answer.lines import headline
 from core.lab import Lab, close_lab, open_lab
 from core.rule.withheld import SELECTED
 from core.run_spec import RunSpec
@@ -12,7 +14,6 @@ from core.settings import Settings
 from core.store.notes import MAX_NOTE, MAX_TAGS
 from core.store.record import Run
 from core.store.search import Query
-from core.study.arms.verdict_words import headline, level_words
 from core.study.report.answer import place_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
@@ -263,7 +264,7 @@ def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, t
     assert links(app)["Compare"]["runs"] == f"{full.id},{tuned.id}"
     compare = draw("compare", runs=f"{full.id},{tuned.id}")
     assert "Showing 2 selected runs." in texts(compare)
-    assert literal(SELECTED) in texts(compare)
+    assert literal(SELECTED.text) in texts(compare)
     assert "How sure is that?" in texts(compare)
     assert "Compare" not in links(draw("runs", run=f"{base.id},{tuned.id}"))
     assert not draw("compare", runs="r-none,<b>").error

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.answer.lines import headline
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import NETWORK
 from core.forecast.forecast import plan, target_layers
@@ -22,7 +23,6 @@ from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.arms.study_words import study_headline
 from core.study.arms.sweep import sweep_arms
-from core.study.arms.verdict_words import headline
 from core.study.report.answer import answer_of, place_of
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.literal import literal

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.answer.lines import headline
 from core.errors import JudgeError
 from core.judge.frame import results_of_frame
 from core.judge.reading import Reading
@@ -17,7 +18,6 @@ from core.rule.candidate import Candidate, Claim, Rule
 from core.rule.decide import decide
 from core.rule.looks import Family
 from core.store.looks import Look, Shown
-from core.study.arms.verdict_words import headline
 from tests.study.samples import SPREAD, settled, tuned
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from core.cli.comparison import as_json
+from core.cli.as_json import as_json
 from core.cli.judge import judged_as_json
 from core.lab import Lab
 from core.settings import Settings
@@ -14,6 +14,9 @@ from core.study.report.judged import judged_evidence
 
 PLACES = ("adapter", "weights", "network")
 """Paths of files: a home of answers has none."""
+
+WORDS = ("sentence", "reason", "withheld", "line", "carries")
+"""Sentences, which are asserted where they are made: here are the numbers."""
 
 
 def answers_of(home: Path) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def answers_of(home: Path) -> dict[str, Any]:
             before = answer_before(lab, experiment, members)
             found[experiment.id] = {
                 "name": experiment.name,
-                "answer": _without_places(as_json(lab, experiment, bases, members)),
+                "answer": _numbers_of(as_json(lab, experiment, bases, members)),
                 "before": None if before is None else [row.id for row in before.rows],
                 "looks": [
                     {"seeds": look.seeds, "level": look.level, "account": look.account, "claims": look.claims}
@@ -37,14 +40,17 @@ def answers_of(home: Path) -> dict[str, Any]:
                 ],
             }
         for judged in lab.judged.list():
-            found[judged.id] = {"name": judged.name, "answer": judged_as_json(judged_evidence(lab, judged))}
+            found[judged.id] = {
+                "name": judged.name,
+                "answer": _numbers_of(judged_as_json(judged_evidence(lab, judged))),
+            }
         offered = offered_adapter(lab)
         return {"offered": offered and offered.id, "found": found}
     finally:
         lab.close()
 
 
-def _without_places(value: Any) -> Any:
+def _numbers_of(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without_places(own) for name, own in value.items() if name not in PLACES}
-    return [_without_places(own) for own in value] if isinstance(value, list) else value
+        return {name: _numbers_of(own) for name, own in value.items() if name not in (*PLACES, *WORDS)}
+    return [_numbers_of(own) for own in value] if isinstance(value, list) else value

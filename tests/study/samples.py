@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.answer.checks.registry import checks_of
+from core.answer.lines import three_lines
 from core.data.task_spec import TaskSpec
 from core.objectives.registry import CLASSIFICATION
 from core.results.arm import Arm
@@ -184,3 +186,8 @@ def make_curve(loss: Any, epochs: int = 2, source: bool = True) -> Curve:
 def paired_difference(a: Arm, b: Arm, measure: str) -> Difference:
     """One difference that stands alone."""
     return paired_differences([(a, b)], measure)[0]
+
+
+def said_of(found: Place) -> list[str]:
+    """All that an answer says: its lines, and those of its checks."""
+    return [*three_lines(found), *(check.words for check in checks_of(found).values())]

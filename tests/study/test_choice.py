@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.cli.comparison import as_json, print_comparison
+from core.answer.lines import headline
+from core.cli.as_json import as_json
+from core.cli.comparison import print_comparison
 from core.methods.lora import LoRASpec
 from core.results.arm import Arm, arms_of
 from core.results.choice import (
@@ -32,7 +34,6 @@ from core.results.row import rows_of
 from core.rule.tuning import rate_choices
 from core.store.record import Run
 from core.study.arms.sweep import best_adapters, chosen, sweep_arms, sweep_table
-from core.study.arms.verdict_words import headline
 from core.study.figures.sweep import rate_curves
 from core.study.weights.change import main_arms, main_run
 from tests.study.samples import decided_on, make_run, measured, within
@@ -124,7 +125,7 @@ def rates_of(found: list[Arm]) -> dict[str, float]:
 
 @every_case
 def test_every_caller_names_the_same_winner(case, monkeypatch):
-    monkeypatch.setattr("core.cli.comparison.place_of", lambda lab, experiment, runs: decided_on(rows_of(runs)))
+    monkeypatch.setattr("core.cli.as_json.place_of", lambda lab, experiment, runs: decided_on(rows_of(runs)))
     runs = case.runs
     expected = {label: rate for label, rate in (("Full", case.full), ("LoRA r=4", case.lora)) if rate is not None}
     keys = {arm.key for arm in arms_of(rows_of(runs)) if expected.get(arm.spec.label) == arm.learning_rate}
@@ -193,7 +194,7 @@ def test_where_nothing_has_finished_nothing_is_chosen_and_no_verdict_is_given():
     assert chosen_arms(rows_of(stopped)) == []
     said = "No setting has finished, so there is no verdict."
     assert headline(decided_on(rows_of(put_away(stopped)))) == no_choice_sentence(rows_of(stopped)) == said
-    assert headline(decided_on(rows_of(stopped))) == "No verdict yet: 3 of 3 runs were stopped. Finish the experiment."
+    assert headline(decided_on(rows_of(stopped))) == "No verdict yet: 3 of 3 runs were stopped."
     assert chosen(sweep_arms(rows_of(stopped))) == (None, None)
     # They are still there to be looked at.
     assert len(arms_of(rows_of(stopped))) == len(main_arms(stopped)) == 3

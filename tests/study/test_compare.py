@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from core.answer.checks.registry import checks_of
+from core.answer.lines import headline
 from core.data.task_spec import TaskSpec
 from core.methods.lora import LoRASpec
 from core.results.arm import Arm, all_arms, arms_of, averaged_arms
@@ -23,10 +25,9 @@ from core.rule.claims import Level
 from core.rule.compared import against_full
 from core.rule.spending import CLAIM_SEEDS
 from core.run_spec import OptimSpec
-from core.study.arms.cost_words import costs
+from core.study.arms.difference_tables import rank_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
-from core.study.arms.verdict_words import basis, explanation, headline
 from core.study.figures.curves import arm_dots
 from tests.study.samples import (
     QUANTITIES,
@@ -37,6 +38,7 @@ from tests.study.samples import (
     make_run,
     measured,
     paired_difference,
+    said_of,
 )
 
 VALUES = st.lists(st.floats(0, 100), min_size=2, max_size=12)
@@ -49,7 +51,7 @@ def pair(lora: list[float], full: list[float]):
 
 def verdict_of(*arms: Arm) -> str:
     found = decided_on(rows_of([run for arm in arms for run in arm.runs]))
-    return " ".join([headline(found), *explanation(found), costs(found)])
+    return " ".join(said_of(found))
 
 
 @given(VALUES)
@@ -254,12 +256,12 @@ def test_the_claim_about_one_of_several_ranks_says_what_it_was_corrected_for_and
     for rank in (1, 4, 16):
         values = [93.0 + s / 8 + rank / 20 for s in range(8)]
         runs += make_arm_runs("lora", values, rank=rank, validation_accuracy=93.0 + rank / 20)
-    said = basis(decided_on(rows_of(runs)))
-    assert "p < 0.1 %, corrected for the 3 settings tested together, and this look allows 3.1 %" in said[0]
-    (told,) = [sentence for sentence in said if sentence.startswith("Rank: ")]
-    assert "beside LoRA r=1, LoRA r=16 was 0.75 points more accurate in every seed. No test is about that" in told
+    found = decided_on(rows_of(runs))
+    assert "8 seeds, 3 settings: p < 0.1 %; this look allows 3.1 %." in said_of(found)
+    (told,) = rank_sentences(found)
+    assert told == "Rank: LoRA r=16 was 0.75 points more accurate in every seed than LoRA r=1: seen, not tested."
     fewer = decided_on(rows_of([run for run in runs if run.spec.method.size in (None, 16)]))
-    (told,) = [sentence for sentence in basis(fewer) if sentence.startswith("Rank: ")]
+    (told,) = rank_sentences(fewer)
     assert told == "Rank: only one was trained, so nothing tells whether it matters."
 
 
@@ -270,7 +272,7 @@ def test_no_verdict_without_both_methods_on_one_question():
         assert verdict_of(*arms).startswith("No verdict yet")
         found = decided_on(rows_of([run for arm in arms for run in arm.runs]))
         assert (found.rule, found.level, found.choice) == (Rule.NONE, Level.OPEN, None)
-        assert explanation(found) == []
+        assert checks_of(found) == {}
     assert "different bases" in verdict_of(full, elsewhere)
     assert verdict_of(full, lora, elsewhere) == verdict_of(full, lora)
 

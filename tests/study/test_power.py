@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pytest
 
+from core.answer.design import examples_sentence, power_sentences
 from core.objectives.classification import ACCURACY
 from core.rule.family import family_p
 from core.rule.power import MAX_SEEDS, POWER, Design
 from core.rule.spending import level_of
-from core.study.arms.design_words import examples_sentence, power_sentences
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from core.__main__ import parser
+from core.answer.check import WORST_FIRST, Outcome
+from core.answer.checks.registry import checks_of
+from core.answer.lines import headline
 from core.cli.compare import launch
 from core.errors import RunStateError
 from core.lab import Lab
@@ -21,12 +24,11 @@ from core.methods.pretrain import PretrainSpec
 from core.numbers import bytes_text, signed_text
 from core.results.measures import EACH, digits_of
 from core.results.row import rows_of
-from core.rule.words import off_text, p_text
+from core.rule.words import p_text
 from core.settings import Settings
 from core.study.arms.difference_tables import finding_text, full_differences, interval_text
-from core.study.arms.forgetting_clause import OWN_RATES
+from core.study.arms.forgetting_notes import OWN_RATES
 from core.study.arms.tables import comparison_table
-from core.study.arms.verdict_words import headline
 from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
 from core.study.report.answer import place_of
 from core.study.report.evidence import gather
@@ -113,36 +115,35 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     assert "PyTorch" in facts["Versions, now"]
     assert facts["Device"].startswith("cpu, ")
     assert facts["Runs"].startswith("36 finished")
-    limits = " ".join(found.limits)
-    assert "full fine-tuning are over test images as well" in limits
-    for words in ("base of its own", "catch up", "language model"):
-        assert words in limits
+    assert "Each seed has a base of its own." in [check.line for check in found.checks]
+    assert [check.outcome for check in found.checks] == sorted(
+        (check.outcome for check in found.checks), key=WORST_FIRST.index
+    )
 
 
 def test_the_answer_has_everything_that_a_reader_asks_for(decided):
     found = report(decided)
     assert "2 points" in found.question
     assert found.answer[0] == headline(decided.verdict)
-    assert not any("nothing is claimed" in sentence for sentence in found.answer)
     parameters = min(run.result.parameters for run in decided.members)
     about = f"multilayer perceptron {decided.network}, {parameters:,} parameters; digits, rotated 45°: "
     assert found.scope.startswith(f"This answer is about: {about}"), found.scope
     assert found.scope.endswith(f" images to train on, 142 to choose by, 360 to test with; {len(decided.seeds)} seeds.")
     assert report_html(found).index(escape(found.scope)) < report_html(found).index("<h2>The question")
     assert f'{escape(found.answer[0])}</strong> <span class="level">shown</span>' in report_html(found)
-    assert found.answer[0].startswith("Use LoRA r=16 at learning rate 0.01: it is at most")
-    for words in ("Shown with 8 seeds: p = 0.", "over seeds alone", "three times the epochs", "times fewer parameters"):
-        assert any(words in sentence for sentence in found.answer[1:])
+    assert found.answer[0].startswith("Use LoRA r=16: at most 2 points less accurate than full fine-tuning.")
+    assert "times fewer parameters" in found.answer[1]
+    outcomes = {name: check.outcome for name, check in checks_of(decided.verdict).items()}
+    assert outcomes["budget"] is outcomes["seeds"] is outcomes["rates"] is Outcome.HOLDS
+    assert outcomes["examples"] is Outcome.UNKNOWN, "over seeds alone"
+    assert len(found.checks) == len(outcomes)
 
 
 def test_where_the_best_rate_may_lie_beyond_nothing_is_shown_and_it_says_so(evidence, found):
     """The rates of the experiment are two, so the better one is at an end."""
     assert found.answer[0] == headline(evidence.verdict) == evidence.verdict.withheld
-    assert not any("Use " in sentence or "Shown with" in sentence for sentence in found.answer)
-    told = evidence.verdict.told
-    setting = f"{told.arm.name} at learning rate {told.arm.learning_rate:g}"
-    assert f"nothing is claimed: beside full fine-tuning, {setting} was " in found.answer[1]
-    assert found.answer[1].endswith(f"{off_text(told.difference)}.")
+    assert not any("Use " in sentence for sentence in found.answer)
+    assert found.answer[-1] == "Next: Find the learning rates."
     differences = tables_of(found)[DIFFERENCES].frame
     assert set(differences["Setting"]) == {"LoRA r=1", "LoRA r=4", "Head only", "Biases only", "From scratch"}
     assert all(text.startswith(("Not told apart with 3 seeds", "Seen: ")) for text in differences["Finding"])
@@ -171,36 +172,9 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
     more = bare(decided, [*decided.members, *within(others, 2.0)])
     found, before = report(more), report(decided)
     assert found.answer[0] == before.answer[0]
-    assert "All settings trained for 10 epochs." in before.limits, "they are settled"
-    assert (
-        "The settings that are compared trained for 10 epochs, which validation chose among 5 and 10." in found.limits
-    )
-    told = [limit for limit in found.limits if "test part" in limit and "seen to be" in limit]
-    assert not [limit for limit in before.limits if "seen to be" in limit]
-    assert bool(told) is is_told
-    if is_told:
-        both = "" if seeds == 8 else f" over the {seeds} seeds that both have,"
-        assert told[0].startswith(
-            f"On the test part,{both} full fine-tuning at learning rate 0.0001 with 5 epochs was seen to be 2.50 "
-            "points more accurate in every seed than full fine-tuning at learning rate 0.001 with 10 epochs, which the "
-            "validation part"
-        )
-
-
-def test_only_settings_that_are_not_settled_are_said_to_gain_from_longer_training(decided):
-    (settled,) = [sentence for sentence in report(decided).answer if sentence.startswith("Settled: ")]
-    assert "LoRA r=16" in settled
-
-    def without_trends(*labels):
-        runs = [
-            replace(run, result=replace(run.result, trends={})) if run.spec.label in labels else run
-            for run in decided.members
-        ]
-        return " ".join(report(bare(decided, runs)).limits)
-
-    assert "10 epochs. LoRA r=1 and LoRA r=4 may still gain from" in without_trends("LoRA r=1", "LoRA r=4")
-    labels = {run.spec.label for run in decided.members}
-    assert "10 epochs. What learns more slowly may catch up in a longer training." in without_trends(*labels)
+    told = [check.line for check in found.checks if check.line.startswith("On the test part")]
+    assert not [check for check in before.checks if check.line.startswith("On the test part")]
+    assert told == ["On the test part full fine-tuning at 0.0001 for 5 epochs was 2.50 points better."] * is_told
 
 
 def test_what_is_told_at_equal_accuracy_is_not_left_open_above_it(evidence):
@@ -213,10 +187,6 @@ def test_what_is_told_at_equal_accuracy_is_not_left_open_above_it(evidence):
 
 def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided):
     found = report(decided)
-    limits = {limit.split(".")[0].split(":")[0]: limit for limit in found.limits}
-    assert "Not shown is not the same as equal" not in limits, "it is shown to be within the margin"
-    assert "LoRA r=4" in limits["Seen is not the same as shown"]
-    assert not any("LoRA r=1 " in limit or "LoRA r=1." in limit for limit in limits.values())
     tables = tables_of(found)
     assert tables["Settings"].note == "In brackets: the 95 % interval over seeds."
     rows = tables[DIFFERENCES].frame.set_index("Setting")
@@ -278,7 +248,7 @@ def test_the_file_needs_nothing_from_anywhere_and_is_always_the_same(found, tmp_
     assert len(html) < 5e6
     text = " ".join(reader.text)
     assert text.index(found.answer[0]) < text.index(found.question), "the answer comes first"
-    for sentence in (*found.answer, *found.limits, found.question, found.command, found.file):
+    for sentence in (*found.answer, *(check.text for check in found.checks), found.question, found.command, found.file):
         assert sentence in text
     assert write_report(tmp_path / "a.html", found) == write_report(tmp_path / "b.html", found)
 
@@ -358,7 +328,6 @@ def test_a_report_is_about_the_seeds_that_have_finished(evidence):
     found = report(bare(evidence, runs))
     assert found.scope.endswith("; 2 seeds.")
     assert dict(found.facts)["Seeds"].startswith("0 to 1") or dict(found.facts)["Seeds"].startswith("0 and 1")
-    assert "The intervals are over 2 seeds" in " ".join(found.limits)
 
 
 def rates_table(found):
@@ -370,13 +339,9 @@ def rates_table(found):
 def test_a_plain_experiment_has_a_report_too(evidence):
     """One seed, not tuned, no source, nothing measured again."""
     found = report(bare(evidence, make_arm_runs("full", [90.0]) + make_arm_runs("lora", [91.0])))
-    assert found.answer[0].startswith("No choice yet: no difference in accuracy is shown between LoRA r=4 and full")
-    assert found.answer[1].startswith("A claim takes at least 7 seeds, and there is 1.")
-    assert any("The dataset is gone." in limit for limit in found.limits)
-    limits = " ".join(found.limits)
-    assert "No learning rate was tuned" in limits
-    assert "was tuned to it" not in limits
-    assert "brackets" not in limits  # one seed does not tell how many a difference would take, so there are none
+    assert found.answer[0] == "No verdict yet: LoRA r=4 and full fine-tuning are not told apart."
+    assert "A claim takes at least 7 seeds." in found.answer[1]
+    assert "The dataset is gone." in " ".join(found.warnings)
     assert "nan" not in report_html(found).replace(packed_plotly(), "")
 
 
@@ -387,9 +352,7 @@ def test_where_one_rate_was_tried_it_is_not_inside_and_its_method_is_named(evide
     ]
     found = report(bare(evidence, runs))
     assert {setting: row["Where"] for setting, row in rates_table(found).items()} == {"Full": "inside", "LoRA r=4": "–"}
-    limits = " ".join(found.limits)
-    assert "The learning rate was not tuned for LoRA r=4, which may do better at another one." in limits
-    assert "was tuned to it" not in limits
+    assert "LoRA r=4 has one learning rate, given and not found." in [check.line for check in found.checks]
 
 
 def test_where_nothing_ranks_the_rates_the_table_says_that_none_was_chosen(evidence):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.answer.checks.registry import checks_of
+from core.answer.lines import headline, reason
 from core.results.arm import arms_of
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
@@ -19,8 +21,7 @@ from core.rule.tuning import is_tuned
 from core.rule.withheld import NextStep
 from core.store.record import Run
 from core.study.arms.fairness import EPOCHS_DIFFER, comparable
-from core.study.arms.verdict_words import caveats, explanation, headline
-from tests.study.samples import decided_on, make_run
+from tests.study.samples import decided_on, make_run, said_of
 
 TREND = "validation_accuracy"
 BY_LOSS = {"kind": "classification", "measure": "loss"}
@@ -72,16 +73,26 @@ def test_of_settings_that_would_gain_half_the_margin_few_are_called_settled() ->
 @pytest.mark.parametrize(
     ("full", "lora", "settled", "said"),
     [
-        ([0.0, 0.01, 0.02], [0.02, 0.0, 0.01], True, "at most 0.25 points to full fine-tuning and LoRA r=4"),
-        ([2.0, 2.1, 2.2], [0.02, 0.0, 0.01], False, "After 100 updates full fine-tuning was still improving"),
-        ([2.0, -2.1, 2.2], [0.02, 0.0, 0.01], None, "Whether longer training would change full fine-tuning is not"),
+        (
+            [0.0, 0.01, 0.02],
+            [0.02, 0.0, 0.01],
+            True,
+            "Three times the epochs are projected to add at most 0.25 points",
+        ),
+        ([2.0, 2.1, 2.2], [0.02, 0.0, 0.01], False, "Full fine-tuning was still improving after 100 updates"),
+        (
+            [2.0, -2.1, 2.2],
+            [0.02, 0.0, 0.01],
+            None,
+            "Whether longer training changes full fine-tuning was not measured",
+        ),
     ],
 )
 def test_the_verdict_says_so(full: list[float], lora: list[float], settled: bool | None, said: str) -> None:
     found = decided_on(rows_of([*runs_with(full), *runs_with(lora, "lora")]))
     compared = [found.full, found.told.arm]
     assert (all_settled(compared), updates_of(compared)) == (settled, 100)
-    assert said in " ".join(explanation(found))
+    assert f"{said}." in said_of(found)
 
 
 def of_epochs(epochs: int, accuracy: float, *methods: str, seeds: int = 3, beside: float = 0, **more: Any) -> list[Run]:
@@ -159,9 +170,9 @@ def test_other_numbers_of_epochs_that_were_tried_say_whether_a_setting_is_settle
     assert has_better_epochs(full) is (expected in (Course.OVERTRAINED, Course.IMPROVING))
     found = decided_on(rows_of(runs))
     assert all_settled(found.compared) is {Course.SETTLED: True, Course.UNKNOWN: None}.get(expected, False)
-    said = " ".join(explanation(found))
-    assert ("did better on the validation part with a third of the epochs." in said) is (expected is Course.OVERTRAINED)
-    assert ("Find the epochs." in said) is has_better_epochs(full)
+    said = " ".join(said_of(found))
+    assert ("did better on validation with a third of the epochs." in said) is (expected is Course.OVERTRAINED)
+    assert ("Next: Find the epochs." in said) is has_better_epochs(full)
 
 
 def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
@@ -175,9 +186,7 @@ def test_what_an_answer_says_where_methods_have_different_epochs() -> None:
     assert chosen(runs) == {"full": 10, "lora": 30}
     assert "LoRA r=4 for 30 epochs is 5.00 points less accurate" in headline(found)
     assert "than full fine-tuning for 10 epochs." in headline(found)
-    (equal,) = [each for each in explanation(found) if each.startswith("At equal epochs, which is not tested: ")]
-    assert "after 10 each, LoRA r=4 was 10.00 points less accurate" in equal
-    assert "over 3 seeds; full fine-tuning had no runs of 30 epochs." in equal
+    assert "Equal epochs: LoRA r=4 10.00 points (after 10) less accurate." in said_of(found)
     assert [at.difference and at.difference.seeds for at in found.at_equal_epochs] == [(0, 1, 2), None]
     alike = decided_on(rows_of(of_epochs(10, 90.0, "full", seeds=8) + of_epochs(10, 85.0, "lora", seeds=8)))
     assert alike.at_equal_epochs == ()
@@ -192,7 +201,7 @@ def test_equal_epochs_are_those_of_the_setting_that_is_told_not_of_the_best_one(
     assert found.best is not None
     assert [each.arm.spec.label for each in (found.told, found.best)] == ["LoRA r=1", "LoRA r=16"]
     assert [at.epochs for at in found.at_equal_epochs] == [10, 30]
-    assert "after 10 each, LoRA r=1 was 5.00 points more accurate" in " ".join(explanation(found))
+    assert "Equal epochs: LoRA r=1 5.00 points (after 10) more accurate." in " ".join(said_of(found))
 
 
 def test_longer_training_takes_the_chosen_rates_and_their_neighbors() -> None:
@@ -249,10 +258,8 @@ def test_a_difference_holds_on_where_what_each_seed_would_gain_leaves_it(
     ]
     found = decided_on(rows_of(runs))
     assert found.holds_on is expected
-    said = " ".join(explanation(found))
-    remains = "The difference is projected to remain with three times the epochs at these learning rates."
-    assert (remains in said) is expected, "each was trained at one, and others may be better then"
-    assert not (expected and "learns faster" in said)
+    remains = "Tripling the epochs should not change this at these rates."
+    assert (remains in said_of(found)) is expected, "each was trained at one, and others may be better then"
 
 
 def test_whether_it_holds_on_is_not_said_without_a_choice_or_trends() -> None:
@@ -277,13 +284,10 @@ def test_a_measure_without_a_scale_is_told_with_that_of_the_base() -> None:
         for method, loss in (("full", 0.25), ("lora", 0.5))
         for seed in range(3)
     ]
-    full, lora = "ull fine-tuning is 1.2500 lower in loss than the base (1.5100 → 0.2600)", "LoRA r=4"
-    both = f"F{full}, {lora} 1.0000 lower in loss (1.5100 → 0.5100)."
-    assert both in caveats(decided_on(rows_of(runs)))
-    alone = f"{lora} is 1.0000 lower in loss than the base (1.5100 → 0.5100)."
-    assert caveats(decided_on(rows_of(runs[3:]))) == [alone]
-    assert caveats(decided_on(rows_of(runs[:3]))) == [f"F{full}."]
-    assert caveats(decided_on(rows_of([*runs[:2], replace(runs[2], state="running", result=None)]))) == [], (
-        "to be read at the end"
-    )
-    assert not any("the base" in sentence for sentence in explanation(decided_on(rows_of(runs_with([1.0] * 3)))))
+    both = "Gain over the base in loss: full fine-tuning 1.2500, LoRA r=4 1.0000."
+    assert both in said_of(decided_on(rows_of(runs)))
+    alone = decided_on(rows_of(runs[3:]))
+    assert reason(alone) == "LoRA r=4 went from 1.5100 before fine-tuning to 0.5100."
+    unfinished = decided_on(rows_of([*runs[:2], replace(runs[2], state="running", result=None)]))
+    assert "before fine-tuning" not in reason(unfinished), "to be read at the end"
+    assert "base" not in checks_of(decided_on(rows_of([*runs_with([1.0] * 3), *runs_with([1.0] * 3, "lora")])))

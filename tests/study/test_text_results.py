@@ -17,13 +17,13 @@ from core.networks.perceptron import PerceptronSpec
 from core.results.arm import Arm, arms_of
 from core.results.choice import chosen_arms
 from core.results.row import row_of, rows_of
-from core.rule.balance import macro_f1_sentence, misleading_sentence, share_sentence
+from core.rule.balance import misleading_sentence, share_sentence
 from core.settings import Settings
 from core.store.search import Query
 from core.store.store import Store
 from core.study.arms.answers_table import RIGHT, differing_table
 from core.study.arms.examples import ArmPredictions, Differing, differing
-from core.study.arms.forgetting_clause import NO_SOURCE
+from core.study.arms.forgetting_notes import NO_SOURCE
 from core.study.arms.settings import settings_of
 from core.study.arms.tables import comparison_table, comparison_text, runs_table
 from core.study.report.evidence import Evidence, gather
@@ -62,7 +62,9 @@ def evidence(lab: Lab, trained_home: TrainedHome) -> Evidence:
 def whole(found: Report) -> str:
     facts = [f"{name}: {text}" for name, text in found.facts]
     leads = [f"{section.title}: {section.lead}" for section in found.sections]
-    return "\n".join([found.question, *found.answer, *found.warnings, *found.limits, *facts, *leads])
+    return "\n".join(
+        [found.question, *found.answer, *found.warnings, *(check.line for check in found.checks), *facts, *leads]
+    )
 
 
 def test_results_have_macro_f1_and_the_share_of_the_largest_class(lab, direct, trained_home):
@@ -109,11 +111,9 @@ def test_the_share_of_the_largest_class_is_said_where_it_is_known():
     assert share_sentence(row_of(make_run(largest_class=None)), "text") == ""
 
 
-def test_runs_of_earlier_versions_have_no_macro_f1_and_no_sentence():
+def test_runs_of_earlier_versions_have_no_macro_f1():
     old = arms_of(rows_of(make_arm_runs("full", [80.0, 82.0], macro_f1=None, largest_class=None)))
-    assert macro_f1_sentence(old) == ""
     assert comparison_table(old)["Macro-F1 (%)"].isna().all()
-    assert "Full 88.00 %" in macro_f1_sentence(arms_of(rows_of(make_arm_runs("full", [80.0, 82.0]))))
 
 
 def test_examples_are_called_by_their_kind():
@@ -220,7 +220,7 @@ def test_the_head_is_not_cut_since_every_method_trains_all_of_it(lab, direct):
 def test_test_texts_that_are_trained_on_are_told_in_the_report(evidence):
     assert evidence.overlaps == ()
     found = report(replace(evidence, overlaps=("In pets, 3 of 47 test texts are also in the training part.",)))
-    assert "In pets, 3 of 47 test texts are also in the training part." in found.limits
+    assert "In pets, 3 of 47 test texts are also in the training part." in found.warnings
 
 
 def test_names_say_network_task_and_settings(lab, trained_home):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.answer.lines import reason
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.head import HeadSpec
@@ -28,7 +29,6 @@ from core.rule.tuning import (
     ratio_text,
 )
 from core.run_spec import OptimSpec, default_rate
-from core.study.arms.verdict_words import headline
 from tests.study.samples import decided_on, make_arm_runs
 
 GRID = [grid_rate(k) for k in range(-40, 1)]
@@ -162,7 +162,7 @@ def test_what_is_said_of_the_rates_tried_names_their_epochs_where_other_numbers_
         assert choice_sentence(choices).startswith(f"Each setting was trained{words} at 3 learning rates; ")
         end = f"0.004 is the highest learning rate tried for LoRA r=4{words}: a better one may lie beyond it."
         assert end in end_sentences(choices)
-        assert f"LoRA r=4 (0.004 is the highest{words})" in headline(decided_on(rows_of(runs)))
+        assert f"LoRA r=4 (0.004 is the highest{words})" in reason(decided_on(rows_of(runs)))
 
 
 def test_a_rate_is_called_best_only_where_both_sides_had_several():

@@ -15,9 +15,9 @@ from core.results.intervals import MIN_SEEDS, Interval
 from core.results.measures import Quantity, bare_text, digits_of, ends_text
 from core.rule.candidate import Candidate
 from core.rule.claims import Difference, Level
-from core.rule.compared import against_full, paired_differences
+from core.rule.compared import against_full, paired_differences, rank_extremes
 from core.rule.place import Place
-from core.rule.words import p_text
+from core.rule.words import off_text, p_text
 
 SEEN = "seen, not tested"
 """Of differences that no verdict is about, such as those of ranks among each other."""
@@ -109,3 +109,18 @@ def interval_text(interval: Interval, what: Quantity) -> str:
     if interval.low == interval.high:
         return "the same in every seed"
     return ends_text(interval, what.change) or bare_text(what.change, interval.mean)
+
+
+def rank_sentences(found: Place) -> list[str]:
+    """Whether the rank mattered, or that nothing tells it, as a description: no test is about it."""
+    if found.told is None or found.reason or found.withheld:
+        return []
+    sizes = {each.arm.setting.size for each in found.candidates if each.arm.setting.size is not None}
+    if len(sizes) == 1:
+        return ["Rank: only one was trained, so nothing tells whether it matters."]
+    pairs = rank_extremes([candidate.arm for candidate in found.candidates])
+    return [
+        f"Rank: {high.name} was {off_text(difference)} than {low.name}: {SEEN}."
+        for high, low in pairs
+        if len((difference := paired_differences([(high, low)], high.primary)[0]).seeds) > 1
+    ]

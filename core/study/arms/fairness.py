@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from core.methods.method import Role
 from core.numbers import counted, listed, seeds_text
+from core.plan.experiment import head_for
 from core.results.arm import arms_of
 from core.results.choice import candidates, comparisons_of
 from core.results.intervals import MIN_SEEDS
@@ -66,6 +67,7 @@ def comparable(rows: Iterable[Row]) -> list[str]:
         ),
         (_epochs_differ(everything), EPOCHS_DIFFER),
         *((True, sentence) for sentence in _training_differs(settings)),
+        (any(map(_had_frozen_head, settings)), HEAD_FROZEN),
         (
             not searched and len({arm.seeds for arm in arms}) > 1,
             "Not every setting has the same seeds: a difference between two settings uses only those that both have.",
@@ -89,6 +91,21 @@ def comparable(rows: Iterable[Row]) -> list[str]:
         (len(devices) > 1, f"These runs trained on {listed(devices)}: their times do not compare."),
     ]
     return [sentence for applies, sentence in checks if applies]
+
+
+HEAD_FROZEN = (
+    "Below the adapters the head was frozen, although there are classes that the base was not trained on, and full "
+    "fine-tuning trained it. Compared anew, every method trains the head."
+)
+"""Of runs of earlier versions."""
+
+
+def _had_frozen_head(setting: Setting) -> bool:
+    """Whether an adapter run of an earlier version left a head frozen that every method trains now."""
+    spec = setting.spec
+    if spec is None or setting.role is not Role.ADAPTER or spec.head or spec.source is None or spec.is_direct:
+        return False
+    return head_for(spec.network, spec.source, spec.task, spec.objective) is not None
 
 
 def _bases_differ(rows: Sequence[Row]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from core.answer.levels import level_text
 from core.methods.method import Role
 from core.numbers import bytes_text, count_text, listed
 from core.objectives.measure import Measure
@@ -15,14 +16,10 @@ from core.results.measures import digits_of, spread_text, value_text
 from core.rule.answer import Answer, Standing, standing_of
 from core.rule.candidate import Candidate
 from core.rule.claims import Difference, Level
-from core.rule.compared import frozen_head_sentence
 from core.rule.place import Place
 from core.rule.settled import Course, course_of, updates_of
-from core.rule.spending import CLAIM_SEEDS
 from core.rule.words import off_text, p_text
-from core.study.arms.design_words import level_text
 from core.study.arms.difference_tables import interval_text
-from core.study.arms.outliers import median_sentence
 from core.study.arms.tables import mean_text
 from core.wording.tasks import examples_text
 
@@ -128,9 +125,6 @@ def study_basis(found: Answer) -> list[str]:
         half = "half of that for each “within the margin”"
         can = f"this look allows {level_text(look.level)}, and {half}" if look.level else "this look can show nothing"
         sentences.append(f"{many}: {can}.")
-    if seeds < CLAIM_SEEDS:
-        are = "is 1" if seeds == 1 else f"are {seeds}"
-        sentences.append(f"A claim takes at least {CLAIM_SEEDS} seeds, and there {are}.")
     if first.difference.examples:
         examples = examples_text(first.arm.setting.learns, first.difference.examples, "test")
         sentences.append(f"Intervals are over seeds and {examples}, one by one at 95 %.")
@@ -163,12 +157,9 @@ def study_basis(found: Answer) -> list[str]:
             sentences.append(f"The mean difference of {line} changes its sign between {between}: seen, not shown.")
     for place in found.places:
         where = found.axis.text(place.point)
-        medians = [(line, median_sentence(each)) for line, each in place.by_line.items()]
-        sentences += [f"{line} at {where}: {words}" for line, words in medians if words]
         for line, why in place.not_tested.items():
             sentences.append(f"{line} at {where} was not tested. {why.removeprefix('No verdict: ')}")
-    heads = {frozen_head_sentence(each.arm.setting) for each in found.candidates}
-    return [*sentences, *filter(None, heads), *_unsettled(found)]
+    return sentences
 
 
 def _change_text(change: Difference) -> str:
@@ -176,16 +167,6 @@ def _change_text(change: Difference) -> str:
     what = change.what.change
     mean = value_text(what, change.interval.mean, digits_of(change.interval, what))
     return f"{mean} ({interval_text(change.interval, change.what)})"
-
-
-def _unsettled(found: Answer) -> Iterator[str]:
-    """Which points are not settled."""
-    points = [at.point for at in found.places if not all(at.settled(line) for line in at.by_line)]
-    if points:
-        yield (
-            f"Not known to be settled {_where(found, points)}, drawn open: three times the epochs may change these, so "
-            "they say what is reached with this training."
-        )
 
 
 def study_table(found: Answer) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from core.rule.decide import decide
 from core.rule.frontier import equal_to_full
 from core.rule.place import Place
 from core.rule.tuning import rates_tried
+from core.rule.withheld import Reason
 from core.store.judged import Judged
 from core.store.looks import Look
 from core.store.record import Experiment, Run, stages_of
@@ -37,7 +38,9 @@ from core.study.weights.predicted import tested_by, trivial_by
 MAX_KEPT = 64
 """Maximum number of answers that are kept in memory: pages ask for the same ones at every click."""
 
-READY = "Ready to read: all runs have ended. Open its answer to read it, which is a look at the test part."
+READY = Reason(
+    "Ready to read: all runs have ended.", more="Open its answer to read it, which is a look at the test part."
+)
 """Why nothing is said of an experiment whose answer nobody has read as it is now."""
 
 LATEST = 12
@@ -78,7 +81,7 @@ class Answers:
             try:
                 lab.looks.record(id, new)
             except LabError as error:  # a look that leaves no trace would not count
-                return unread(asked.found, f"No verdict yet: this look cannot be recorded. {error}")
+                return unread(asked.found, Reason("No verdict yet: this look cannot be recorded.", more=str(error)))
             self._keep(lab, id, state(), asked)
         return asked.found
 
@@ -241,15 +244,16 @@ def _with_equal(lab: Lab, found: Answer) -> Answer:
     return replace(found, places=(replace(place, at_equal=equal),))
 
 
-def unread(found: Answer, reason: str) -> Answer:
-    """An answer that says nothing. Args: reason: why its look cannot be recorded."""
-    places = found.places if found.vary is not None else (unread_place(found.place, reason),)
-    return replace(found, places=places, reason=reason, unread=True, looks=())
+def unread(found: Answer, why: Reason) -> Answer:
+    """An answer that says nothing. Args: why: that is so."""
+    places = found.places if found.vary is not None else (unread_place(found.place, why),)
+    return replace(found, places=places, reason=why.text, unread=True, looks=())
 
 
-def unread_place(found: Place, reason: str) -> Place:
+def unread_place(found: Place, why: Reason) -> Place:
     """The same of one place."""
-    return replace(found, reason=reason, unread=True, candidates=(), best=None, rule=Rule.NONE, looks=())
+    told = replace(found, reason=why.text, more=why.more, unread=True)
+    return replace(told, candidates=(), best=None, rule=Rule.NONE, looks=())
 
 
 def _new_looks(lab: Lab, id: str, looks: Iterable[Look]) -> list[Look]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from core.answer.design import TOO_FEW, examples_sentence, power_sentences
 from core.errors import LabError
 from core.lab import Lab
 from core.methods.method import Role
@@ -15,7 +16,6 @@ from core.rule.power import Design
 from core.rule.tuning import rates_tried
 from core.run_spec import RunSpec
 from core.store.record import Experiment
-from core.study.arms.design_words import TOO_FEW, examples_sentence, power_sentences
 from core.study.report.answer import answer_before, known_place
 from core.study.report.example import example, example_verdict
 

@@ -12,7 +12,7 @@ from core.objectives.objective import ObjectiveSpec
 from core.plan.configuration import Configuration
 from core.rule.balance import share_sentence
 from core.rule.tuning import one_per_group
-from core.run_spec import OptimSpec
+from core.run_spec import OptimSpec, RunSpec
 from core.study.report.evidence import Evidence
 from core.wording.tasks import examples_text, task_text
 
@@ -51,6 +51,7 @@ def facts_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     yield "Training", _training([spec.optim for spec in specs])
     yield "Learning rates", "; ".join(_rates(evidence))
     yield "Seeds", _seeds(evidence)
+    yield "A seed draws", _drawn(specs)
     states = Counter(run.state for run in evidence.members)
     by_state = listed([f"{count} {state}" for state, count in states.items()])
     spent = sum(run.training_seconds for run in evidence.members)
@@ -158,6 +159,14 @@ def _seeds(evidence: Evidence) -> str:
     return (
         f"{seeds}; the same ones chose the learning rates, on the validation part, and are compared, on the test part"
     )
+
+
+def _drawn(specs: Sequence[RunSpec]) -> str:
+    """What a seed draws, and so what intervals over seeds are about."""
+    spec, own = specs[0], dict.fromkeys(spec.method.drawn for spec in specs if spec.method.drawn)
+    head = ["the draw of the head"] if spec.has_new_head else []
+    dropout = ["dropout"] if spec.network.facts.get("Dropout", "none") != "none" else []
+    return listed(["data order", *dropout, *head, *own])
 
 
 def _moment(seconds: float) -> str:

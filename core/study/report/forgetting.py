@@ -19,7 +19,7 @@ from core.rule.frontier import (
     frontiers,
 )
 from core.study.arms.difference_tables import full_differences, interval_text
-from core.study.arms.forgetting_clause import no_source, rates_note, source_note
+from core.study.arms.forgetting_notes import no_source, rates_note, source_note
 from core.study.figures.curves import NamedCurve, measure_curves
 from core.study.figures.frontier import ALT, frontier_figure
 from core.study.figures.tradeoffs import learning_and_forgetting, mean_epochs

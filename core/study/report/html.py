@@ -16,6 +16,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from core.answer.check import LEGEND
 from core.files import write_atomically
 from core.lab import Lab
 from core.store.record import Experiment
@@ -51,6 +52,7 @@ th, td { white-space: nowrap; }
 figure { margin: 1rem 0; break-inside: avoid; overflow: hidden; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; padding: .75rem; overflow-x: auto;
   font-size: .875rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+.checks { list-style: none; padding-left: 0; columns: 22rem; }
 details { margin: .5rem 0; }
 @media print { :root { --text: #111; --faint: #444; --line: #bbb; --page: #fff; --soft: #f4f4f4; color-scheme: light; }
   body { max-width: none; padding: 0; font-size: 11pt; } table { font-size: 8.5pt; } th, td { white-space: normal; }
@@ -115,13 +117,13 @@ def report_html(report: Report) -> str:
         f'<p class="faint">Decision report of LoRA Lab, {kind} {escape(report.experiment)}, {report.made}</p>',
         "<h2>The answer</h2>",
         _answer(report),
+        _checks(report),
+        *map(_paragraph, report.notes),
         *([f'<p class="faint">{escape(report.scope)}</p>'] if report.scope else []),
         *(_paragraph(f"Note: {warning}") for warning in report.warnings),
         "<h2>The question</h2>",
         _paragraph(report.question),
         *(_section(section) for section in report.sections),
-        "<h2>What cannot be concluded</h2>",
-        f"<ul>{''.join(f'<li>{escape(limit)}</li>' for limit in report.limits)}</ul>",
         f"<h2>{'What was read' if report.origin else 'What was run'}</h2>",
         _pairs(report.facts),
         f"<h2>{'Where it is from' if report.origin else 'How to run it again'}</h2>",
@@ -146,12 +148,18 @@ def report_html(report: Report) -> str:
 
 
 def _answer(report: Report) -> str:
-    """The verdict with its level, and the sentences below it."""
+    """The answer with its level."""
     first, *others = report.answer
     if report.finds_rates and report.file is not None:
         others.append("How the learning rates are found, with one command, is said below: How to run it again.")
     level = f' <span class="level">{escape(report.level)}</span>' if report.level else ""
     return f'<div class="answer"><p><strong>{escape(first)}</strong>{level}</p>{"".join(map(_paragraph, others))}</div>'
+
+
+def _checks(report: Report) -> str:
+    """What could undo the answer, as a list with marks; empty where nothing is compared."""
+    lines = "".join(f"<li>{escape(check.text)}</li>" for check in report.checks)
+    return f'<p>What could undo it ({LEGEND}):</p><ul class="checks">{lines}</ul>' if lines else ""
 
 
 @lru_cache(maxsize=1)

@@ -173,19 +173,12 @@ def carried(evidence: JudgedEvidence) -> list[str]:
         )
     if seen := _seen_sentence(evidence):
         sentences.append(seen)
-    if not any(row.learning_rate for row in results.rows):
-        sentences.append("Learning rates are not reported.")
-    if not any(row.trend is not None for row in results.rows):
-        sentences.append("No curves are reported: whether the settings had settled is not known.")
     if missing := sorted(set(results.seeds) - set(seeds)):
         sentences.append(f"Planned and not there: {seeds_text(missing)}.")
     sentences += _seeds_sentences(evidence)
     if not evidence.measures:
-        one = noun(results.noun, 1)
-        sentences.append(
-            f"Answers to single {results.scale.part} {noun(results.noun)} are not reported: a file with one row for "
-            f"each run and {one} would tell more."
-        )
+        each = f"each run and {noun(results.noun, 1)}"
+        sentences.append(f"A file with one row for {each}, with its answer, would tell more.")
     return [*sentences, *results.notes]
 
 

@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from core.answer.checks.registry import checks_of
+from core.answer.levels import level_words
+from core.answer.lines import three_lines
 from core.numbers import bytes_text, count_text, counted, listed, seeds_text
 from core.results.arm import Arm
 from core.results.choice import is_adapter, is_full
 from core.results.measures import bare_text
-from core.rule.candidate import Candidate
-from core.rule.claims import Level
 from core.rule.networks import NetworkDifference
 from core.rule.tuning import rate_choices
 from core.rule.words import p_text
 from core.study.arms.difference_tables import interval_text
-from core.study.arms.verdict_words import explanation, headline, level_words
 from core.study.report.facts import WORDS
 from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_warnings, network_sentences
 from core.study.report.parts import Section, Table
@@ -68,7 +68,9 @@ def judged_report(evidence: JudgedEvidence) -> Report:
     )
     return Report(
         question=question,
-        answer=(headline(found), REPORTED, *explanation(found), *network_sentences(evidence)),
+        answer=(*three_lines(found), REPORTED),
+        checks=tuple(checks_of(found).values()),
+        notes=(*network_sentences(evidence), *carried(evidence)),
         scope="",
         level=level_words(found),
         warnings=tuple(judged_warnings(evidence)),
@@ -76,7 +78,6 @@ def judged_report(evidence: JudgedEvidence) -> Report:
         title=evidence.judged.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         sections=tuple(section for section in sections_of(evidence) if section.parts),
-        limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
         file=None,
         specs=(),
@@ -105,25 +106,6 @@ def sections_of(evidence: JudgedEvidence) -> Iterator[Section]:
     yield measured_section(arms, found, evidence.colours, lead, evidence.has_both_parts)
     if evidence.is_tuned and evidence.has_validation and all(arm.learning_rate for arm in arms):
         yield tuned_section(evidence.rows, rate_choices(evidence.rows))
-
-
-def limits_of(evidence: JudgedEvidence) -> Iterator[str]:
-    """What cannot be concluded, in sentences."""
-    yield from carried(evidence)
-    yield (
-        "What else the runs differ in, on which data they were trained, and which runs were left out is known to "
-        "whoever reports them, and not here."
-    )
-    candidates = [each for each in evidence.verdict.candidates if Level.SHOWN not in (each.level, each.within)]
-    if open_ := [each for each in candidates if each.difference.holds_zero]:
-        names = _names(open_)
-        yield f"Not shown is not the same as equal: no difference from {evidence.reference} is shown for {names}."
-    if seen := [each for each in candidates if not each.difference.holds_zero]:
-        yield f"Seen is not the same as shown: a difference was seen, and is not a claim, for {_names(seen)}."
-
-
-def _names(candidates: list[Candidate]) -> str:
-    return listed([candidate.arm.name for candidate in candidates])
 
 
 def facts_of(evidence: JudgedEvidence) -> Iterator[tuple[str, str]]:

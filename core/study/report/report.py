@@ -9,24 +9,23 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from core.answer.check import Check
+from core.answer.checks.registry import checks_of
+from core.answer.levels import level_words
+from core.answer.lines import three_lines
 from core.errors import RunStateError
 from core.lab import Lab
 from core.results.choice import dropped_sentences
 from core.rule.ahead import Ahead
 from core.rule.balance import misleading_sentence
 from core.rule.place import Place
-from core.rule.tuning import reference_name
 from core.rule.withheld import NextStep
-from core.rule.words import off_text
 from core.run_spec import RunSpec
 from core.store.record import Experiment
-from core.study.arms.cost_words import costs
 from core.study.arms.fairness import comparable
-from core.study.arms.study_words import study_basis, study_level
-from core.study.arms.verdict_words import explanation, headline, is_reported, level_words, name_of
+from core.study.arms.study_words import study_basis, study_headline, study_level
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of, scope_of, words_of
-from core.study.report.limits import limits_of
 from core.study.report.parts import Section
 from core.study.report.sections import CUSTOMERS, chapters_of
 from core.wording.tasks import task_text
@@ -38,7 +37,11 @@ class Opening:
 
     question: str
     answer: tuple[str, ...]
-    """The verdict, what it rests on, and what its setting costs, a sentence each."""
+    """The answer in three lines: what to use, the reason that matters, and the next step."""
+    checks: tuple[Check, ...]
+    """What could undo it, what fails first."""
+    notes: tuple[str, ...]
+    """What else the answer rests on, a sentence each; empty for an experiment without an axis."""
     scope: str
     """Network, task, number of examples and seeds, in one line; empty where others report the results."""
     level: str
@@ -56,7 +59,6 @@ class Report(Opening):
     made: str
     """When the report was made, in UTC."""
     sections: tuple[Section, ...]
-    limits: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     file: str | None
     """The experiment as a file; see :attr:`core.study.report.evidence.Evidence.file`."""
@@ -86,7 +88,7 @@ def command_of(experiment: str, *more: str) -> str:
 
 def finds_rates(found: Place) -> bool:
     """Whether the next step is to find the learning rates, where they were given."""
-    return Ahead(found).step in (NextStep.RATES, NextStep.SETTINGS) and not is_reported(found)
+    return Ahead(found).step in (NextStep.RATES, NextStep.SETTINGS) and not found.is_reported
 
 
 def report_of(lab: Lab, experiment: Experiment) -> Report:
@@ -108,10 +110,10 @@ def opening(evidence: Evidence) -> Opening:
         raise RunStateError("No setting has finished without a failed seed, so there is nothing to report yet.")
     found = evidence.verdict
     if found.unread:
-        raise RunStateError(found.reason)
+        raise RunStateError(f"{found.reason} {found.more}".strip())
     first = evidence.members[0].spec
     measure = first.objective.primary
-    along = study_basis(evidence.study) if evidence.study is not None else []
+    study = evidence.study
     short = "below" if measure.higher_is_better else "above"
     return Opening(
         question=(f"{evidence.study.axis.question} " if evidence.study is not None else "")
@@ -120,24 +122,18 @@ def opening(evidence: Evidence) -> Opening:
             "full fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
             f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
-        answer=tuple(filter(None, (headline(found), seen_sentence(found), *explanation(found), *along, costs(found)))),
+        answer=tuple(three_lines(found)) if study is None else (study_headline(study),),
+        checks=tuple(checks_of(found if study is None else study).values()),
+        notes=() if study is None else tuple(study_basis(study)),
         scope=scope_of(evidence),
         level=level_words(found) if evidence.study is None else study_level(evidence.study),
         warnings=(
             *filter(None, [misleading_sentence(evidence.chosen[0].rows[0])]),
+            *evidence.overlaps,
             *dropped_sentences(evidence.rows),
             *comparable(row for row in evidence.rows if not evidence.tuned or row.state != "failed"),
         ),
     )
-
-
-def seen_sentence(found: Place) -> str:
-    """The difference that was seen where the verdict is withheld, for a reader who cannot train on; else empty."""
-    told = found.told
-    if not found.withheld or told is None or found.reason or found.unread:
-        return ""
-    name, full = name_of(told.arm, found), reference_name(found.full)
-    return f"Seen so far, and nothing is claimed: beside {full}, {name} was {off_text(told.difference)}."
 
 
 def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
@@ -150,14 +146,15 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
     Raises:
         RunStateError: no setting has finished without a failed seed, or the test part is not to be read yet.
     """
-    begun = opening(evidence)
+    missing = evidence.remeasured.missing
+    lacks = [f"Some things could not be measured again: {missing}"] if missing else []
+    begun = vars(opening(evidence))
     return Report(
-        **vars(begun),
+        **begun | {"warnings": (*begun["warnings"], *lacks)},
         experiment=evidence.experiment.id,
         title=evidence.experiment.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         sections=tuple(section for each in chapters_of(evidence) if (section := each.make(evidence, customers)).parts),
-        limits=tuple(limits_of(evidence)),
         facts=tuple(facts_of(evidence)),
         file=evidence.file,
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from core.answer.design import examples_sentence
 from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import counted
@@ -18,9 +19,8 @@ from core.rule.withheld import NextStep
 from core.run_spec import RunSpec
 from core.spec import bounds
 from core.store.record import Experiment
-from core.study.arms.design_words import examples_sentence
+from core.study.arms.difference_tables import rank_sentences
 from core.study.arms.sweep import is_sweep
-from core.study.arms.verdict_words import rank_sentences
 from core.study.report.answer import is_study
 from core.wording.tasks import MAX_NAME
 from pages.shared.experiment.configuration import save_experiment
@@ -99,8 +99,8 @@ def next_step_button(lab: Lab, experiment: Experiment, found: Place, is_primary:
         _more_examples(found)
 
 
-def rank_view(lab: Lab, experiment: Experiment | None, found: Place) -> list[str]:
-    """Draw whether the rank mattered, beside a button that adds ranks; return what was said.
+def rank_view(lab: Lab, experiment: Experiment | None, found: Place) -> None:
+    """Draw whether the rank mattered, beside a button that adds ranks.
 
     Args:
         lab: has the experiment.
@@ -112,7 +112,6 @@ def rank_view(lab: Lab, experiment: Experiment | None, found: Place) -> list[str
             st.markdown(literal(" ".join(said)), width="stretch")
             if experiment is not None:
                 action_button(lab, experiment, found, "settings")
-    return said
 
 
 def _more_examples(found: Place) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.answer.design import TOO_FEW, look_line
 from core.lab import Lab
 from core.methods.method import Role
 from core.methods.registry import methods
@@ -24,7 +25,6 @@ from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import is_tuned
 from core.run_spec import inner_ranks
 from core.store.record import Experiment
-from core.study.arms.design_words import TOO_FEW, look_line
 from pages.shared.experiment.current import remember
 from pages.shared.experiment.estimate import redraw_when_measured, time_text
 from pages.shared.experiment.price import searched_sentence

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.answer.lines import headline
 from core.errors import LabError
 from core.lab import Lab
 from core.store.judged import Judged
-from core.study.arms.verdict_words import headline
 from core.study.report.answer import last_read
 from core.study.report.html import report_html
 from core.study.report.judged import (
@@ -19,7 +19,7 @@ from core.study.report.judged import (
     network_sentences,
 )
 from core.study.report.judged_report import judged_report
-from pages.shared.experiment.verdict_view import basis_view, level_badge, verdict_view
+from pages.shared.experiment.verdict_view import checks_view, level_badge, verdict_view
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import section_view
 from pages.shared.ui.links import link
@@ -59,7 +59,6 @@ def judged_report_view(lab: Lab, judged: Judged) -> None:
     for section in report.sections:
         st.subheader(literal(section.title))
         section_view(section, judged.id)
-    _pairs("What cannot be concluded", [("", limit) for limit in report.limits])
     _pairs("What was read", list(report.facts))
     _pairs("Words", list(report.words))
 
@@ -112,7 +111,7 @@ def _verdict(evidence: JudgedEvidence) -> None:
         verdict_view(evidence.verdict)
         for sentence in network_sentences(evidence):
             st.markdown(literal(sentence))
-        basis_view(evidence.verdict, f"basis-{judged.id}")
+        checks_view(evidence.verdict, f"checks-{judged.id}")
     with st.expander("What these results carry", icon=":material/info:", expanded=True, key=f"carried-{judged.id}"):
         st.markdown("\n".join(f"- {literal(sentence)}" for sentence in carried(evidence)))
     if judged.note:
@@ -123,5 +122,4 @@ def _verdict(evidence: JudgedEvidence) -> None:
 
 def _pairs(title: str, found: list[tuple[str, str]]) -> None:
     with st.expander(title, key=f"judged-{title}"):
-        lines = (f"- **{literal(name)}:** {literal(text)}" if name else f"- {literal(text)}" for name, text in found)
-        st.markdown("\n".join(lines))
+        st.markdown("\n".join(f"- **{literal(name)}:** {literal(text)}" for name, text in found))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import streamlit as st
 
+from core.answer.design import look_line
 from core.engine.launcher import Rest
 from core.errors import LabError
 from core.lab import Lab
@@ -16,7 +17,6 @@ from core.results.setting import labels_of, setting_of
 from core.rule.place import Place
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run, State, is_under_way
-from core.study.arms.design_words import look_line
 from core.study.report.answer import bases_of, with_bases
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.primary import on_primary

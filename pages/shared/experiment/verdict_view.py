@@ -1,4 +1,4 @@
-"""The verdict of an experiment as every page shows it: headline, level, figure, and what it rests on in a fold."""
+"""The answer of an experiment as every page shows it: two lines, level, figure, and the checks below it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Literal
 
 import streamlit as st
 
+from core.answer.check import LEGEND, MARKS, Outcome
+from core.answer.checks.outliers import far_off
+from core.answer.checks.registry import checks_of
+from core.answer.levels import PROBABLY, level_words, meaning_of
+from core.answer.lines import headline, reason
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.methods.method import Role
 from core.results.arm import Arm
+from core.rule.answer import Answer
 from core.rule.claims import Level
 from core.rule.place import Place
 from core.rule.tuning import reference_name
-from core.rule.withheld import UNTIL_THEN, NextStep
+from core.rule.withheld import NextStep
 from core.store.record import Run
-from core.study.arms.forgetting_clause import forgetting_in_short
-from core.study.arms.outliers import outliers
-from core.study.arms.verdict_words import MEANINGS, basis, caveats, headline, level_words
 from core.study.figures.differences import difference_rows
 from core.study.report.answer import before_sentence
 from pages.shared.ui.download import download_of_run
@@ -26,38 +29,43 @@ from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 from pages.shared.ui.primary import on_primary
 
-COLOURS: dict[Level, Literal["green", "orange", "gray"]] = {
+COLOURS: dict[str, Literal["green", "orange", "gray"]] = {
     Level.SHOWN: "green",
     Level.LEANING: "orange",
+    PROBABLY: "orange",
     Level.OPEN: "gray",
 }
 
+CHECK_COLOURS = {Outcome.HOLDS: "green", Outcome.OPEN: "orange", Outcome.FAILS: "red", Outcome.UNKNOWN: "gray"}
+
+
+def _unbroken(words: str) -> str:
+    """A line as Markdown, in which no percentage is parted from its sign."""
+    return literal(words).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def _colour(found: Place) -> Literal["green", "orange", "gray"]:
+    return COLOURS[PROBABLY if found.is_probable else found.level]
+
 
 def level_badge(found: Place) -> None:
-    """Draw a badge with the verdict's level, which its tooltip explains; nothing where it has none."""
+    """Draw a badge with the answer's level, which its tooltip explains; nothing where it has none."""
     if level := level_words(found):
-        st.badge(level, color=COLOURS[found.level], help=MEANINGS[found.level])
+        st.badge(level, color=_colour(found), help=meaning_of(found))
 
 
 def verdict_view(found: Place, before: Place | None = None) -> None:
-    """Draw headline and badge, and in few words what changes how they are read.
+    """Draw the answer's first line with its level, and the second.
 
     Args:
-        found: the verdict.
+        found: the answer.
         before: the earlier answer that stands below it, of which the test part was read.
     """
     level = level_words(found)
-    badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
-    words = headline(found) if before is None else headline(found).removesuffix(f" {UNTIL_THEN}")
-    st.markdown(f"#### {literal(words)}{badge}", help=MEANINGS[found.level] if level else None)
-    sentences = caveats(found)
-    if found.told is not None and found.full is not None and not (found.reason or found.withheld):
-        sentences.append(forgetting_in_short(found.told.arm, found.full, found.at_equal))
-    if sentences := [*filter(None, sentences)]:
-        st.caption(literal(" ".join(sentences)))
-    for arm, row in outliers(found):
-        if row.run is not None:
-            link("runs", literal(f"{arm.name}, seed {row.seed}"), {"run": row.id})
+    badge = f" :{_colour(found)}-badge[{level}]" if level else ""
+    st.markdown(f"#### {literal(headline(found))}{badge}", help=meaning_of(found) if level else None)
+    if before is None and (why := reason(found)):
+        st.caption(literal(why))
 
 
 def before_view(before: Place, members: Sequence[Run]) -> None:
@@ -66,18 +74,22 @@ def before_view(before: Place, members: Sequence[Run]) -> None:
     verdict_view(before)
 
 
-def basis_view(found: Place, key: str, more: Sequence[str] = (), said: Sequence[str] = ()) -> None:
-    """Draw a fold with the tests and what else the headline rests on.
-
-    Args:
-        found: the verdict.
-        key: of the fold.
-        more: further sentences in it.
-        said: sentences that the page shows outside it.
-    """
-    if sentences := [*(sentence for sentence in basis(found) if sentence not in said), *more]:
-        with st.expander("What this rests on", icon=":material/rule:", key=key):
-            st.markdown("\n".join(f"- {literal(sentence)}" for sentence in sentences))
+def checks_view(found: Answer | Place, key: str) -> None:
+    """Draw what could undo the claim, what fails first, and links to runs that lie far off. Args: key: of the list."""
+    checks = checks_of(found)
+    if not checks:
+        return
+    lines = [
+        f":{CHECK_COLOURS[check.outcome]}[{MARKS[check.outcome]}] {_unbroken(check.words)}" for check in checks.values()
+    ]
+    half = (len(lines) + 1) // 2
+    with st.container(key=key):
+        st.markdown("**What could undo it**", help=LEGEND)
+        for column, own in zip(st.columns(2), (lines[:half], lines[half:]), strict=True):
+            column.markdown("  \n".join(own))
+    for arm, row in far_off(found) if isinstance(found, Place) else ():
+        if row.run is not None:
+            link("runs", literal(f"{arm.name}, seed {row.seed}"), {"run": row.id})
 
 
 def difference_view(found: Place, arms: Sequence[Arm], colours: Mapping[str, str], owner: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import streamlit as st
 
+from core.answer.design import seeds_line
 from core.data.task_spec import TaskSpec
 from core.errors import SpecError
 from core.lab import Lab
@@ -16,7 +17,6 @@ from core.results.intervals import DEFAULT_SEEDS
 from core.rule.claims import MAX_FORM_SEEDS
 from core.run_spec import OptimSpec, default_rate, rate_reason
 from core.spec import Device, Spec, bounds
-from core.study.arms.design_words import seeds_line
 from core.wording.tasks import explained
 from pages.shared.ui.literal import literal
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.study.arms.verdict_words import ALL_MEANINGS
+from core.answer.levels import ALL_MEANINGS
 
 EXPLAINED = ("Finding", "Level")
 """Headings of columns that say *shown* or *leaning*, which their tooltip explains."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.numbers import count_text, percent
+from core.answer.levels import level_text
+from core.numbers import count_text
 from core.objectives.measure import Measure
 from core.rule.power import GUESSED, Design
 from core.rule.spending import CLAIM_SEEDS, level_of, next_look
@@ -29,11 +30,6 @@ def look_line(seeds: int, looks: Sequence[int]) -> str:
     can = f"allows {level_text(level)} of false claims" if level else "could show nothing"
     more = f"; one at {further} would allow {level_text(level_of(further, looks))}" if seeds < further else ""
     return f"A look at {seeds} seeds {can}{more}."
-
-
-def level_text(level: float) -> str:
-    """The level of a look, as in ``3.1 %``."""
-    return percent(100 * level, 1 if level >= 0.001 else 2)
 
 
 def power_sentences(
@@ -70,15 +66,15 @@ def examples_sentence(design: Design, measure: Measure, margin: float, kind: str
     least = "" if design.varies else "at least "  # without a spread, for methods that answer alike
     return (
         f"“Good enough within {measure.margin_text(margin)}” is out of reach with any number of seeds: it takes "
-        f"{least}about {_examples_text(design, margin)} test {noun(kind)}."
+        f"{least}about {count_text(examples_needed(design, margin))} test {noun(kind)}."
     )
 
 
-def _examples_text(design: Design, margin: float) -> str:
-    """In as few digits as show that it is more than there are."""
+def examples_needed(design: Design, margin: float) -> float:
+    """About how many test examples "good enough" takes, in as few digits as show that it is more than there are."""
     exact = design.examples_for(margin)
     rounded = (float(f"{exact:.{digits}g}") for digits in range(1, 7))
-    return count_text(next((count for count in rounded if count > design.examples), exact))
+    return next((count for count in rounded if count > design.examples), exact)
 
 
 def _good_enough(design: Design, measure: Measure, margin: float, kind: str, looks: Sequence[int]) -> list[str]:
@@ -97,6 +93,6 @@ def _good_enough(design: Design, measure: Measure, margin: float, kind: str, loo
     return [
         f"{takes}.",
         f"If the spread over the {count_text(design.examples)} test {noun(kind)} is {larger:.1f} times what "
-        f"is assumed, it is out of reach with any number of seeds, and takes about {_examples_text(most, margin)} "
-        f"test {noun(kind)}.",
+        "is assumed, it is out of reach with any number of seeds, and takes about "
+        f"{count_text(examples_needed(most, margin))} test {noun(kind)}.",
     ]

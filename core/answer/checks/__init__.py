@@ -1,0 +1,1 @@
+"""One module for each check; :mod:`core.answer.checks.registry` lists them."""
