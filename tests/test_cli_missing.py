@@ -91,7 +91,7 @@ def test_a_diverged_a_failed_and_a_stopped_run_cost_nobody_what_finished(
         assert "Full" in done.stdout
         assert "3 runs failed" in done.stdout
         assert f"{low} (seed 2) and {high} (seeds 0 and 2)" in done.stdout
-        waits = "No verdict yet: 1 of 12 runs was stopped. Finish the experiment" in done.stdout
+        waits = "No verdict yet: 1 of 12 runs was stopped." in done.stdout
         assert waits is ("error: No verdict yet" in done.stderr) is (not report.exists()) is (not options)
         assert (f"stopped early take no part in the verdict: {low} (seed 1)" in done.stdout) is waits
     text = unescape(report.read_text())

@@ -117,6 +117,8 @@ def _why_unshown(found: Place, ahead: Ahead) -> str:
     if told is None:
         return ""
     seen = f"{capitalized(told.arm.name)} was {off_text(told.difference)}."
+    if not told.difference.holds_zero:  # which the first line tells
+        seen = f"{_span(found)}."
     if ahead.is_saturated:
         return f"{seen} To tell them apart takes more or harder test examples, not more seeds."
     if told.difference.holds_zero and ahead.needs_examples and ahead.limits is not None:

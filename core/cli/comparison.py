@@ -158,5 +158,6 @@ def print_study(found: Answer) -> None:
         print(plain_table(study_table(found), turned=True))
         print()
     print(study_headline(found))
-    for line in [*(check.text for check in checks_of(found).values()), *study_basis(found)]:
+    checks = (check.text for check in checks_of(found).values())
+    for line in filter(None, [found.more, *checks, *study_basis(found)]):
         print(line)

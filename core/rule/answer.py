@@ -57,6 +57,11 @@ class Answer:
     """Whether the test part is not to be shown yet, because runs are to follow."""
 
     @property
+    def more(self) -> str:
+        """What to know beside the reason, and what to do; empty without one."""
+        return next((at.more for at in self.places if at.reason == self.reason), "") if self.reason else ""
+
+    @property
     def axis(self) -> Axis:
         """What was varied. Raises: LookupError: nothing was."""
         if self.vary is None:

@@ -94,12 +94,9 @@ def unlearned_reason(
         who = f"{name_in_sentence(short[0].name)} ({value_of(short[0])}) does not clearly beat"
         if len(short) > 1:
             who = "neither setting clearly beats"
-        means = (
-            f"Means: {listed([f'{name_in_sentence(arm.name)} {value_of(arm)}' for arm in short])}."
-            if len(short) > 1
-            else ""
-        )
-        more = (f"After {updates_text((full, told))}.", means, _interval_words(short, tested, trivial), *learned, cure)
+        values = listed([f"{name_in_sentence(arm.name)} {value_of(arm)}" for arm in short])
+        reached = f"After {updates_text((full, told))}: {values}."
+        more = (reached, _interval_words(short, tested, trivial), *learned, cure)
         return Reason(f"No verdict: {who} {trivial_words(full)}.", step, more=" ".join(filter(None, more)))
     if ends is not None:
         return ends

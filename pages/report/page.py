@@ -68,10 +68,8 @@ if is_under_way(members):
 answered = place_of(lab, experiment, members)
 rows = rows_of(members)
 if answered.unread or not chosen_arms(rows):
-    st.info(
-        literal(f"{answered.reason} {answered.more}" if answered.unread else no_choice_sentence(rows)),
-        icon=":material/info:",
-    )
+    why = f"{answered.reason} {answered.more}" if answered.unread else no_choice_sentence(rows)
+    st.info(literal(why), icon=":material/info:")
     state_line(lab, members, "report", answered)
     link("runs", "See the runs")
     st.stop()

@@ -78,6 +78,8 @@ def _answer(found: Answer) -> None:
     level = study_level(found)
     badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
     st.markdown(f"#### {literal(study_headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
+    if found.more:
+        st.caption(literal(found.more))
     for sentence in dropped_sentences(row for at in found.places for row in at.rows):
         st.warning(literal(sentence))
     if sentences := study_basis(found):

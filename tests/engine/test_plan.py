@@ -110,7 +110,7 @@ def test_a_plan_that_was_stopped_waits_and_finishes_as_if_it_had_not_been(
     experiment = compare(lab, asked(lab))
     runs = stopped_early(lab, experiment)
     assert {run.plan for run in runs} == {"waiting"}
-    assert "Finish the experiment" in decided_on(rows_of(runs)).reason
+    assert "Finish the experiment" in decided_on(rows_of(runs)).more
     assert not unchosen(rows_of(runs)), "no network goes while the search is not complete"
     assert lab.launcher.finish([run.id for run in runs])
     check_found_the_same(ended(lab, experiment), undisturbed)

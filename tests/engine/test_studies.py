@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from core.__main__ import main
+from core.answer.check import Outcome
+from core.answer.checks.registry import checks_of
 from core.engine.experiments import plan_of
 from core.errors import LabError, SpecError
 from core.lab import Lab
@@ -33,7 +35,7 @@ from core.rule.tuning import rate_choices
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.study_words import study_basis, study_headline
+from core.study.arms.study_words import study_headline
 from core.study.report.answer import answer_of, place_of
 from tests.conftest import short
 from tests.launching import compare
@@ -117,11 +119,12 @@ def test_what_few_seeds_decide_is_said_to_be_in_their_mean_alone(studied: tuple[
             runs.append(replace(run, id=f"{run.id}{seed}", spec=run.spec.but(seed=seed), result=result))
     found = decide(Results(rows_of(runs)), plan=plan_of(experiment))
     assert found.level is Level.SHOWN
-    first, second = study_headline(found), " ".join(study_basis(found))
+    first = study_headline(found)
     assert "less accurate than full fine-tuning at every point" in first
     assert "in the mean and not in the median of these runs" in first
-    assert "LoRA r=2 at 1 epochs: The median of the seeds' differences is +0.2" in second
-    assert "LoRA r=2 at 2 epochs: The median" not in second
+    outliers = checks_of(found)["outliers"]
+    assert (outliers.outcome, outliers.where) == (Outcome.FAILS, "at 1 epochs")
+    assert outliers.line.startswith("The median difference, +0.2")
 
 
 def test_too_few_seeds_say_what_was_seen_and_that_none_of_it_is_a_claim(studied: tuple[Lab, Experiment]) -> None:
@@ -134,7 +137,7 @@ def test_too_few_seeds_say_what_was_seen_and_that_none_of_it_is_a_claim(studied:
     said = study_headline(found)
     assert ("which is not enough for a claim" in said) == bool(seen)
     assert all(str(point) in said or len(seen) == len(POINTS) for point in seen)
-    assert "A claim takes at least 7 seeds, and there are 3." in " ".join(study_basis(found))
+    assert checks_of(found)["seeds"].line == "3 seeds: a claim takes at least 7."
 
 
 def test_runs_that_another_experiment_has_are_not_trained_again_and_stay_when_one_is_deleted(

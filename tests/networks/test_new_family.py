@@ -228,7 +228,7 @@ def test_the_comparison_names_a_verdict_for_it(done: Done) -> None:
 
 def test_the_report_is_complete_and_says_which_network_it_is_about(done: Done) -> None:
     html = report_html(report_of(done.lab, done.experiment))
-    assert "convolutional network of 8-32-10 units on 28×28 images" in html
+    assert "convolutional network 8-32-10, " in html
     assert "could not be measured again" not in html
     assert '"kind": "convolution"' in unescape(html)
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.adapter.archive import read_entries
+from core.answer.checks.forgetting import forgotten
 from core.artifacts.exports import FORMATS
 from core.cli.comparison import print_comparison
 from core.data.task_spec import TaskSpec
@@ -36,7 +37,6 @@ from core.serving import inputs
 from core.serving.request import PredictRequest, Row
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.study.arms.forgetting_notes import forgetting_in_short
 from core.study.report.answer import place_of
 from core.study.report.report import report_of
 from core.study.weights import predicted
@@ -113,12 +113,14 @@ def test_every_answer_says_how_much_better_than_the_base_a_language_model_is(
     members = done.lab.store.members(experiment)
     loras = [run for run in members if run.spec.kind == "lora"]
     after, base = (np.mean([run.result.measures[f"bits_per_byte{end}"] for run in loras]) for end in ("", "_before"))
-    off = f"{abs(base - after):.4f} bits per byte {'better' if after < base else 'worse'}"
+    found = report_of(done.lab, experiment)
     print_comparison(done.lab, experiment, members)
-    printed, report = capsys.readouterr().out, " ".join(report_of(done.lab, experiment).answer)
+    printed, report = capsys.readouterr().out, " ".join([*found.answer, *(check.line for check in found.checks)])
     pages = [texts(draw(page, experiment=experiment.id)).replace("\\", "") for page in ("home", "compare")]
+    gained = f"LoRA r=2 {'−' * bool(after > base)}{abs(base - after):.4f}."
+    alone = f"LoRA r=2 went from {base:.4f} before fine-tuning to {after:.4f}."
     for said in (printed, report, *pages):
-        assert re.search(rf"LoRA r=2 (is )?{off}( than the base)? \({base:.4f} → {after:.4f}\)", said), said
+        assert (alone if which == "alone" else gained) in said
 
 
 def test_an_imported_network_is_measured_on_other_texts_before_and_after(done: Done) -> None:
@@ -129,7 +131,7 @@ def test_an_imported_network_is_measured_on_other_texts_before_and_after(done: D
         for end, network in networks.items():
             found = evaluate(network, source.test, (), objective=LanguageSpec()).measures["bits_per_byte"]
             assert run.result.measures[f"source_bits_per_byte{end}"] == pytest.approx(found, rel=1e-5)
-    assert "of the source" in forgetting_in_short(*arms_of(rows_of(done.lab.store.members(done.direct)))[::-1])
+    assert forgotten(*arms_of(rows_of(done.lab.store.members(done.direct)))[::-1]) is not None
     assert ("Forgetting measured on", "others, at most 32 tokens") in report_of(done.lab, done.direct).facts
     asked = done.lab.experiments.configuration(done.direct)
     assert read_configuration(write_configuration(asked), done.lab.catalog, done.lab.networks) == asked

@@ -22,8 +22,6 @@ from core.methods.lora import LoRASpec
 from core.networks.transformer import TransformerSpec
 from core.numbers import bytes_text
 from core.plan.configuration import Configuration
-from core.results.choice import chosen_arms
-from core.results.row import rows_of
 from core.run_spec import RunSpec, default_optim
 from core.study.arms.forgetting_notes import NO_SOURCE
 from pages.shared.ui.links import script
@@ -86,7 +84,7 @@ def test_every_tab_of_compare_speaks_of_texts(
     found = texts(app)
     assert "images" not in found
     assert "None" not in found
-    if tab in ("Accuracy", "Examples"):
+    if tab == "Examples":
         assert "test texts" in found
     if tab == "Forgetting":
         assert (NO_SOURCE in found) == (which == "direct"), "it cannot be measured of a network as it was brought"
@@ -237,11 +235,9 @@ def test_macro_f1_and_the_largest_class_stand_beside_accuracy_and_on_home_only_w
     everything: Lab, seen: Callable[..., AppTest], trained_home: TrainedHome
 ) -> None:
     app = seen("home", experiment=trained_home.direct.id)
-    arms = {arm.spec.kind: arm for arm in chosen_arms(rows_of(everything.store.members(trained_home.direct)))}
-    assert "Macro-F1, the mean" not in texts(app), "nothing has been learned"
     assert any("Accuracy misleads here" in warning.value for warning in app.warning)
     compare = texts(seen("compare", experiment=trained_home.direct.id, view="Accuracy"))
-    assert "always naming one class (60.0\N{NO-BREAK SPACE}%)" in compare
+    assert "always naming one class" in compare
     assert "Accuracy misleads here: 60.0 % of the test texts are of one class" in compare
     for page in ("home", "compare"):
         assert "misleads" not in texts(seen(page, experiment=trained_home.after_source.id)), page

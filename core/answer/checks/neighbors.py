@@ -35,7 +35,7 @@ def _better_tested(found: Place, chosen: Arm) -> str:
     """That another rate or length of a setting's method and rank is better on the test part by more than the margin;
     empty where none is. The validation part chose, and to choose by the test part would be no fair estimate.
     """
-    tried = [arm.finished_only for arm in all_arms(found.rows) if not arm.failed]
+    tried = [arm.finished_only for arm in all_arms(found.rows) if arm.finished and not arm.failed]
     own = next(arm for arm in tried if arm.key == chosen.key)
     alike = [arm for arm in tried if arm.setting.group[:-1] == own.setting.group[:-1] and arm is not own]
     sign = own.what().sign

@@ -144,7 +144,7 @@ def whole(found: Answer) -> Place:
     """An answer as one place: what a study says in one sentence is shown point by point elsewhere."""
     if found.vary is None:
         return found.place
-    return Place(found.margin, rates_tried([]), reason=study_headline(found), unread=found.unread)
+    return Place(found.margin, rates_tried([]), reason=study_headline(found), more=found.more, unread=found.unread)
 
 
 def _asked(
@@ -246,7 +246,7 @@ def _with_equal(lab: Lab, found: Answer) -> Answer:
 
 def unread(found: Answer, why: Reason) -> Answer:
     """An answer that says nothing. Args: why: that is so."""
-    places = found.places if found.vary is not None else (unread_place(found.place, why),)
+    places = tuple(unread_place(at, why) for at in found.places)
     return replace(found, places=places, reason=why.text, unread=True, looks=())
 
 

@@ -44,7 +44,7 @@ def results_files(lab: Lab, experiment: Experiment, stem: str) -> dict[str, byte
     members = lab.store.members(experiment)
     found = place_of(lab, experiment, members)
     if found.unread:
-        raise RunStateError(found.reason)
+        raise RunStateError(f"{found.reason} {found.more}")
     rows = [row for row in rows_of(members) if row.setting.role is not Role.BASE]
     each = _each(lab, experiment, members)
     examples = pd.DataFrame({"run": list(each), EACH: list(map(_cell, each.values()))})
