@@ -16,7 +16,7 @@ MEANINGS = {
     str(Level.LEANING): "All seeds point the same way, but 3 to 6 are too few for a claim: this decides nothing.",
     PROBABLY: "The interval leaves out 0, or 3 to 6 seeds lean, which is not enough for a claim and decides nothing. "
     "Without any difference an answer says so in 2 to 10 % of experiments with 3 seeds, in 5 to 23 % of those that are "
-    "read with each of 3 to 6 seeds, and in 1 to 6 % of those with 7 seeds or more.",
+    "read with each of 3 to 6 seeds, and in 1 to 6 % of those with 7, 8 or 16 seeds.",
     str(Level.OPEN): "These runs do not support a claim.",
 }
 """What each level means, for a tooltip; the rates are simulated in docs/statistics.md."""

@@ -7,7 +7,7 @@ import math
 from core.numbers import NOTHING, number_text
 from core.objectives.measure import PLAIN_DIGITS
 from core.results.intervals import Interval
-from core.results.measures import Quantity, bare_text, bounded, digits_of, value_text
+from core.results.measures import Quantity, bounded, digits_of, value_text
 from core.rule.claims import Difference
 
 
@@ -21,15 +21,6 @@ def p_text(p: float) -> str:
 def p_words(p: float) -> str:
     """A p-value in a sentence, as in ``p = 0.012`` or ``p < 0.001``."""
     return f"p {p_text(p)}" if p < 0.001 else f"p = {p_text(p)}"
-
-
-def span_text(interval: Interval, what: Quantity) -> str:
-    """An interval of differences, as in ``95 % interval −1.20 to +0.30``. Args: what: the quantity that differs."""
-    if interval.low == interval.high:
-        return "the same in every seed"
-    inside = bounded(interval, what.change)
-    low, high = (bare_text(what.change, end, digits_of(interval, what.change)) for end in (inside.low, inside.high))
-    return f"95 % interval {low} to {high}"
 
 
 def size_span_text(interval: Interval, what: Quantity) -> str:
@@ -46,11 +37,6 @@ def size_text(difference: Difference) -> str:
     """The size of a difference without its sign, as in ``1.20 points``."""
     what = difference.what.change
     return value_text(what, abs(difference.interval.mean), digits_of(difference.interval, what)).removeprefix("+")
-
-
-def more_or_less(difference: Difference) -> str:
-    """How much was forgotten more, as in ``1.20 points more of the source``."""
-    return f"{size_text(difference)} {'more' if difference.interval.mean > 0 else 'less'} of the source"
 
 
 def off_text(difference: Difference, in_brackets: bool = False) -> str:

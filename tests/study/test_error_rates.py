@@ -24,6 +24,7 @@ from docs.measurements.error_rates import (
     macro_f1_misses,
     main,
     on_new_examples,
+    probable,
     shares,
     tuned,
     untuned,
@@ -56,6 +57,16 @@ def test_looks_together_show_what_is_not_there_as_seldom_as_they_may(settings: i
         assert shown <= allowed(looks, trials)
         assert within <= allowed(looks, trials, ONE_SIDED)
     assert found.max() > 0
+
+
+def test_probably_is_said_of_equal_methods_as_seldom_as_its_tests_reject() -> None:
+    """Of one setting at a given rate: leaning rejects at 5 %, and what is seen with 8 seeds lies between two levels."""
+    trials = full_or_short(10_000, 1000)
+    three, any_of_few, _, eight, _, both = probable(np.random.default_rng(1), (0.0,), 1, trials)
+    assert three <= most(5, trials)
+    assert eight <= most(5 - 100 * spent(8), trials)
+    assert 0 < three <= any_of_few
+    assert 0 < eight <= both
 
 
 @pytest.mark.parametrize(("rank", "examples"), [(16, 360), (16, 10_000), (1, 360)])
