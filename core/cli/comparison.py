@@ -22,7 +22,6 @@ from core.results.choice import chosen_arms, dropped_sentences
 from core.results.row import rows_of
 from core.rule.answer import Answer
 from core.rule.place import Place
-from core.rule.tuning import choice_sentence, end_sentences, is_tuned, rate_choices
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.fairness import comparable, lost_rows, missing_rows
@@ -31,8 +30,14 @@ from core.study.arms.tables import comparison_text, plain_table, validation_tabl
 from core.study.report.answer import answer_of, bases_of, is_study, place_of
 from core.study.report.html import write_report
 from core.study.report.report import Report, report_of
+from core.study.report.sections import BY_RANK, DIFFERENCES, RATES, chapters_of
+from core.study.report.shown import Shown
+from core.study.report.text import section_text
 
 POLL_SECONDS = 0.5
+
+PRINTED = (DIFFERENCES, BY_RANK, RATES)
+"""Titles of the sections that a terminal has beside the table and the answer."""
 
 INCOMPLETE = 3
 """Exit status of an answer that lacks runs; 1 is that of no answer, and 2 that of options which cannot be read."""
@@ -135,13 +140,17 @@ def print_comparison(lab: Lab, experiment: Experiment, members: list[Run]) -> No
     print(plain_table(validation_table(arms) if found.unread else comparison_text(arms), turned=True))
     print()
     print_answer(found)
-    warnings = dropped_sentences(rows) + comparable(rows)
-    if chosen and is_tuned(row.setting for row in rows):
-        choices = rate_choices(rows)
-        print(choice_sentence(choices))
-        warnings = end_sentences(choices) + warnings
-    for warning in warnings:
+    for warning in dropped_sentences(rows) + comparable(rows):
         print(f"Note: {warning}")
+    if chosen and not found.unread:
+        print_sections(Shown.of(found))
+
+
+def print_sections(shown: Shown) -> None:
+    """Print the sections of an answer that are no figures, and for which nothing is measured again."""
+    for chapter in chapters_of(shown):
+        if chapter.title in PRINTED:
+            print(f"\n{section_text(chapter.make())}")
 
 
 def print_answer(found: Place) -> None:

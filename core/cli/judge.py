@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from core.cli.as_json import comparison_as_json
-from core.cli.comparison import print_answer, save_report
+from core.cli.comparison import print_answer, print_sections, save_report
 from core.cli.options import add_home, add_output, check_output, opened_lab
 from core.judge.reading import Reading, check_answered
 from core.judge.results import gather
 from core.judge.sources import SOURCES, given
 from core.lab import Lab
-from core.rule.tuning import choice_sentence, rate_choices
 from core.spec import bounds
 from core.store.judged import Judged
 from core.study.arms.tables import plain_table
@@ -28,6 +27,7 @@ from core.study.report.judged import (
     network_sentences,
 )
 from core.study.report.judged_report import judged_report, networks_table, settings_table
+from core.study.report.shown import Shown
 
 KEPT = "Nothing was kept of results that had not been judged."
 
@@ -123,10 +123,10 @@ def print_judged(evidence: JudgedEvidence) -> None:
         print(plain_table(networks_table(evidence)))
         for sentence in network_sentences(evidence):
             print(sentence)
-    if evidence.is_tuned and evidence.has_validation:
-        print(choice_sentence(rate_choices(evidence.rows)))
     for warning in judged_warnings(evidence):
         print(f"Note: {warning}")
+    if evidence.arms and not evidence.verdict.unread:
+        print_sections(Shown.of(evidence.verdict, evidence.arms))
 
 
 def judged_as_json(evidence: JudgedEvidence) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -280,3 +280,9 @@ def averaged_arms(rows: Iterable[Row]) -> list[Arm]:
 
 STOPPED_EARLY = " (stopped early)"
 """What is put behind the name of an arm that has only stopped rows."""
+
+
+def named(arms: Sequence[Arm]) -> list[Arm]:
+    """The same arms, called as in sentences where that tells them apart; see :attr:`Arm.name`."""
+    names = [arm.name for arm in arms]
+    return [replace(arm, label=arm.name) for arm in arms] if len(set(names)) == len(names) else list(arms)

@@ -222,6 +222,11 @@ class Curve:
     """One row per epoch: :data:`EPOCH_COLUMNS`, and before the last of them a column for each measure, such as
     ``validation_accuracy``."""
 
+    @classmethod
+    def of_epochs(cls, epochs: pd.DataFrame) -> Curve:
+        """One that has epochs alone: losses are long, and epochs are a few rows."""
+        return cls(np.empty(0, np.int64), np.empty(0), np.empty(0, np.float32), epochs)
+
     def measured(self, name: str) -> NDArray[np.float64]:
         """A measure after each epoch, (epochs,); NaN where it was not measured."""
         if name not in self.epochs:

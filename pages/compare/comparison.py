@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import streamlit as st
+
+from core.errors import LabError
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
-from core.results.arm import Arm, arms_of, averaged_arms
+from core.results.arm import Arm, arms_of, averaged_arms, named
 from core.results.choice import chosen_arms, dropped_sentences
 from core.results.results import Results
 from core.results.row import Row, rows_of
@@ -17,12 +20,20 @@ from core.rule.decide import decide
 from core.rule.place import Place
 from core.rule.tuning import is_tuned
 from core.store.record import Curve, Experiment, Run
+from core.study.arms.accuracies import Accuracies
 from core.study.arms.fairness import comparable
 from core.study.figures.palette import colours_of, shades_of
 from core.study.report.answer import answer_before, place_of
-from core.study.report.evidence import named, overlaps_of
+from core.study.report.evidence import epochs_of, overlaps_of
+from core.study.report.shown import CUSTOMERS, Shown
 from core.study.weights.predicted import tested_by
+from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from pages.compare.selected import SELECTION
+from pages.shared.experiment.measured import measured
+from pages.shared.ui.literal import literal
+
+CUSTOMERS_KEY = "customers"
+"""Session state key of the number of customers."""
 
 
 @dataclass(frozen=True)
@@ -144,14 +155,32 @@ class Comparison:
         )
 
     @property
-    def split(self) -> bool:
-        """Whether forgetting is judged with masked logits; see :attr:`core.run_spec.RunSpec.is_split`."""
-        return self.members[0].spec.is_split
+    def sections(self) -> Shown:
+        """What the sections of the answer are made of; the test part is not in those that can be made while it is not
+        to be read.
+        """
+        return Shown(
+            self.shown,
+            self.verdict,
+            self.rows,
+            self.colours,
+            compared=self.chosen,
+            stopped=self.stopped,
+            masked=self.masked,
+            customers=int(st.session_state.get(CUSTOMERS_KEY, CUSTOMERS)),
+            tested=tested_by(self.lab),
+            curves=lambda: measured(epochs_of, self.lab, [run for run in self.everything if run.state == "finished"]),
+            base=self._base,
+            forecasts=lambda: self.lab.estimates.at_launch([run.id for arm in self.shown for run in arm.runs]),
+        )
 
-    @property
-    def source_measure(self) -> str:
-        """Name of the measure on the source."""
-        return self.objective.on_source(self.masked)
+    def _base(self) -> Accuracies | None:
+        """The base on the validation parts; None where it is gone, of which this says why."""
+        try:
+            return mean_accuracies(list(measured(base_accuracies, self.lab, self.shown).values()))
+        except LabError as error:
+            st.caption(f"Where the base stood is not shown: {literal(str(error))}")
+            return None
 
     @property
     def objective(self) -> ObjectiveSpec:

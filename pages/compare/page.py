@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from core.lab import current
@@ -13,12 +15,11 @@ from core.rule.tuning import is_tuned
 from core.store.judged import Judged
 from core.store.record import is_under_way
 from core.study.report.answer import bases_of
+from core.study.report.sections import CURVES, RATES, chapters_of
 from core.wording.tasks import judged_text, task_text
 from pages.compare.comparison import Comparison
-from pages.compare.costs import cost_part, forgetting_part
-from pages.compare.evidence import budget_part, rates_part
 from pages.compare.examples import examples_part
-from pages.compare.parts import curves_part, measure_part, table_part, validation_part
+from pages.compare.parts import curves_part, section_part, table_part, validation_part
 from pages.compare.selected import point_shown, selected_runs, wanted_arms
 from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.current import compared_picker
@@ -32,21 +33,14 @@ from pages.shared.ui.pickers import start_text
 from pages.shared.ui.tabs import draw_tabs
 from pages.shared.ui.widget_key import widget_key
 
-PARTS = {
-    "Rates": rates_part,
-    "By budget": budget_part,
-    "Curves": curves_part,
-    "Forgetting": forgetting_part,
-    "Cost": cost_part,
-    "Examples": examples_part,
-    "Table": table_part,
-}
+OF_PAGE = {CURVES: curves_part, "Examples": examples_part, "Table": table_part}
+"""Tabs that only the page has, and one in place of a section."""
 
-UNREAD = {"Validation": validation_part, "Rates": rates_part, "Curves": curves_part}
-"""The parts while the test part is not to be read yet."""
+UNREAD = ("Validation", RATES, CURVES)
+"""Tabs while the test part is not to be read yet."""
 
 OF_CLASSES = ("Examples",)
-"""The parts that tell right answers from wrong ones, and so are left out where answers are numbers."""
+"""Tabs that tell right answers from wrong ones, and so are left out where answers are numbers."""
 
 MAX_FAILURES = 3
 """Maximum number of failed runs whose cause is shown; the Runs page has all."""
@@ -148,6 +142,11 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
 
 shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked), at)
+sections = {chapter.title: partial(section_part, chapter) for chapter in chapters_of(shown.sections)}
+tabs = {"Validation": validation_part} | sections | OF_PAGE
 hidden = OF_CLASSES if plain.objective.targets == "numbers" else ()
-parts = {plain.objective.primary.title: measure_part} | {k: part for k, part in PARTS.items() if k not in hidden}
-draw_tabs(UNREAD if plain.verdict.unread else parts, shown)
+if plain.verdict.unread:
+    tabs = {title: part for title, part in tabs.items() if title in UNREAD}
+else:
+    tabs = {title: part for title, part in tabs.items() if title not in (*hidden, "Validation")}
+draw_tabs(tabs, shown)

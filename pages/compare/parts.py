@@ -1,59 +1,41 @@
-"""Tabs of Compare: the primary measure, curves, and the table."""
+"""Tabs of Compare: the sections of the answer, and what only a page has: curves to choose, and the whole table."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from core.methods.method import Role
-from core.objectives.measure import Measure
 from core.rule.balance import misleading_sentence
 from core.study.arms.tables import comparison_table, comparison_text, validation_table
-from core.study.figures.curves import Axis, NamedCurve, arm_dots, loss_curves, measure_curves
+from core.study.figures.curves import Axis, NamedCurve, loss_curves, measure_curves
+from core.study.report.cost import COST
+from core.study.report.sections import Chapter, chapters_of
 from core.wording.csv_file import csv_of
-from pages.compare.comparison import Comparison
-from pages.compare.evidence import differences, single_pair
+from pages.compare.comparison import CUSTOMERS_KEY, Comparison
+from pages.compare.single_pair import single_pair
+from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
-from pages.shared.ui.figure_panel import show
+from pages.shared.ui.figure_panel import section_view, show
 from pages.shared.ui.links import link
 
 
-def measure_part(shown: Comparison) -> None:
-    """Every run's primary measure or another one, the differences from full fine-tuning, and single pairs."""
-    measure = _measure_shown(shown)
-    if measure != shown.objective.primary or not shown.has_figure:
-        figure = arm_dots(shown.shown, measure.name, shown.colours, shown.stopped)
-        alt = f"{measure.title} on the target of each run, with mean and interval"
-        show(figure, shown.experiment.id, "accuracy", alt)
-    if warning := misleading_sentence(shown.shown[0].rows[0]):
-        st.warning(warning)
-    differences(shown)
-    single_pair(shown)
+def section_part(chapter: Chapter, shown: Comparison) -> None:
+    """A section of the answer, with what the page asks about it."""
+    if chapter.title == COST:
+        customers(CUSTOMERS_KEY, "Each has a network of their own.", bind="query-params")
+        (chapter,) = (each for each in chapters_of(shown.sections) if each.title == COST)
+    section_view(chapter.make(), shown.experiment.id, "difference" if shown.has_figure else "")
+    if chapter.title == shown.objective.primary.title:
+        if warning := misleading_sentence(shown.shown[0].rows[0]):
+            st.warning(warning)
+        single_pair(shown)
 
 
 def validation_part(shown: Comparison) -> None:
     """What the validation part says of each setting, by which settings are chosen."""
     table = validation_table(shown.shown)
     dataframe(table, hide_index=True, alt="Mean on the validation part of each setting, with its interval")
-
-
-def _measure_shown(shown: Comparison) -> Measure:
-    """Choose the measure whose values are drawn: the primary one, or another one, about which nothing is claimed."""
-    primary = shown.objective.primary
-    others = [each for each in shown.objective.measures if any(arm.values(each.name) for arm in shown.shown)]
-    if len(others) < 2:
-        return primary
-    titles = {each.title: each for each in others}
-    picked = st.segmented_control(
-        "Measure",
-        list(titles),
-        default=primary.title,
-        key=f"measure-{shown.experiment.id}",
-        help=f"{primary.title} chose the settings, and the verdict is about it. Of the others this shows the values "
-        "with their intervals.",
-        required=True,
-    )
-    return titles[picked]
 
 
 def curves_part(shown: Comparison) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from core.answer.lines import name_of
 from core.lab import Lab
 from core.numbers import bytes_text, capitalized, count_text, unbroken
-from core.results.arm import Arm
+from core.results.arm import Arm, named
 from core.results.choice import chosen_arms, dropped_sentences
 from core.results.row import Row, rows_of
 from core.rule.balance import misleading_sentence
@@ -18,7 +18,6 @@ from core.rule.place import Place
 from core.store.record import Experiment, Run, stages_of
 from core.study.figures.palette import colours_of
 from core.study.report.answer import answer_before, is_study, place_of
-from core.study.report.evidence import named
 from core.wording.tasks import bases_text, judged_text
 from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.start import was_known

@@ -20,7 +20,7 @@ from core.study.learn.language_models import (
     projection_table,
     target_choices,
 )
-from core.study.report.sections import CUSTOMERS
+from core.study.report.shown import CUSTOMERS
 from pages.shared.ui.customers import CHOICES
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import chart

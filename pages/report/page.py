@@ -15,11 +15,13 @@ from core.results.row import rows_of
 from core.store.judged import Judged
 from core.store.record import is_under_way
 from core.study.report.answer import answer_before, place_of, with_bases
+from core.study.report.cost import COST
 from core.study.report.evidence import Evidence, epochs_of, gather
 from core.study.report.facts import facts_of, words_of
 from core.study.report.html import report_html
-from core.study.report.report import FIND_RATES, command_of, finds_rates, opening, report
-from core.study.report.sections import COST, CUSTOMERS, Chapter, chapters_of
+from core.study.report.report import FIND_RATES, chapters, command_of, finds_rates, opening, report
+from core.study.report.sections import Chapter
+from core.study.report.shown import CUSTOMERS
 from core.study.weights.remeasured import Caller, Remeasured, remeasure
 from pages.shared.experiment.actions import action_dialog, next_step_button
 from pages.shared.experiment.configuration import save_experiment
@@ -153,18 +155,18 @@ with st.container(horizontal=True, vertical_alignment="center"):
 action_dialog(lab, experiment, evidence.verdict)
 st.markdown(f"**The question:** {literal(begun.question)}")
 
-main, *others = chapters_of(evidence)
-section_view(main.make(evidence, number), experiment.id)
+main, *others = chapters(evidence)
+section_view(main.make(), experiment.id)
 
 
 def chapter(one: Chapter) -> None:
     """Draw a section that was folded away."""
-    shown = number
-    if one.title == COST:
-        shown = customers(NUMBER, "Number of customers, each with a network of their own.")
+    number = customers(NUMBER, "Number of customers, each with a network of their own.") if one.title == COST else None
+    known = whole() if one.remeasures else evidence
     if one.remeasures and (missing := whole().remeasured.missing):
         st.caption(literal(f"Some things could not be measured again: {missing}"))
-    section_view(one.make(whole() if one.remeasures else evidence, shown), experiment.id)
+    (same,) = (each for each in chapters(known, number or CUSTOMERS) if each.title == one.title)
+    section_view(same.make(), experiment.id)
 
 
 for each in others:

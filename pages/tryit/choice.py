@@ -8,11 +8,10 @@ import streamlit as st
 
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
-from core.results.arm import Arm, arms_of
+from core.results.arm import Arm, arms_of, named
 from core.results.row import rows_of
 from core.store.record import Experiment, Run
 from core.study.report.answer import last_read
-from core.study.report.evidence import named
 from core.study.weights.change import main_arms
 from core.wording.tasks import task_text
 from pages.shared.ui.literal import literal

@@ -136,8 +136,9 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
         assert len(found.looks) == (0 if found.withheld else 1)
 
         # p-values in the tables of Compare and of the report are those of the verdict.
-        drawn["report"].session_state["report-Differences in accuracy"] = True
+        drawn["report"].session_state["report-Differences"] = True
         drawn["report"].run()
+        drawn["compare"] = draw("compare", experiment=experiment.id, view="Differences")
         for page in ("compare", "report"):
             drawn_table = next(frame for frame in drawn[page].dataframe if "Finding" in frame.value)
             table = drawn_table.value

@@ -191,15 +191,16 @@ def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tu
 
 
 def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("compare", experiment=tuned[1].id)
+    app = draw("compare", experiment=tuned[1].id, view="Differences")
     accuracy = next(frame.value for frame in app.dataframe if "Finding" in frame.value)
     assert list(accuracy["Setting"]) == ["LoRA r=1", "LoRA r=4", "Head only"]
     assert set(accuracy["Finding"]) == {"Not told apart with 2 seeds"}
     assert set(accuracy["p"]) == {NOTHING}, "nothing is tested while a rate is at an end"
     assert all(text.endswith("%") for text in accuracy["Beats it"])
     sections = {section.title: section for section in report_of(*tuned).sections}
-    table, equal = [part for part in sections["Learning and forgetting"].parts if isinstance(part, Table)]
-    for told in (table.note, texts(draw("compare", experiment=tuned[1].id, view="Forgetting"))):
+    table, equal = [part for part in sections["Forgetting"].parts if isinstance(part, Table)]
+    shown = draw("compare", experiment=tuned[1].id, view="Forgetting").markdown
+    for told in (table.note, " ".join(each.help for each in shown)):
         assert OWN_RATES in told
         assert ("equally much it may be another" in told) is (len(equal.frame) == 0), (
             "what a table says is not left open"

@@ -22,7 +22,6 @@ from core.study.figures.curves import (
     AXES,
     NamedCurve,
     arm_dots,
-    bars,
     export_html,
     live_figure_data,
     loss_curves,
@@ -183,10 +182,9 @@ def test_source_accuracy_has_its_own_panel_only_where_it_was_measured():
 
 
 @pytest.mark.parametrize("measure", QUANTITIES)
-@pytest.mark.parametrize("draw", [arm_dots, bars])
-def test_arm_figures_draw_every_measure_without_colouring_text(draw, measure):
+def test_arm_figures_draw_every_measure_without_colouring_text(measure):
     for arms in (ARMS, ARMS[:1], []):
-        layout = themed(draw(arms, measure))
+        layout = themed(arm_dots(arms, measure))
         assert layout["title"]["text"] == quantity(measure).title
         assert layout["xaxis"]["title"]["text"]
 
@@ -202,19 +200,9 @@ def test_dots_show_each_run_and_no_mean_of_one():
 
 
 def test_a_missing_value_is_said_not_left_blank():
-    for draw in (arm_dots, bars):
-        assert [(note.y, note.text) for note in draw(ARMS, "adapter_bytes").layout.annotations] == [(0, "none")]
+    assert [(note.y, note.text) for note in arm_dots(ARMS, "adapter_bytes").layout.annotations] == [(0, "none")]
     lost = arms_of(rows_of([make_run("full", accuracy=np.nan)]))
     assert arm_dots(lost, "accuracy").layout.annotations[0].text == "not a number"
-
-
-def test_bars_are_logarithmic_only_where_sizes_are_far_apart():
-    wide, narrow = bars(ARMS, "trainable_parameters"), bars(ARMS, "checkpoint_bytes")
-    assert wide.layout.xaxis.type == "log"
-    assert "log scale" in wide.layout.xaxis.title.text
-    assert 10 ** wide.layout.xaxis.range[0] < 6_248 < 136_074 < 10 ** wide.layout.xaxis.range[1]
-    assert narrow.layout.xaxis.type is None
-    assert narrow.layout.xaxis.range[0] == 0
 
 
 @given(st.lists(st.text("ab", max_size=80), max_size=6).map("; ".join))
@@ -261,9 +249,8 @@ def test_arms_and_their_specs_get_the_same_colours_all_different():
     assert len(set(colours.values())) == len(runs)
 
 
-@pytest.mark.parametrize("draw", [arm_dots, bars])
-def test_a_subset_keeps_its_colours(draw):
-    assert draw(ARMS[2:], "accuracy").data[0].marker.color in (RANKS[8], (RANKS[8],))
+def test_a_subset_keeps_its_colours():
+    assert arm_dots(ARMS[2:], "accuracy").data[0].marker.color in (RANKS[8], (RANKS[8],))
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.label)

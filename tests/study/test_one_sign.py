@@ -24,6 +24,7 @@ from core.answer.lines import headline, reason
 from core.cli import as_json
 from core.judge.sources import Given
 from core.lab import Lab
+from core.results.arm import named
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.rule.place import About, Place
@@ -35,11 +36,11 @@ from core.store.store import Store
 from core.study.figures.differences import difference_rows
 from core.study.report import answer as answers
 from core.study.report.answer import place_of
-from core.study.report.evidence import Evidence, named
+from core.study.report.evidence import Evidence
 from core.study.report.parts import Table
 from core.study.report.report import opening
 from core.study.report.results_export import results_files
-from core.study.report.sections import chapters_of
+from core.study.report.sections import difference_section
 from tests.judge.samples import judged_files
 from tests.study.samples import SPREAD, decided_on, said_of, settled
 
@@ -104,8 +105,8 @@ def disagreements(runs: Sequence[Run], found: Place) -> list[str]:
     at = [trace["name"] for trace in figure["data"] if trace["marker"].get("symbol") == "diamond"].index(label)
     if sign(_numbers(drawn[at])[0]) != seen:
         wrong.append(f"figure: {drawn[at]}")
-    (section,) = [chapter for chapter in chapters_of(evidence) if chapter.title == "Differences in accuracy"]
-    (table, *_) = [part for part in section.make(evidence, 1).parts if isinstance(part, Table)]
+    section = difference_section(evidence.shown())
+    (table, *_) = [part for part in section.parts if isinstance(part, Table)]
     rows = {row["Setting"]: row for row in table.frame.to_dict("records")}
     if SIGNS.get(rows[label]["Finding"].rpartition(" ")[2], seen) != seen:
         wrong.append(f"report: {rows[label]}")

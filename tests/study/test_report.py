@@ -104,10 +104,10 @@ def test_it_has_everything_that_a_reader_asks_for(found):
     assert "0.5 points" in found.question
     assert list(sections_of(found)) == [
         "Accuracy",
-        "Differences in accuracy",
-        "A fair learning rate for each",
-        "Learning and forgetting",
-        "Cost",
+        "Differences",
+        "By rank",
+        "Rates",
+        *("Curves", "Forgetting", "Cost"),
     ]
     facts = dict(found.facts)
     assert facts["Seeds"].startswith("0 to 2; the same ones chose the learning rates, on the validation part")
@@ -180,7 +180,7 @@ def test_a_setting_that_was_better_on_the_test_part_than_the_chosen_one_is_named
 def test_what_is_told_at_equal_accuracy_is_not_left_open_above_it(evidence):
     runs, curves = lab_notes()
     told = replace(bare(evidence, runs), curves=curves, remeasured=evidence.remeasured)
-    table, equal = [part for part in forgetting_section(told, "").parts if isinstance(part, Table)]
+    table, equal = [part for part in forgetting_section(told.shown()).parts if isinstance(part, Table)]
     assert len(equal.frame) == 3
     assert table.note == OWN_RATES
 
@@ -206,7 +206,7 @@ def test_what_is_shown_what_was_seen_and_what_is_neither_are_told_apart(decided)
 
 
 def test_forgetting_is_compared_at_equal_accuracy_too(found):
-    parts, tables = sections_of(found)["Learning and forgetting"].parts, tables_of(found)
+    parts, tables = sections_of(found)["Forgetting"].parts, tables_of(found)
     assert "frontier" in [part.key for part in parts if isinstance(part, Plot)]
     equal = tables["Forgetting at equal accuracy on the target, in points of the source"]
     for label in ("LoRA r=1", "LoRA r=4"):
@@ -332,7 +332,7 @@ def test_a_report_is_about_the_seeds_that_have_finished(evidence):
 
 def rates_table(found):
     """The table of learning rates of a report, by setting."""
-    (table,) = (part for part in sections_of(found)["A fair learning rate for each"].parts if isinstance(part, Table))
+    (table,) = (part for part in sections_of(found)["Rates"].parts if isinstance(part, Table))
     return table.frame.set_index("Setting").to_dict("index")
 
 

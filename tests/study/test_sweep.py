@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,15 +25,11 @@ from core.study.arms.sweep import (
     best_adapters,
     chosen,
     is_sweep,
-    on_front,
-    rates_sentence,
     sweep_arms,
-    sweep_table,
-    sweep_view,
     trained_seconds,
 )
 from core.study.figures.palette import FULL, RANKS, colour_of
-from core.study.figures.sweep import front_of, heat_map, ink_on, lowest_of_interest, pareto, rate_curves, size_curve
+from core.study.figures.sweep import heat_map, ink_on, lowest_of_interest, rate_curves, size_curve
 from tests.study.samples import make_run, within
 from tests.study.shown import contrast, themed
 
@@ -128,30 +123,10 @@ def test_only_finished_runs_with_a_finite_value_count(state):
     assert (arm.failed, best([arm])) == (((2,), None) if has_failed else ((), arm))
 
 
-def test_settings_are_shown_over_the_seeds_that_decided():
-    """Where two settings lack different seeds, each is shown by what it was compared by."""
-    first = made(4, 0.01, [92.0, 80.0])
-    second = [moved(run, seed) for seed, run in zip((0, 2), made(4, 0.1, [91.0, 91.0]), strict=True)]
-    runs = first + second + [make_run("lora", seed, state="stopped", optim={"learning_rate": 0.001}) for seed in (1, 2)]
-    one, two = (arm for arm in sweep_arms(rows_of(runs)) if arm.validation)
-    assert best([one, two]) is one
-    assert (one.judged, one.validation, two.validation) == ((0,), (92.0,), (91.0,))
-    assert "(92.00 %, seed 0)" in rates_sentence([one, two])
-    assert sweep_table([one, two])["Validation accuracy (%)"].tolist() == [92.0, 91.0]
-    assert [tile.text for tile in heat_map([one, two]).tiles] == ["91.0", "92.0"]
-
-
 def test_a_seed_that_was_trained_again_counts_once():
     again = [make_run("full", 0, state="failed", optim={"learning_rate": 0.01}), *made(None, 0.01, [90.0, 91.0])]
     (tile,) = heat_map(sweep(again)).tiles
     assert "2 of 2 seeds" in tile.label
-
-
-def test_times_that_runs_shared_say_so():
-    arms = sweep(made(4, 0.01, [90.0] * 2, bank=2), made(4, 0.1, [90.0] * 2), made(4, 1.0, [90.0], state="queued"))
-    table, view = sweep_table(arms), sweep_view(arms)
-    assert [None if pd.isna(each) else each for each in table["Time shared"]] == [True, False, None]
-    assert [None if pd.isna(each) else each for each in view["Training time (s)"]] == ["8.00 s, shared", "8.00 s", None]
 
 
 def test_one_alpha_or_the_best_at_each_place():
@@ -167,75 +142,10 @@ def test_one_alpha_or_the_best_at_each_place():
 POINTS = st.lists(st.tuples(st.integers(1, 9).map(float), st.integers(0, 9).map(float)), max_size=12)
 
 
-@given(POINTS)
-def test_a_point_is_off_the_front_if_and_only_if_one_on_it_beats_it(points):
-    marks = on_front(points)
-    front = [point for point, mark in zip(points, marks, strict=True) if mark]
-    assert bool(front) == bool(points)
-    for point, mark in zip(points, marks, strict=True):
-        beaten = any(c <= point[0] and w >= point[1] and (c, w) != point for c, w in front)
-        assert mark != beaten
-
-
-def test_the_front_of_known_points():
-    assert on_front([(1, 5), (2, 5), (2, 7), (3, 6), (4, math.nan), (4, 8)]) == [True, False, True, False, False, True]
-
-
-@pytest.mark.parametrize(
-    ("full", "lora", "said"),
-    [
-        (0.001, 0.01, "LoRA's best learning rate is 10 times that of full fine-tuning."),
-        (0.002, 0.005, "is 2.5 times"),
-        (0.01, 0.005, "is 0.5 times"),
-        (0.005, 0.005, "Both methods do best at the same learning rate."),
-    ],
-)
-def test_the_ratio_of_the_best_rates_is_said(full, lora, said):
-    around = [made(rank, best * factor, [80.0]) for rank, best in ((None, full), (4, lora)) for factor in (0.5, 2)]
-    sentence = rates_sentence(sweep(made(None, full, [97.0]), made(4, lora, [95.0]), *around))
-    assert said in sentence
-    assert f"LoRA r=4, alpha 8, learning rate {lora:g} (95.00 %) and full fine-tuning" in sentence
-    assert "beyond" not in sentence
-
-
-def test_a_best_rate_at_the_end_of_those_tried_is_said():
-    arms = sweep(*(made(4, rate, [100 * rate]) for rate in (0.1, 0.2, 0.3)))
-    assert "0.3 is the highest learning rate tried for this rank and alpha" in rates_sentence(arms)
-    falling = sweep(*(made(None, rate, [50 - 100 * rate]) for rate in (0.1, 0.2, 0.3)))
-    assert "0.1 is the lowest learning rate tried for full fine-tuning" in rates_sentence(falling)
-    assert "beyond" not in rates_sentence(arms[:1])
-    assert rates_sentence([]).startswith("No setting has finished")
-
-
 def test_a_clock_that_is_set_changes_no_duration():
     for started, ended in ((0.0, 10.0), (1e9, 0.0), (0.0, 1e9)):
         run = replace(make_run("lora"), training_seconds=10.0, started=started, ended=ended)
         assert trained_seconds(rows_of([run, replace(run, state="running", training_seconds=4.0, step=50)])) == 14
-
-
-def test_the_table_has_a_row_a_setting_and_marks_the_choices():
-    table = sweep_table(ARMS)
-    assert len(table) == len(ARMS)
-    # On the test part 0.002 is the best rate of full fine-tuning, and alpha 8 the better one of rank 4.
-    assert [arm for arm, picked in zip(ARMS, table["Chosen"], strict=True) if picked] == [ARMS[1], ARMS[4], ARMS[8]]
-    assert list(best_adapters(ARMS).values()) == [ARMS[4], ARMS[8]]
-    assert chosen(ARMS) == (ARMS[1], ARMS[8])
-    row = table.iloc[1]
-    assert (row["Method"], row["Learning rate"], row["Seeds"]) == ("full", 0.001, 2)
-    assert (row["Validation accuracy (%)"], row["Accuracy (%)"]) == (pytest.approx(97.1), pytest.approx(96.2))
-    assert row["± Accuracy (%)"] == pytest.approx(ARMS[1].tested.half_width)
-    assert table["Rank"].isna().tolist() == [True] * 3 + [False] * (len(ARMS) - 3)
-    waiting = sweep_table(sweep(made(4, 0.01, [90.0], state="queued")))
-    assert waiting[["Validation accuracy (%)", "Accuracy (%)", "Trainable parameters"]].isna().all(axis=None)
-
-
-def test_the_table_of_the_page_reads_as_words_and_its_intervals_stay_inside_100():
-    arms = sweep(made(None, 0.001, [99.0, 80.0, 99.9]), made(4, 0.01, [95.0]), made(4, 0.1, [90.0], state="queued"))
-    view, numbers = sweep_view(arms), sweep_table(arms)
-    assert view["Method"].tolist() == ["Full fine-tuning", "LoRA", "LoRA"]
-    assert view["Accuracy, 95 %"].str.endswith(" to 100").tolist() == [True, pd.NA, pd.NA]
-    assert len(view.columns) == len(numbers.columns) - 1  # its times say themselves whether they were shared
-    assert not [title for title in view.columns if "±" in title]
 
 
 def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
@@ -332,29 +242,14 @@ def test_a_mean_of_one_seed_gets_no_interval():
     assert all(trace.error_y.array is None for trace in figure.data)
 
 
-def test_the_pareto_figure_marks_what_no_smaller_setting_beats():
-    arms = sweep(
-        made(None, 0.001, [97.0], trainable_parameters=136_074),
-        made(1, 0.01, [90.0], trainable_parameters=1562),
-        made(2, 0.01, [96.0], trainable_parameters=3124),
-        made(4, 0.01, [95.0], trainable_parameters=6248),
-    )
-    figure = pareto(arms)
-    symbols = {trace.name: trace.marker.symbol for trace in figure.data[1:]}
-    assert symbols == {"Full": "circle", "r=1": "circle", "r=2": "circle", "r=4": "circle-open"}
-    assert list(figure.data[0].x) == [1562, 3124, 136_074]
-    assert [arm.spec.method.size for arm in front_of(arms)] == [1, 2, None]
-
-
 def test_a_rank_has_one_colour_in_all_figures():
     colours = {arm.spec.label: colour_of(setting_of(arm.spec)) for arm in ARMS}
     assert colours == {"Full": FULL, "LoRA r=1": RANKS[1], "LoRA r=4": RANKS[4]}
     assert [trace.line.color for trace in rate_curves(ARMS).data] == list(colours.values())
-    assert [trace.marker.color for trace in pareto(ARMS).data[1:]] == list(colours.values())
 
 
 @pytest.mark.parametrize("arms", [[], ARMS[:3], ARMS[3:], ARMS[3:4], sweep(made(4, 0.01, [90.0], state="queued"))])
-@pytest.mark.parametrize("draw", [rate_curves, size_curve, pareto])
+@pytest.mark.parametrize("draw", [rate_curves, size_curve])
 def test_figures_draw_whatever_there_is_without_colouring_text(draw, arms):
     themed(draw(arms))
     heat_map(arms)

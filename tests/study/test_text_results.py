@@ -161,7 +161,7 @@ def test_a_report_of_a_network_as_it_was_brought_says_so(evidence, trained_home)
     found = report(evidence)
     text = whole(found)
     assert f"The network {NETWORK}, as it was imported, has to learn pets" in found.question
-    assert f"Learning: {NO_SOURCE}" in text
+    assert f"Forgetting: {NO_SOURCE}" in text
     assert f"Weights: SHA-256 {trained_home.digest}" in text
     assert "Architecture: bert, 2 layers of width 16" in text
     assert "Dropout: 0.1 in training, none in evaluation" in text
@@ -191,7 +191,7 @@ def test_a_report_after_a_source_task_measures_forgetting(lab, trained_home):
     found = report(gather(lab, trained_home.after_source))
     text = whole(found)
     assert f"{NETWORK} was trained on pets, classes 0–1 and has to learn pets, classes 2–3" in found.question
-    assert "Learning and forgetting: What the network still knows" in text
+    assert "Forgetting: What the network still knows" in text
     assert NO_SOURCE not in text
     assert "image" not in text
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-import pandas as pd
-
 from core.errors import SpecError
 from core.methods.full import FullSpec
 from core.methods.method import MethodSpec, Role
-from core.numbers import count_text, listed, seeds_text
+from core.numbers import count_text
 from core.plan import experiment
 from core.plan.search import FIRST_POINTS
-from core.results.arm import Arm, grouped, judged_by
-from core.results.choice import best, comparisons_of, is_adapter, is_full, no_choice_sentence
-from core.results.measures import ends_text, value_text
+from core.results.arm import Arm, grouped
+from core.results.choice import best, comparisons_of, is_adapter, is_full
 from core.results.row import Row
 from core.results.setting import Setting, differing_of, joined_settings, order
-from core.rule.tuning import end_sentence, ratio_text
 from core.run_spec import OptimSpec
 from core.spec import bounds
-from core.study.arms.tables import is_count, mean_text, varied_columns
 
 MAX_RUNS = 2000
 """Maximum number of runs in one sweep or study."""
@@ -153,63 +148,6 @@ def at_alpha(arms: Iterable[Arm], alpha: float | None) -> list[Arm]:
     return [best(members) or members[0] for members in tiles.values()]
 
 
-def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Which points are on the Pareto front of lowest cost and highest worth.
-
-    A point is off it where another costs no more, is worth no less, and is better in one of the two.
-
-    Args:
-        points: cost and worth of each; a worth that is NaN is never on the front.
-    """
-
-    def beaten(cost: float, worth: float) -> bool:
-        return any(c <= cost and w >= worth and (c, w) != (cost, worth) for c, w in points)
-
-    return [not math.isnan(worth) and not beaten(cost, worth) for cost, worth in points]
-
-
-def rates_sentence(arms: Sequence[Arm]) -> str:
-    """Which settings validation chooses, how far apart the two best learning rates are, and which lie at an end."""
-    full, lora = chosen(arms)
-    parts = [
-        f"{arm.label.replace('Full', 'full fine-tuning', 1)} ({_reached(arm)})"
-        for arm in (lora, full)
-        if arm is not None
-    ]
-    if not parts:
-        return no_choice_sentence(row for arm in arms for row in arm.rows) or "Nothing ranks these settings."
-    are = "setting is" if len(parts) == 1 else "settings are"
-    sentences = [f"On the validation part the best {are} {listed(parts)}."]
-    if full is not None and lora is not None:
-        sentences.append(_ratio_sentence(lora.setting.title, lora.learning_rate / full.learning_rate))
-    sentences += [_end_sentence(arm, arms) for arm in (lora, full) if arm is not None]
-    return " ".join(filter(None, sentences))
-
-
-def _reached(arm: Arm) -> str:
-    """The mean on the validation part, with its seeds where these are not all that have finished."""
-    seeds = f", {seeds_text(arm.judged)}" if len(arm.judged) < len(arm.finished) else ""
-    return f"{value_text(arm.what(), arm.validated.mean)}{seeds}"
-
-
-def _ratio_sentence(method: str, ratio: float) -> str:
-    if math.isclose(ratio, 1):
-        return "Both methods do best at the same learning rate."
-    return f"{method}'s best learning rate is {ratio_text(ratio)} times that of full fine-tuning."
-
-
-def _end_sentence(best: Arm, arms: Iterable[Arm]) -> str:
-    """A warning where the best rate is the first or last that was tried: a better one may lie beyond it."""
-    tried = {arm.learning_rate for arm in arms if _fixed(arm) == _fixed(best)}
-    own = [bounds(type(best.spec.method), name).title.lower() for name in best.spec.method.varied()]
-    name = f"this {' and '.join(own)}" if own else best.setting.title.lower()
-    return end_sentence(best.learning_rate, tried, name)
-
-
-def _fixed(arm: Arm) -> tuple[object, ...]:
-    return arm.setting.method, arm.setting.size, arm.setting.alpha
-
-
 def trained_seconds(rows: Iterable[Row]) -> float:
     """Seconds of training that the runs took, each by the clock of its own training.
 
@@ -217,62 +155,3 @@ def trained_seconds(rows: Iterable[Row]) -> float:
     that waits to be trained again does not count.
     """
     return sum(row.seconds for row in rows if row.state != "queued")
-
-
-def sweep_table(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
-    """One row per arm, as numbers; means have the half-width of their 95 % interval beside them, if there is one.
-
-    Args:
-        arms: of a sweep.
-        unread: whether the test part is not to be read yet, so that its columns are left out.
-    """
-    picked = {arm.key for arm in chosen(arms) if arm} | {arm.key for arm in best_adapters(arms).values()}
-    validated, tested = [arm.validated for arm in arms], [arm.tested for arm in arms]
-    done = [arm.finished_only for arm in arms]
-    axis, on = _titles(arms)
-    varied = varied_columns([arm.spec.method for arm in arms])
-    columns: dict[str, tuple[str, Sequence[object]]] = {
-        "Method": ("string", [arm.setting.method for arm in arms]),
-        **{title: (_kind_of(title, values), values) for title, values in varied.items()},
-        "Learning rate": ("Float64", [arm.learning_rate for arm in arms]),
-        "Chosen": ("boolean", [arm.key in picked for arm in arms]),
-        "Seeds": ("Int64", [len(arm.finished) for arm in arms]),
-        "Failed": ("Int64", [len(arm.failed) for arm in arms]),
-        f"Validation {on}": ("Float64", [interval.mean for interval in validated]),
-        f"± Validation {on}": ("Float64", [interval.half_width for interval in validated]),
-        axis: ("Float64", [interval.mean for interval in tested]),
-        f"± {axis}": ("Float64", [interval.half_width for interval in tested]),
-        "Trainable parameters": ("Int64", [arm.trained or None for arm in done]),
-        "Training time (s)": ("Float64", [arm.interval("seconds").mean for arm in done]),
-        "Time shared": ("boolean", [arm.shares_time if arm.rows else None for arm in done]),
-    }
-    if unread:
-        del columns[axis], columns[f"± {axis}"]
-    return pd.DataFrame({title: pd.Series(list(values), dtype=kind) for title, (kind, values) in columns.items()})
-
-
-def _kind_of(title: str, values: Sequence[object]) -> str:
-    return "Int64" if title == "Rank" or is_count(values) else "Float64"
-
-
-def sweep_view(arms: Sequence[Arm], unread: bool = False) -> pd.DataFrame:
-    """The table of :func:`sweep_table` as pages show it: methods and times in words, and intervals by their ends."""
-    table = sweep_table(arms, unread).drop(columns="Time shared")
-    times = [mean_text(arm.finished_only, "seconds") if arm.finished else None for arm in arms]
-    table["Training time (s)"] = pd.Series(times, dtype="string")
-    table["Method"] = pd.array([arm.setting.title for arm in arms], dtype="string")
-    axis, on = _titles(arms)
-    for title, intervals in (
-        (f"Validation {on}", [arm.validated for arm in arms]),
-        (axis, [arm.tested for arm in arms]),
-    )[: 1 if unread else 2]:
-        ends = [ends_text(interval, arm.what()) or None for arm, interval in zip(arms, intervals, strict=True)]
-        table[f"± {title}"] = pd.Series(ends, dtype="string")
-        table = table.rename(columns={f"± {title}": f"{title.split(' (')[0]}, 95 %"})
-    return table
-
-
-def _titles(arms: Sequence[Arm]) -> tuple[str, str]:
-    """The title of a column of the primary measure, and the same within a title."""
-    measure = judged_by(arms).primary
-    return measure.axis, measure.noun + measure.unit_suffix

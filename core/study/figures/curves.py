@@ -174,45 +174,6 @@ def arm_dots(
     return go.Figure(traces, layout)
 
 
-def bars(arms: Sequence[Arm], name: str, colours: Mapping[str, str] | None = None) -> go.Figure:
-    """Draw one bar per arm with its mean; for counts and sizes.
-
-    If the largest mean is at least ten times the smallest, the axis is logarithmic and its title says so.
-
-    Args: see :func:`arm_dots`.
-    """
-    colours, what = colours or colours_of(arms), arms[0].what(name) if arms else quantity(name)
-    means = np.array([arm.interval(name).mean for arm in arms])
-    known = means[np.isfinite(means)]
-    log = bool(len(known)) and known.min() > 0 and known.max() >= 10 * known.min()
-    traces = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "showlegend": False,
-            "width": 0.55,
-            "cliponaxis": False,
-            "x": means,
-            "y": np.arange(len(arms)),
-            "textposition": "outside",
-            "text": [value_text(what, mean) for mean in means],
-            "marker": {"color": [colours[arm.key] for arm in arms]},
-            "customdata": [arm.label for arm in arms],
-            "hovertemplate": "%{customdata}: %{text}<extra></extra>",
-        }
-    ]
-    layout = _rows_layout(arms, what, None)
-    axis = layout["xaxis"]
-    if log:
-        # A logarithmic axis has no zero, so bars start a third of a decade below the smallest value.
-        low, high = np.log10(known.min()) - 0.35, np.log10(known.max())
-        axis |= {"type": "log", "range": [low, high + 0.35 * (high - low)], "dtick": 1}
-        axis["title"]["text"] += ", log scale"
-    elif len(known):
-        axis["range"] = [min(0.0, 1.35 * known.min()), 1.35 * known.max()]
-    return go.Figure(traces, layout)
-
-
 def chart_config(name: str) -> dict[str, Any]:
     """Return Plotly's options for a chart whose toolbar saves it as ``name.png``.
 

@@ -15,16 +15,15 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from core.methods.method import MethodSpec, Role
-from core.numbers import count_text
 from core.results.arm import Arm, grouped, judged_by
 from core.results.choice import best
 from core.results.intervals import Interval
 from core.results.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
 from core.results.setting import order
 from core.spec import bounds
-from core.study.arms.sweep import at_alpha, best_adapters, chosen, on_front
+from core.study.arms.sweep import at_alpha, best_adapters, chosen
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
-from core.study.figures.style import SCALE, HeatMap, Tile, ink_on, layout_of, log_ticks, markers, scatter, whiskers
+from core.study.figures.style import SCALE, HeatMap, Tile, ink_on, layout_of, markers, scatter, whiskers
 
 
 def columns_of(arms: Iterable[Arm]) -> dict[str, str]:
@@ -212,72 +211,6 @@ def _reference(full: Arm, left: float, right: float) -> list[dict[str, Any]]:
         showlegend=False,
     )
     return [band, line]
-
-
-def pareto(arms: Sequence[Arm]) -> go.Figure:
-    """Draw test accuracy against trainable parameters for full fine-tuning and each rank, chosen on validation."""
-    points, columns = _points(arms), columns_of(arms)
-    front = _front(points)
-    traces = [
-        _line(
-            "Pareto front",
-            np.array([float(arm.trained) for arm in front]),
-            np.array([arm.tested.mean for arm in front]),
-            shape="hv",
-        )
-    ]
-    for arm in points:
-        name, interval, colour = columns[arm.setting.label], arm.tested, colour_of(arm.setting)
-        traces.append(
-            scatter(
-                "markers+text",
-                name,
-                np.array([arm.trained]),
-                np.array([interval.mean]),
-                f"{arm.label}<br>{count_text(arm.trained)} trainable parameters"
-                f"<br>test {spread_text(interval, arm.what())}",
-                uid=name,
-                showlegend=False,
-                text=[name],
-                textposition="top right",
-                error_y=_bars([interval], arm.what(), colour),
-                cliponaxis=False,
-                marker={
-                    "color": colour,
-                    "size": 12,
-                    "line": {"width": 2, "color": colour},
-                    "symbol": "circle" if arm in front else "circle-open",
-                },
-            )
-        )
-    measure = judged_by(arms).primary
-    layout = layout_of(
-        f"{measure.title} against parameters",
-        "test part; filled: on the Pareto front, with 95 % intervals",
-        "Trainable parameters, log scale",
-        measure.axis,
-    )
-    if places := [float(arm.trained) for arm in points]:
-        layout["xaxis"] |= _log_axis(places) | log_ticks(min(places), max(places))
-    return go.Figure(traces, layout)
-
-
-def front_of(arms: Sequence[Arm]) -> list[Arm]:
-    """Return the Pareto front of trainable parameters and test accuracy, ordered by parameters.
-
-    Of full fine-tuning and each rank, chosen on validation.
-    """
-    return _front(_points(arms))
-
-
-def _front(points: Sequence[Arm]) -> list[Arm]:
-    marks = on_front([(float(arm.trained), arm.what().sign * arm.tested.mean) for arm in points])
-    return sorted((arm for arm, mark in zip(points, marks, strict=True) if mark), key=lambda arm: arm.trained)
-
-
-def _points(arms: Sequence[Arm]) -> list[Arm]:
-    full, _ = chosen(arms)
-    return [*([full] if full is not None else []), *best_adapters(arms).values()]
 
 
 def lowest_of_interest(values: Sequence[float]) -> float:

@@ -22,12 +22,16 @@ from core.results.intervals import Interval
 from core.results.measures import COSTS, Quantity, quantity, spread_text, value_text
 from core.store.record import EPOCH_COLUMNS, Curve
 from core.study.arms.accuracies import Accuracies
+from core.study.figures.curves import NamedCurve, measure_curves
 from core.study.figures.palette import NEUTRAL, dash_of
 from core.study.figures.style import layout_of, log_ticks, scatter, whiskers
 
 Cost = Literal["trainable_parameters", "storage"]
 
 Values = NDArray[np.float64]
+
+FEW_EPOCHS = 12
+"""Maximum number of epochs at which every epoch has a tick."""
 
 Curves = Mapping[str, Curve]
 """The curve of each run, by its id."""
@@ -40,6 +44,25 @@ def mean_epochs(curves: Sequence[Curve]) -> pd.DataFrame:
         return pd.DataFrame(columns=EPOCH_COLUMNS, dtype="float64")
     shared = min(len(table) for table in tables)
     return pd.concat(table.head(shared) for table in tables).groupby("epoch", as_index=False).mean()
+
+
+def mean_curves(arms: Sequence[Arm], curves: Curves, colours: Mapping[str, str], masked: bool = False) -> go.Figure:
+    """Draw the primary measure after each epoch, one line per arm: the mean of its seeds.
+
+    Args: see :func:`learning_and_forgetting`.
+    """
+    means = [
+        NamedCurve(arm.key, arm.label, colours[arm.key], Curve.of_epochs(table))
+        for arm in arms
+        if len(table := mean_epochs([curves[run.id] for run in arm.runs if run.id in curves]))
+    ]
+    objective = arms[0].spec.objective
+    figure = measure_curves(means, "epoch", masked, objective)
+    among = "; the source among its own classes" if masked else ""
+    figure.update_layout(title_subtitle_text=f"validation parts, mean of the seeds{among}")
+    if all(len(curve.curve.epochs) <= FEW_EPOCHS for curve in means):
+        figure.update_xaxes(dtick=1)
+    return figure
 
 
 def learning_and_forgetting(

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from core.errors import LabError
 from core.forecast.forecast import Forecast, frozen_sentence
 from core.lab import Lab
 from core.objectives.objective import ObjectiveSpec
 from core.plan.configuration_file import write_configuration
-from core.results.arm import Arm
+from core.results.arm import Arm, named
 from core.results.choice import chosen_arms
+from core.results.results import Outcomes, untested
 from core.results.row import Row, rows_of
 from core.rule.answer import Answer
 from core.rule.place import Place
@@ -27,6 +24,8 @@ from core.run_spec import RunSpec
 from core.store.record import Curve, Experiment, Run
 from core.study.figures.palette import colours_of
 from core.study.report.answer import answer_of, bases_of, is_study, place_of
+from core.study.report.shown import CUSTOMERS, Shown
+from core.study.weights.predicted import tested_by
 from core.study.weights.remeasured import Remeasured, remeasure
 
 
@@ -59,6 +58,8 @@ class Evidence:
     """
     overlaps: tuple[str, ...] = ()
     """See :func:`overlaps_of`."""
+    tested: Outcomes = untested
+    """The measure of each test example of a row."""
     study: Answer | None = None
     """What a study found along its axis; None for an experiment without one."""
 
@@ -99,6 +100,21 @@ class Evidence:
         """Color of each arm, by key."""
         return colours_of(run.spec for run in self.members)
 
+    def shown(self, customers: int = CUSTOMERS) -> Shown:
+        """What its sections are made of. Args: customers: each has a network of their own."""
+        return Shown(
+            self.named,
+            self.verdict,
+            self.rows,
+            self.colours,
+            masked=self.split,
+            customers=customers,
+            tested=self.tested,
+            curves=lambda: self.curves,
+            base=lambda: self.remeasured.start,
+            forecasts=lambda: self.forecasts,
+        )
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """Seeds that the compared settings have, ascending; more may have been planned, where runs were stopped."""
@@ -113,12 +129,6 @@ class Evidence:
     def split(self) -> bool:
         """Whether forgetting is judged with masked logits; see :attr:`core.run_spec.RunSpec.is_split`."""
         return self.members[0].spec.is_split
-
-
-def named(arms: Sequence[Arm]) -> list[Arm]:
-    """The same arms, called as in sentences where that tells them apart; see :attr:`core.results.arm.Arm.name`."""
-    names = [arm.name for arm in arms]
-    return [replace(arm, label=arm.name) for arm in arms] if len(set(names)) == len(names) else list(arms)
 
 
 def gather(
@@ -150,6 +160,7 @@ def gather(
         network=lab.networks.title_of(members[0].spec.network),
         examples=_examples(lab, members),
         overlaps=overlaps_of(lab, [run.spec for run in members]),
+        tested=tested_by(lab),
         study=study,
     )
 
@@ -194,13 +205,7 @@ def _frozen(lab: Lab, arm: Arm) -> str | None:
 
 def epochs_of(lab: Lab, runs: Iterable[Run]) -> dict[str, Curve]:
     """Curves of the runs with results, by id, without losses: these are long, and the epochs alone are a few rows."""
-    return {run.id: without_losses(lab.store.curve(run.id).epochs) for run in runs if run.result is not None}
-
-
-def without_losses(epochs: pd.DataFrame) -> Curve:
-    """A curve that has epochs alone."""
-    nothing: Any = np.empty(0)
-    return Curve(nothing, nothing, nothing, epochs)
+    return {run.id: Curve.of_epochs(lab.store.curve(run.id).epochs) for run in runs if run.result is not None}
 
 
 def versions() -> dict[str, str]:

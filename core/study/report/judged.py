@@ -12,7 +12,7 @@ from core.judge.results import Gathered, KeptResults, results_of
 from core.lab import Lab
 from core.numbers import count_text, counted, listed, seeds_text
 from core.objectives.measure import Measure, Values
-from core.results.arm import Arm, averaged_arms
+from core.results.arm import Arm, averaged_arms, named
 from core.results.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
 from core.results.row import Row
 from core.results.scale import TEST
@@ -32,7 +32,6 @@ from core.store.judged import Judged
 from core.study.arms.fairness import TOO_FEW, comparable
 from core.study.figures.palette import colours_of
 from core.study.report.answer import place_of
-from core.study.report.evidence import named
 from core.wording.tasks import noun
 
 REPORTED = "Reported by others, not measured here."

@@ -13,17 +13,16 @@ from core.answer.levels import level_words
 from core.answer.lines import three_lines
 from core.numbers import bytes_text, count_text, counted, listed, seeds_text
 from core.results.arm import Arm
-from core.results.choice import is_adapter, is_full
 from core.results.measures import bare_text
 from core.rule.networks import NetworkDifference
-from core.rule.tuning import rate_choices
 from core.rule.words import p_text
 from core.study.arms.difference_tables import interval_text
 from core.study.report.facts import WORDS
 from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_warnings, network_sentences
 from core.study.report.parts import Section, Table
 from core.study.report.report import Report
-from core.study.report.sections import difference_section, measured_section, measured_table, tuned_section
+from core.study.report.sections import chapters_of, measured_table
+from core.study.report.shown import Shown
 from core.wording.tasks import noun
 
 TERMS = ("Full fine-tuning", "LoRA", "Seed", "95 % interval", "p", "Shown, leaning, seen, open", "Beats it")
@@ -77,7 +76,7 @@ def judged_report(evidence: JudgedEvidence) -> Report:
         experiment=evidence.judged.id,
         title=evidence.judged.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        sections=tuple(section for section in sections_of(evidence) if section.parts),
+        sections=tuple(sections_of(evidence)),
         facts=tuple(facts_of(evidence)),
         file=None,
         specs=(),
@@ -100,12 +99,8 @@ def sections_of(evidence: JudgedEvidence) -> Iterator[Section]:
         table = Table(f"{measure.title} minus that of {evidence.reference}", networks_table(evidence))
         lead = "Two networks on the same examples: an interval for other examples, and nothing about methods."
         yield Section(title, lead, (table,))
-    if any(is_full(arm) for arm in arms) and any(is_adapter(arm) for arm in arms):
-        yield difference_section(arms, found, evidence.colours)
-    lead = f"{measure.title}{' on the test part' * evidence.has_test_part}, as reported."
-    yield measured_section(arms, found, evidence.colours, lead, evidence.has_both_parts)
-    if evidence.is_tuned and evidence.has_validation and all(arm.learning_rate for arm in arms):
-        yield tuned_section(evidence.rows, rate_choices(evidence.rows))
+    for chapter in chapters_of(Shown.of(found, arms)):
+        yield chapter.make()
 
 
 def facts_of(evidence: JudgedEvidence) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What sections of a report consist of: figures and tables."""
+"""A section of an answer as data: a title, a line, figures and tables."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ class Table:
     title: str
     frame: pd.DataFrame
     note: str = ""
-    is_folded: bool = False
-    """Whether a page folds it away."""
 
 
 @dataclass(frozen=True)

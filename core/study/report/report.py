@@ -27,7 +27,8 @@ from core.study.arms.study_words import study_basis, study_headline, study_level
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of, scope_of, words_of
 from core.study.report.parts import Section
-from core.study.report.sections import CUSTOMERS, chapters_of
+from core.study.report.sections import Chapter, chapters_of, study_chapters
+from core.study.report.shown import CUSTOMERS
 from core.wording.tasks import task_text
 
 
@@ -136,6 +137,11 @@ def opening(evidence: Evidence) -> Opening:
     )
 
 
+def chapters(evidence: Evidence, customers: int = CUSTOMERS) -> list[Chapter]:
+    """The sections of what was gathered, each to be made. Args: see :func:`report`."""
+    return chapters_of(evidence.shown(customers)) if evidence.study is None else study_chapters(evidence.study)
+
+
 def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
     """The report of what was gathered.
 
@@ -154,7 +160,7 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
         experiment=evidence.experiment.id,
         title=evidence.experiment.name,
         made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        sections=tuple(section for each in chapters_of(evidence) if (section := each.make(evidence, customers)).parts),
+        sections=tuple(each.make() for each in chapters(evidence, customers)),
         facts=tuple(facts_of(evidence)),
         file=evidence.file,
         specs=tuple(arm.spec.to_json() for arm in evidence.chosen),

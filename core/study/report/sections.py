@@ -1,22 +1,28 @@
-"""The sections of a report: what settings reached, at which rates and at what cost."""
+"""The sections of an answer: one list for the tabs of a page, the report and its file.
+
+A section is a title, a line, figures and tables, as data. Each is made when somebody reads it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
-from core.numbers import NOTHING, bytes_text, count_text, listed
+from core.methods.method import Role
+from core.numbers import NOTHING, count_text, listed
 from core.results.arm import Arm, judged_by
-from core.results.measures import IN_BRACKETS, MEMORY_NOTE, spread_text, storage_note, time_note
-from core.results.row import Row
-from core.rule.answer import Answer
+from core.results.measures import IN_BRACKETS, spread_text
+from core.results.results import Results
+from core.rule.answer import Answer, crossings
 from core.rule.balance import share_sentence
+from core.rule.budgets import by_budget, passed_epochs
 from core.rule.candidate import Candidate, Rule
 from core.rule.claims import Level
 from core.rule.place import Place
-from core.rule.tuning import RateChoice, choice_sentence, rate_choices, reference_name
+from core.rule.tuning import choice_sentence, is_tuned, rate_choices, reference_name
 from core.study.arms.difference_tables import (
     SEEN,
     differences_table,
@@ -26,22 +32,19 @@ from core.study.arms.difference_tables import (
 )
 from core.study.arms.study_words import study_table
 from core.study.arms.sweep import sweep_arms
-from core.study.arms.tables import mean_text, rates_table, storage_sentence
-from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
+from core.study.arms.tables import rates_table
 from core.study.figures.curves import arm_dots
 from core.study.figures.differences import difference_rows
-from core.study.figures.study import study_figure
-from core.study.figures.sweep import rate_curves
-from core.study.figures.tradeoffs import accuracy_against, learning_over_time
-from core.study.report.evidence import Evidence
-from core.study.report.forgetting import forgetting_section
+from core.study.figures.study import passed_figure, study_figure
+from core.study.figures.sweep import rate_curves, size_curve, size_titles
+from core.study.figures.tradeoffs import mean_curves
+from core.study.report.cost import COST, cost_section
+from core.study.report.forgetting import FORGOTTEN, forgetting_section
 from core.study.report.parts import Plot, Section, Table
+from core.study.report.shown import Shown
 
-CUSTOMERS = 100
-"""Default number of customers for which storage is computed."""
-
-RATES = "A fair learning rate for each"
-COST = "Cost"
+RATES, BY_RANK, BY_BUDGET, CURVES, DIFFERENCES = "Rates", "By rank", "By budget", "Curves", "Differences"
+NO_LEVEL = "Nothing here is tested, and nothing of it counts as a look: a study of epochs finds rates for each budget."
 
 
 @dataclass(frozen=True)
@@ -49,55 +52,52 @@ class Chapter:
     """A section that can be made alone: a page makes only those that somebody reads."""
 
     title: str
-    make: Callable[[Evidence, int], Section]
-    """Makes the section, given a number of customers with a network of their own."""
-    remeasures: bool
-    """Whether it needs curves and what is measured again of stored networks."""
+    make: Callable[[], Section]
+    remeasures: bool = False
+    """Whether it takes curves or what is measured again of stored networks."""
 
 
-def chapters_of(evidence: Evidence) -> list[Chapter]:
-    """The sections of a report, the one with its main figure and table first."""
-    if (study := evidence.study) is not None:
-        return [
-            Chapter(study.axis.question, lambda _, __: study_section(study), remeasures=False),
-            Chapter(RATES, lambda _, __: rates_section(study, RATES), remeasures=False),
-        ]
-    measure, spec = evidence.objective.primary, evidence.members[0].spec
-    learning = "Learning" if spec.source is None else "Learning and forgetting"
-    chapters = [
-        Chapter(measure.title, _accuracy, remeasures=False),
-        Chapter(f"Differences in {measure.noun}", _differences, remeasures=False),
-        Chapter(RATES, _rates, remeasures=False),
-        Chapter(learning, lambda evidence, _: forgetting_section(evidence, learning), remeasures=True),
-        Chapter(COST, _cost, remeasures=True),
+def chapters_of(shown: Shown) -> list[Chapter]:
+    """The sections of an answer at one place, the one with its main table first."""
+    arms, measure = shown.arms, shown.objective.primary
+    has_sides = {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in shown.differing}
+    titles = size_titles(arm for arm in shown.differing if arm.role is Role.ADAPTER and not shown.is_reported)
+    sizes = {arm.setting.size for arm in shown.differing if arm.setting.size is not None}
+    is_ranked = is_tuned(row.setting for row in shown.rows) and all(arm.learning_rate for arm in arms)
+    is_ours = not shown.is_reported
+    makers: list[tuple[bool, str, Callable[[Shown], Section], bool]] = [
+        (True, measure.title, measured_section, False),
+        (has_sides, DIFFERENCES, difference_section, False),
+        (len(sizes) > 1 and bool(titles), BY_RANK, rank_section, False),
+        (is_ranked and (is_ours or any(arm.validation for arm in arms)), RATES, tuned_section, False),
+        (is_ours and _has_budgets(shown), BY_BUDGET, budget_section, True),
+        (is_ours, CURVES, curve_section, True),
+        (is_ours, FORGOTTEN, forgetting_section, True),
+        (is_ours, COST, cost_section, True),
     ]
-    return [chapter for chapter in chapters if evidence.tuned or chapter.title != RATES]
+    return [Chapter(title, partial(make, shown), slow) for applies, title, make, slow in makers if applies]
 
 
-def _accuracy(evidence: Evidence, _: int) -> Section:
-    share = share_sentence(evidence.chosen[0].rows[0], evidence.members[0].spec.network.learns)
-    lead = f"{evidence.objective.primary.title} on the target's test part, by which no learning rate was chosen."
-    return measured_section(evidence.named, evidence.verdict, evidence.colours, f"{lead} {share}".strip())
+def study_chapters(found: Answer) -> list[Chapter]:
+    """The sections of an answer along an axis, which was read."""
+    return [
+        Chapter(found.axis.question, partial(study_section, found)),
+        Chapter(RATES, partial(rates_along, found)),
+    ]
 
 
-def measured_section(
-    arms: Sequence[Arm], found: Place, colours: Mapping[str, str], lead: str, validated: bool = False
-) -> Section:
-    """What each setting reached: a dot for each run, and a table.
-
-    Args:
-        arms: the settings, from top to bottom.
-        found: the verdict on them.
-        colours: of each arm, by key.
-        lead: a sentence on what was measured.
-        validated: whether the table also has the measure on the validation part.
-    """
-    measure = judged_by(arms).primary
-    dots = arm_dots(arms, measure.name, colours)
+def measured_section(shown: Shown) -> Section:
+    """What each setting reached: a dot for each run, and a table with every measure."""
+    arms, measure = shown.arms, shown.objective.primary
+    lead = f"{measure.title} on the target's test part, by which no learning rate was chosen."
+    share = share_sentence(arms[0].rows[0], arms[0].setting.learns)
+    if shown.is_reported:
+        lead, share = f"{measure.title}{' on the test part' * shown.objective.has_test_part}, as reported.", ""
+    validated = shown.is_reported and shown.objective.has_test_part and any(arm.validation for arm in arms)
+    dots = arm_dots(arms, measure.name, shown.colours, shown.stopped)
     figure = Plot("measure", dots, f"{measure.title} of every run, by setting")
-    return Section(
-        measure.title, lead, (figure, Table("Settings", measured_table(arms, found, validated), IN_BRACKETS))
-    )
+    table = Table("Settings", measured_table(arms, shown.place, validated), IN_BRACKETS)
+    return Section(measure.title, f"{lead} {share}".strip(), (figure, table))
 
 
 def measured_table(arms: Sequence[Arm], found: Place, validated: bool = False) -> pd.DataFrame:
@@ -124,75 +124,6 @@ def measured_table(arms: Sequence[Arm], found: Place, validated: bool = False) -
     return pd.DataFrame(columns, dtype=object)
 
 
-def _differences(evidence: Evidence, _: int) -> Section:
-    return difference_section(evidence.named, evidence.verdict, evidence.colours)
-
-
-def difference_section(arms: Sequence[Arm], found: Place, colours: Mapping[str, str]) -> Section:
-    """How far each setting is from full fine-tuning, or from what stands for it, and ranks from the lowest."""
-    measure, full = judged_by(arms).primary, reference_name(found.full)
-    parts: list[Plot | Table] = []
-    if found.full is not None and found.candidates:
-        alt = f"{measure.title} of each setting minus that of {full}, by seed, with mean and interval"
-        parts.append(Plot("difference", difference_rows(found, arms, colours), alt))
-    if differences := full_differences(arms, measure.name, found):
-        title = f"Differences in {measure.noun} from {full}, paired by seed{measure.difference_clause}"
-        parts.append(Table(title, differences_table(differences, tested_settings(arms, found))))
-    if ranks := rank_differences(arms):
-        parts.append(Table(f"Does the rank matter? Each rank minus the lowest: {SEEN}", differences_table(ranks)))
-    return Section(f"Differences in {measure.noun}", "Settings are compared seed by seed.", tuple(parts))
-
-
-def _rates(evidence: Evidence, _: int) -> Section:
-    return tuned_section(evidence.rows, evidence.choices)
-
-
-def tuned_section(rows: Sequence[Row], choices: Sequence[RateChoice]) -> Section:
-    """The learning rates that were tried and chosen for each method and rank."""
-    alt = f"{judged_by(rows).primary.title} on the validation part over the learning rate, one line per setting"
-    figure = Plot("rates", rate_curves(sweep_arms(rows)), alt)
-    return Section(RATES, choice_sentence(choices), (figure, Table("Learning rates", rates_table(choices))))
-
-
-def _cost(evidence: Evidence, customers: int) -> Section:
-    arms, colours = evidence.named, evidence.colours
-    measure = evidence.objective.primary
-    title, is_shared = measure.title, any(arm.shares_time for arm in arms)
-    trained = memory_columns(arms, evidence.forecasts)
-    notes = [time_note(is_shared), MEMORY_NOTE, *([TRAINED_MEMORY_NOTE] if trained else [])]
-    table = pd.DataFrame(
-        {
-            "Setting": [arm.label for arm in arms],
-            "Trainable parameters": [count_text(arm.interval("trainable_parameters").mean) for arm in arms],
-            "Time per run": [mean_text(arm, "seconds") for arm in arms],
-            "Memory, counted": [bytes_text(arm.interval("memory").mean) for arm in arms],
-            **trained,
-            "To store, 1 customer": [bytes_text(arm.bytes_for(1)) for arm in arms],
-            f"To store, {customers:,} customers": [bytes_text(arm.bytes_for(customers)) for arm in arms],
-        },
-        dtype=object,
-    )
-    parts: list[Plot | Table] = [
-        Plot(
-            "storage",
-            accuracy_against("storage", arms, colours, customers),
-            f"{title} on the test part against bytes to store for {customers:,} customers",
-        ),
-        Plot(
-            "parameters",
-            accuracy_against("trainable_parameters", arms, colours),
-            f"{title} on the test part against trainable parameters",
-        ),
-    ]
-    if not is_shared:
-        over_time = f"Validation {measure.noun} over training time"
-        parts.append(Plot("time", learning_over_time(arms, evidence.curves, colours), over_time))
-    parts.append(Table("What each setting costs", table, " ".join(notes), is_folded=True))
-    memory = listed([f"{arm.label} {bytes_text(arm.interval('memory').mean)}" for arm in arms])
-    lead = f"{storage_sentence(arms, customers)} Memory to train one run, as counted: {memory}."
-    return Section(COST, f"{lead} {storage_note(arms[0].interval('checkpoint_bytes').mean)}", tuple(parts))
-
-
 def within_text(candidate: Candidate, margin: float) -> str:
     """Whether a setting is good enough: shown, shown not to be, or neither."""
     if candidate.within is Level.SHOWN:
@@ -201,8 +132,99 @@ def within_text(candidate: Candidate, margin: float) -> str:
     return "no" if is_worse else "not shown"
 
 
+def difference_section(shown: Shown) -> Section:
+    """How far each setting is from full fine-tuning, or from what stands for it."""
+    arms, found, measure = shown.differing, shown.place, shown.objective.primary
+    full = reference_name(found.full)
+    parts: list[Plot | Table] = []
+    if found.full is not None and found.candidates:
+        alt = f"{measure.title} of each setting minus that of {full}, by seed, with mean and interval"
+        parts.append(Plot("difference", difference_rows(found, arms, shown.colours), alt))
+    if differences := full_differences(arms, measure.name, found):
+        title = f"Differences in {measure.noun} from {full}, paired by seed{measure.difference_clause}"
+        beaten = "above" if measure.higher_is_better else "below"
+        note = (
+            "95 % interval of adapters: over seeds and test examples; of everything else over seeds. p: what the "
+            "verdict tests, corrected for the settings tested together. Beats it: how often its runs are "
+            f"{beaten} those of the other; ties count half. Seen: the interval leaves out 0, and nothing is claimed."
+        )
+        parts.append(Table(title, differences_table(differences, tested_settings(arms, found)), note))
+    return Section(DIFFERENCES, "Settings are compared seed by seed.", tuple(parts))
+
+
+def rank_section(shown: Shown) -> Section:
+    """The primary measure by rank, beside full fine-tuning."""
+    arms, measure = [arm.finished_only for arm in shown.differing], shown.objective.primary
+    plots = [
+        Plot(
+            f"by-{title.lower()}",
+            size_curve(arms, title),
+            f"{measure.title} on the test part over the {title.lower()}, with full fine-tuning as reference",
+        )
+        for title in size_titles(arm for arm in arms if arm.role is Role.ADAPTER)
+    ]
+    ranks = rank_differences(arms)
+    table = [Table(f"Each rank minus the lowest: {SEEN}", differences_table(ranks))] if ranks else []
+    return Section(BY_RANK, "Does the rank matter? Each rank is at its best learning rate.", (*plots, *table))
+
+
+def tuned_section(shown: Shown) -> Section:
+    """The learning rates that were tried and chosen for each method and rank."""
+    choices = rate_choices(shown.rows)
+    alt = f"{shown.objective.primary.title} on the validation part over the learning rate, one line per setting"
+    figure = Plot("rates", rate_curves(sweep_arms(shown.rows)), alt)
+    return Section(RATES, choice_sentence(choices), (figure, Table("Learning rates", rates_table(choices))))
+
+
+def _has_budgets(shown: Shown) -> bool:
+    """Whether there may be other numbers of epochs than those of the answer, trained or passed at constant rates."""
+    settings = [row.setting for row in shown.rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER)]
+    is_constant = all(each.decay == "constant" and not (each.warmup or each.patience) for each in settings)
+    return len({each.epochs for each in settings}) > 1 or (is_constant and settings[0].epochs > 1)
+
+
+def budget_section(shown: Shown) -> Section:
+    """What was reached with other numbers of epochs, trained or passed."""
+    found = by_budget(Results(tuple(shown.rows), shown.tested))
+    passed = passed_epochs(shown.rows, shown.curves())
+    parts: list[Plot | Table] = []
+    lead = "No method and full fine-tuning have finished seeds in common after another number of epochs."
+    if found is not None:
+        lead = f"Every method at its best learning rate for each number of epochs. {NO_LEVEL} {_turns(found)}".strip()
+        alt = "Each method after each number of epochs, and minus full"
+        table = study_table(found).drop(columns=["Shown", "p"])
+        parts += [Plot("budgets", study_figure(found), alt), Table("Every number of epochs", table)]
+    elif passed:
+        lead = NO_LEVEL
+    if passed:
+        turns = [_turn(each.label, [f"{one}–{two}" for one, two in crossings(each.means)]) for each in passed]
+        said = "At constant learning rates a run passes what shorter training would have reached."
+        lead = " ".join(filter(None, [lead, said, *turns]))
+        figure = passed_figure(passed, shown.arms[0].spec.objective, shown.colours)
+        parts.append(Plot("passed", figure, "Minus full fine-tuning, by epoch that was passed"))
+    return Section(BY_BUDGET, lead, tuple(parts))
+
+
+def _turns(found: Answer) -> str:
+    crossed = {line: [f"{one}–{two}" for one, two in found.crossings(line)] for line in found.lines}
+    return " ".join(_turn(line, between) for line, between in crossed.items() if between)
+
+
+def _turn(label: str, between: list[str]) -> str:
+    """Where a mean difference changes its sign; empty where it does not."""
+    return f"{label} crosses full fine-tuning between {listed(between)} epochs: seen, not shown." if between else ""
+
+
+def curve_section(shown: Shown) -> Section:
+    """The primary measure after each epoch, the mean of the seeds."""
+    measure = shown.objective.primary
+    figure = mean_curves(shown.arms, shown.curves(), shown.colours, shown.masked)
+    alt = f"Mean {measure.noun} after each epoch, one line per setting"
+    return Section(CURVES, "The mean of the seeds on the validation parts.", (Plot("curves", figure, alt),))
+
+
 def study_section(found: Answer) -> Section:
-    """The section. Args: found: with at least one point that has results, and read."""
+    """The measure along the axis. Args: found: with at least one point that has results, and read."""
     alt = f"The measure along {found.axis.title.lower()}, and below it the difference from full fine-tuning"
     parts = (
         Plot("study", study_figure(found), alt),
@@ -211,12 +233,12 @@ def study_section(found: Answer) -> Section:
     return Section(found.axis.question, found.axis.line, parts)
 
 
-def rates_section(found: Answer, title: str) -> Section:
-    """The learning rates that were tried and chosen at each point. Args: found: as above; title: of the section."""
+def rates_along(found: Answer) -> Section:
+    """The learning rates that were tried and chosen at each point. Args: found: see :func:`study_section`."""
     tables = []
     for at in found.places:
         table = rates_table(rate_choices(at.rows))
         table.insert(0, found.axis.title, found.axis.tick(at.point))
         tables.append(table)
     lead = "Learning rates were found at each point, for every method and rank alike, on one grid."
-    return Section(title, lead, (Table("Learning rates", pd.concat(tables, ignore_index=True)),))
+    return Section(RATES, lead, (Table("Learning rates", pd.concat(tables, ignore_index=True)),))

@@ -7,7 +7,7 @@ from typing import Literal
 import streamlit as st
 
 from core.numbers import count_text
-from core.study.report.sections import CUSTOMERS
+from core.study.report.shown import CUSTOMERS
 
 CHOICES = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 """Numbers of customers to choose from."""

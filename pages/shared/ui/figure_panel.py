@@ -53,22 +53,23 @@ def chart(figure: go.Figure, key: str, alt: str, name: str = "") -> None:
     st.plotly_chart(readable(figure), key=key, alt=alt, config=config)
 
 
-def section_view(section: Section, owner: str) -> None:
-    """Draw what a section of a report says, its figures and its tables. Args: owner: id of what the report is on."""
+def section_view(section: Section, owner: str, without: str = "") -> None:
+    """Draw what a section says, its figures and its tables.
+
+    Args:
+        section: what to draw.
+        owner: id of what it is about.
+        without: key of a figure that the page has drawn already.
+    """
     st.markdown(literal(section.lead))
     for part in section.parts:
+        if isinstance(part, Plot) and part.key == without:
+            continue
         if isinstance(part, Plot):
             show(part.figure, owner, part.key, part.alt)
         else:
-            if part.is_folded:
-                place = st.expander(literal(part.title))
-            else:
-                place = st.container()
-                place.markdown(f"**{literal(part.title)}**")
-            with place:
-                dataframe(part.frame, hide_index=True, alt=part.title)
-            if part.note:
-                place.caption(literal(part.note))
+            st.markdown(f"**{literal(part.title)}**", help=literal(part.note) or None)
+            dataframe(part.frame, hide_index=True, alt=part.title)
 
 
 def readable(figure: go.Figure) -> dict[str, Any]:
