@@ -27,7 +27,7 @@ class Plan:
             return "ranks 1, 4 and 16, the best learning rate and number of epochs found for each"
         count = self.seeds(network)
         seeds = "" if count == DEFAULT_SEEDS else f"{counted(count, 'seed')}, "
-        few = f", and “leaning” is the most that {count} seeds can show" if count < CLAIM_SEEDS else ""
+        few = f", and “probably” is the most that {count} seeds can say" if count < CLAIM_SEEDS else ""
         base = "" if network.brought is not None else "one base, "
         return f"rank {network.quick.rank}, {seeds}{base}default learning rates; the answer holds at these{few}"
 

@@ -43,7 +43,7 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
     note_errors(other, console_errors)
     page.goto(f"{url}/?experiment={experiment.id}")
     answer = page.get_by_test_id("stMain").locator("h4").first
-    expect(answer).to_contain_text("At the learning rates given")
+    expect(answer).to_contain_text("At these rates")
     first = answer.inner_text()
     assert seeds_looked_at() == [8]
     page.reload()
@@ -67,7 +67,7 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
     page.get_by_role("button", name=re.compile(r"Train 24 runs")).click()
     wait_until(lambda: seeds_looked_at() == [8, 16])
     page.reload()
-    expect(answer).to_contain_text("At the learning rates given")
+    expect(answer).to_contain_text("At these rates")
     assert seeds_looked_at() == [8, 16]
 
     command = [sys.executable, "-m", "core", "grow", experiment.id, "--seeds", "16", "--json", "--home", str(home)]

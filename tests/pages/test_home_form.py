@@ -217,7 +217,7 @@ def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: L
     options = app.selectbox(key="home-dataset").options
     assert [option for option in options if "Definitions" in option] == ["Definitions · texts"], "beside images"
     assert not app.toggle, "no network was imported, as which one could be fine-tuned"
-    lean = "holds at these, and “leaning” is the most that 3 seeds can show"
+    lean = "holds at these, and “probably” is the most that 3 seeds can say"
     assert app.radio(key="home-plan").proto.captions[1].endswith(lean)
     app.button_group(key="home-learned").set_value("text").run()
     assert [link.proto.label for link in app.get("page_link")].count("Import a network") == 1
