@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.answer.levels import level_words
-from core.answer.lines import headline
+from core.answer.lines import headline, reason
 from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.numbers import percent
@@ -114,7 +114,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         assert [look.seeds for look in lab.looks.of(experiment.id)] == [found.seeds]
         expect(answer).to_contain_text(headline(found))
         expect(main.locator(".stMarkdownBadge").first).to_have_text(level_words(found))
-        expect(answer).to_have_text(re.compile(r"95 % interval:? .+ to .+"))
+        expect(main.get_by_text(reason(found)).first).to_be_visible()
         expect(main.get_by_role("figure", name=re.compile("minus that of full .+ mean and interval"))).to_be_visible()
         offered = found.offered and found.offered.run
         assert offered is not None
