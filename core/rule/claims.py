@@ -205,19 +205,20 @@ MIN_RUNS = 4
 FALSE_RATE = 0.01
 """Accepted probability that any run of an arm with normal noise is called outlying."""
 
-MIN_DISTANCE = 1.0
-"""Minimum distance from the mean of the other runs, in the measure's unit: where all others agree, one image is far."""
-
 
 def outlying(
-    values: Mapping[int, float], limits: tuple[float, float] = (-math.inf, math.inf), examples: int | None = None
+    values: Mapping[int, float],
+    least: float,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+    examples: int | None = None,
 ) -> list[int]:
     """Find the seeds whose value is too far from those of the other seeds to be noise of the same kind.
 
     A value x is compared with the n − 1 others: t = (x − x̄) / (s · √(1 + 1 / (n − 1))) with their mean x̄ and standard
     deviation s has Student's t distribution with n − 2 degrees of freedom if all values are normal. It is outlying
-    where p ≤ 0.01 / n and the distance is at least 1. Source: Grubbs, "Sample criteria for testing outlying
-    observations", Ann. Math. Stat. 21 (1950). Two outlying values may hide each other.
+    where p ≤ 0.01 / n and the distance is at least ``least``: where all others agree, one image is far. Source: Grubbs,
+    "Sample criteria for testing outlying observations", Ann. Math. Stat. 21 (1950). Two outlying values may hide each
+    other.
 
     Where the number N of test examples is known, two means x and x̄ must also be further apart than such examples allow:
     1.96 · √((v(x) + v(x̄)) / N), with the largest variance v(x) = (b − x) (x − a) of values from a to b with the mean x,
@@ -225,7 +226,8 @@ def outlying(
     (2000).
 
     Args:
-        values: one per seed, in percent or points.
+        values: one per seed, in the measure's unit.
+        least: minimum distance from the mean of the others, in the same unit.
         limits: lowest and highest value that each can have.
         examples: number of test examples that each is a mean of; None where that is not known.
 
@@ -242,7 +244,7 @@ def outlying(
         distance, spread = abs(float(x[place] - others.mean())), float(others.std(ddof=1)) * math.sqrt(1 + 1 / (n - 1))
         p = 2 * float(stdtr(n - 2, -distance / spread)) if spread else 0.0
         allowed = _allowed(float(x[place]), float(others.mean()), limits, examples)
-        if distance >= max(MIN_DISTANCE, allowed) and p <= FALSE_RATE / n:
+        if distance >= max(least, allowed) and p <= FALSE_RATE / n:
             found.append(seed)
     return found
 

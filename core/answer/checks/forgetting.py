@@ -18,7 +18,7 @@ from core.rule.words import size_text
 
 
 def check(found: Place) -> Check | None:
-    """Fails where LoRA was seen to forget more; not measured without a source."""
+    """Fails where LoRA was seen to forget more, holds where less, and is open where these runs do not tell."""
     told, full = found.told, found.full
     if told is None or full is None or found.withheld or found.is_reported:
         return None
@@ -29,7 +29,7 @@ def check(found: Place) -> Check | None:
     name, mean = told.arm.name, difference.interval.mean
     rates = "at one rate" if told.arm.learning_rate == full.learning_rate else "each at its own rate"
     if difference.holds_zero:
-        return Check(Outcome.HOLDS, f"{name} was not seen to forget more or less ({rates}).", mean)
+        return Check(Outcome.OPEN, f"{name} was not seen to forget more or less ({rates}).", mean)
     word, outcome = ("more", Outcome.FAILS) if mean > 0 else ("less", Outcome.HOLDS)
     return Check(outcome, f"{name} forgot {size_text(difference)} {word} ({rates}){_at_equal(found)}.", mean)
 

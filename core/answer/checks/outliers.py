@@ -42,9 +42,10 @@ def far_off(found: Place) -> list[tuple[Arm, Row]]:
     told = found.told
     if told is None or found.reason:
         return []
-    examples, limits = told.crossed.examples, told.arm.setting.objective.primary.limits
+    examples, measure = told.crossed.examples, told.arm.setting.objective.primary
+    least = 2 * measure.margin  # 1 point of accuracy
     return [
         (arm, arm.finished[seed])
         for arm in found.compared
-        for seed in outlying(arm.by_seed(arm.primary), limits, examples if examples > 1 else None)
+        for seed in outlying(arm.by_seed(arm.primary), least, measure.limits, examples if examples > 1 else None)
     ]
