@@ -31,7 +31,7 @@ from core.rule.settled import all_settled, updates_of
 from core.rule.tuning import is_tuned, rate_choices
 from core.store.record import Experiment, Run
 from core.study.arms.fairness import missing_rows
-from core.study.arms.study_words import study_headline, study_level
+from core.study.arms.study_words import study_headline, study_level, study_reason
 from core.study.report.answer import answer_of, is_study, place_of
 
 
@@ -222,6 +222,7 @@ def _study_as_json(found: Answer) -> dict[str, Any]:
         "points": [at.point for at in found.places],
         "level": study_level(found) or None,
         "sentence": study_headline(found),
+        "reason": study_reason(found) or None,
         "checks": checks_as_json(found),
         "looks": [{"seeds": look.seeds, "level": look.level, "family": list(look.family)} for look in found.looks],
         "earlier_looks": sorted({seeds for candidate in found.candidates for seeds in candidate.before}),

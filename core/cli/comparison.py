@@ -25,7 +25,7 @@ from core.rule.place import Place
 from core.run_spec import RunSpec
 from core.store.record import Experiment, Run
 from core.study.arms.fairness import comparable, lost_rows, missing_rows
-from core.study.arms.study_words import study_basis, study_headline, study_table
+from core.study.arms.study_words import study_basis, study_headline, study_reason, study_table
 from core.study.arms.tables import comparison_text, plain_table, validation_table
 from core.study.report.answer import answer_of, bases_of, is_study, place_of
 from core.study.report.html import write_report
@@ -168,5 +168,5 @@ def print_study(found: Answer) -> None:
         print()
     print(study_headline(found))
     checks = (check.text for check in checks_of(found).values())
-    for line in filter(None, [found.more, *checks, *study_basis(found)]):
+    for line in filter(None, [study_reason(found), *checks, *study_basis(found)]):
         print(line)

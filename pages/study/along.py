@@ -12,7 +12,7 @@ from core.numbers import counted, seeds_text
 from core.results.choice import dropped_sentences
 from core.rule.answer import Answer
 from core.store.record import Experiment, Run, is_under_way
-from core.study.arms.study_words import study_basis, study_headline, study_level, study_table
+from core.study.arms.study_words import study_basis, study_headline, study_level, study_reason, study_table
 from core.study.figures.study import study_figure
 from core.study.report.answer import answer_of, place_of
 from core.wording.csv_file import csv_of
@@ -78,8 +78,8 @@ def _answer(found: Answer) -> None:
     level = study_level(found)
     badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
     st.markdown(f"#### {literal(study_headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
-    if found.more:
-        st.caption(literal(found.more))
+    if why := study_reason(found):
+        st.caption(literal(why))
     for sentence in dropped_sentences(row for at in found.places for row in at.rows):
         st.warning(literal(sentence))
     if sentences := study_basis(found):

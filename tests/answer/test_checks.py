@@ -19,6 +19,7 @@ from core.results.arm import arms_of
 from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Run
+from core.study.arms.study_words import study_headline
 from core.study.report.answer import answer_of
 from tests.same_numbers.homes import copy_of
 from tests.study.samples import TARGET, decided_on, make_run, tuned
@@ -123,8 +124,8 @@ def test_lines_are_short_in_every_recorded_answer(tmp_path: Path) -> None:
                 seen.setdefault(name, set()).add(check.outcome)
                 assert len(check.line.split()) <= MAX_WORDS, check
                 assert check.line.endswith("."), check
-            if found.vary is None:
-                assert len(headline(found.place).split()) <= MAX_HEADLINE
+            said = headline(found.place) if found.vary is None else study_headline(found)
+            assert len(said.split()) <= MAX_HEADLINE, said
     finally:
         lab.close()
     assert seen.keys() == CHECKS.keys()

@@ -35,7 +35,7 @@ from core.rule.tuning import rate_choices
 from core.run_spec import OptimSpec
 from core.settings import Settings
 from core.store.record import Experiment
-from core.study.arms.study_words import study_headline
+from core.study.arms.study_words import study_headline, study_reason
 from core.study.report.answer import answer_of, place_of
 from tests.conftest import short
 from tests.launching import compare
@@ -119,7 +119,7 @@ def test_what_few_seeds_decide_is_said_to_be_in_their_mean_alone(studied: tuple[
             runs.append(replace(run, id=f"{run.id}{seed}", spec=run.spec.but(seed=seed), result=result))
     found = decide(Results(rows_of(runs)), plan=plan_of(experiment))
     assert found.level is Level.SHOWN
-    first = study_headline(found)
+    first = f"{study_headline(found)} {study_reason(found)}"
     assert "less accurate than full fine-tuning at every point" in first
     assert "in the mean and not in the median of these runs" in first
     outliers = checks_of(found)["outliers"]
@@ -134,7 +134,7 @@ def test_too_few_seeds_say_what_was_seen_and_that_none_of_it_is_a_claim(studied:
     )
     assert (found.seeds, found.level is Level.SHOWN) == (3, False)
     seen = [at.point for at in found.places for each in at.by_line.values() if not each.difference.holds_zero]
-    said = study_headline(found)
+    said = study_reason(found)
     assert ("which is not enough for a claim" in said) == bool(seen)
     assert all(str(point) in said or len(seen) == len(POINTS) for point in seen)
     assert checks_of(found)["seeds"].line == "3 seeds: a claim takes at least 7."

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from core.answer.levels import level_text
+from core.answer.lines import MAX_WORDS
 from core.methods.method import Role
-from core.numbers import bytes_text, count_text, listed
+from core.numbers import bytes_text, capitalized, count_text, listed
 from core.objectives.measure import Measure
 from core.plan.axes import EpochsAxis, Point
 from core.results.arm import Arm, judged_by
@@ -34,14 +35,35 @@ FEW = ", in the mean and not in the median of these runs"
 
 
 def study_headline(found: Answer) -> str:
-    """What a study says, in one sentence; why it says nothing where that is so."""
+    """The first line: what a study says, or why it says nothing; see :data:`core.answer.lines.MAX_WORDS`."""
     if found.reason:
         return found.reason
+    whole = _whole(found)
+    if len(whole.split()) <= MAX_WORDS:
+        return whole
+    if found.level is not Level.SHOWN:
+        return "No difference from full fine-tuning is shown at any point."
+    points = sum(any(each is not Standing.OPEN for each in map(standing_of, at.candidates)) for at in found.places)
+    return f"Differences from full fine-tuning are shown at {points} of {len(found.places)} points."
+
+
+def study_reason(found: Answer) -> str:
+    """The second line: what to know beside a reason, or all that was shown where the first line is too short for it."""
+    if found.reason:
+        return found.more
+    measure, whole = _measure(found), _whole(found)
+    if found.level is not Level.SHOWN:
+        seen = listed(list(_seen(found, measure)))
+        return f"In these runs {seen}, which is not enough for a claim." if seen else ""
+    return "" if len(whole.split()) <= MAX_WORDS else capitalized(whole)
+
+
+def _whole(found: Answer) -> str:
+    """All that a study shows, in one sentence."""
     measure = _measure(found)
     if found.level is not Level.SHOWN:
-        names, seen = listed(list(found.lines)), listed(list(_seen(found, measure)))
-        but = f"; in these runs {seen}, which is not enough for a claim" if seen else ""
-        return f"No difference in {measure.noun} between full fine-tuning and {names} is shown at any point{but}."
+        sides = f"full fine-tuning and {listed(list(found.lines))}"
+        return f"No difference in {measure.noun} between {sides} is shown at any point."
     alike: dict[str, list[str]] = {}
     for line in found.lines:
         alike.setdefault(_line_finding(found, line, measure), []).append(line)
@@ -51,7 +73,7 @@ def study_headline(found: Answer) -> str:
         else f"nothing is shown of {listed(lines)}"
         for words, lines in alike.items()
     ]
-    return "; ".join(sentences) + "."
+    return capitalized("; ".join(sentences) + ".")
 
 
 def _seen(found: Answer, measure: Measure) -> Iterator[str]:

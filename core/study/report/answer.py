@@ -32,7 +32,7 @@ from core.rule.withheld import Reason
 from core.store.judged import Judged
 from core.store.looks import Look
 from core.store.record import Experiment, Run, stages_of
-from core.study.arms.study_words import study_headline
+from core.study.arms.study_words import study_headline, study_reason
 from core.study.weights.predicted import tested_by, trivial_by
 
 MAX_KEPT = 64
@@ -144,7 +144,8 @@ def whole(found: Answer) -> Place:
     """An answer as one place: what a study says in one sentence is shown point by point elsewhere."""
     if found.vary is None:
         return found.place
-    return Place(found.margin, rates_tried([]), reason=study_headline(found), more=found.more, unread=found.unread)
+    said = study_headline(found), study_reason(found)
+    return Place(found.margin, rates_tried([]), reason=said[0], more=said[1], unread=found.unread)
 
 
 def _asked(

@@ -23,7 +23,7 @@ from core.rule.withheld import NextStep
 from core.run_spec import RunSpec
 from core.store.record import Experiment
 from core.study.arms.fairness import comparable
-from core.study.arms.study_words import study_basis, study_headline, study_level
+from core.study.arms.study_words import study_basis, study_headline, study_level, study_reason
 from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of, scope_of, words_of
 from core.study.report.parts import Section
@@ -123,7 +123,9 @@ def opening(evidence: Evidence) -> Opening:
             "full fine-tuning, or is LoRA enough, and at which rank and learning rate? Good enough here means: at most "
             f"{measure.margin_text(found.margin)} of {measure.noun} {short} full fine-tuning."
         ),
-        answer=tuple(three_lines(found)) if study is None else (study_headline(study),),
+        answer=tuple(
+            three_lines(found) if study is None else filter(None, (study_headline(study), study_reason(study)))
+        ),
         checks=tuple(checks_of(found if study is None else study).values()),
         notes=() if study is None else tuple(study_basis(study)),
         scope=scope_of(evidence),
