@@ -87,12 +87,6 @@ class Comparison:
         return [] if self.verdict.unread else [*overlaps, *dropped_sentences(self.rows), *comparable(self.rows)]
 
     @property
-    def has_figure(self) -> bool:
-        """Whether the differences above the parts show each setting that is shown."""
-        hidden = self.verdict.unread or self.all_tried or self.narrowed or self.stopped
-        return bool(self.verdict.candidates) and not hidden
-
-    @property
     def narrowed(self) -> bool:
         """Whether the reader asked for some settings alone."""
         return self.members != self.everything

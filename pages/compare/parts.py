@@ -25,7 +25,7 @@ def section_part(chapter: Chapter, shown: Comparison) -> None:
     if chapter.title == COST:
         customers(CUSTOMERS_KEY, "Each has a network of their own.", bind="query-params")
         (chapter,) = (each for each in chapters_of(shown.sections) if each.title == COST)
-    section_view(chapter.make(), shown.experiment.id, "difference" if shown.has_figure else "")
+    section_view(chapter.make(), shown.experiment.id, without="difference")  # which stands above the tabs
     if chapter.title == shown.objective.primary.title:
         if warning := misleading_sentence(shown.shown[0].rows[0]):
             st.warning(warning)
