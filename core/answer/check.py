@@ -33,7 +33,7 @@ LEGEND = ", ".join(f"{mark} {outcome}" for outcome, mark in MARKS.items())
 WORST_FIRST = tuple(Outcome)
 """Order of checks in a list, and which one of several places is told."""
 
-MAX_WORDS = 15
+MAX_CHECK_WORDS = 15
 """Maximum number of words of a check's line."""
 
 
@@ -43,12 +43,11 @@ class Check:
 
     outcome: Outcome
     line: str
-    """At most :data:`MAX_WORDS` words, with a full stop."""
+    """At most :data:`MAX_CHECK_WORDS` words, with a full stop."""
     value: float | None = None
     """What the outcome rests on, in the unit that the line names; None where it is no number."""
     step: NextStep | None = None
     """What a person can do to change the outcome; None where nothing in the product does."""
-
     where: str = ""
     """At which place of an axis it came out so; empty where there is one place, and where it is so at all."""
 

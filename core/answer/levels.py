@@ -53,6 +53,6 @@ def level_text(level: float) -> str:
     return percent(100 * level, 1 if level >= 0.001 else 2)
 
 
-def p_words(p: float) -> str:
+def p_percent(p: float) -> str:
     """A p-value in the unit of the levels that it is compared with, as in ``p = 0.8 %``."""
     return "p < 0.1 %" if p < 0.001 else f"p = {level_text(p)}"

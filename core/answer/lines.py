@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from core.answer.check import names
 from core.answer.design import examples_needed
 from core.answer.gain import gain_sentence
-from core.answer.levels import level_text, p_words, said
+from core.answer.levels import level_text, p_percent, said
 from core.numbers import capitalized, count_text, counted, listed, times_text
 from core.results.arm import Arm
 from core.rule.ahead import Ahead
 from core.rule.candidate import Rule
 from core.rule.place import About, Place
-from core.rule.settled import Course, course_of, updates_text
+from core.rule.settled import Course, by_course, updates_text
 from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import name_in_sentence, rate_words, reference_name
 from core.rule.withheld import NextStep
@@ -116,34 +117,30 @@ def _why_unshown(found: Place, ahead: Ahead) -> str:
     told, seeds = found.told, found.seeds
     if told is None:
         return ""
-    seen = f"{capitalized(told.arm.name)} was {off_text(told.difference)}."
-    if not told.difference.holds_zero:  # which the first line tells
-        seen = f"{_span(found)}."
+    off = f"{capitalized(told.arm.name)} was {off_text(told.difference)}"
+    seen = off if told.difference.holds_zero else _span(found)  # the first line tells how far it is off
     if ahead.is_saturated:
-        return f"{seen} To tell them apart takes more or harder test examples, not more seeds."
+        return f"{seen}. To tell them apart takes more or harder test examples, not more seeds."
     if told.difference.holds_zero and ahead.needs_examples and ahead.limits is not None:
         needed = count_text(examples_needed(ahead.limits, found.margin))
-        return f"{seen} To call it good enough takes about {needed} test {noun(told.arm.setting.learns)}."
+        return f"{seen}. To call it good enough takes about {needed} test {noun(told.arm.setting.learns)}."
     if seeds < CLAIM_SEEDS:
         agree = f"All {seeds} seeds agree, but a" if told.leans else "A"
-        return f"{seen} {agree} claim takes at least {CLAIM_SEEDS} seeds."
+        return f"{seen}. {agree} claim takes at least {CLAIM_SEEDS} seeds."
     if found.is_probable and told.found is not None and told.at:
-        return f"{_span(found)}: {p_words(told.found.differs)}, and this look allows {level_text(told.at)}."
-    return f"{seen} Not shown is not the same as equal."
+        return f"{seen}: {p_percent(told.found.differs)}, and this look allows {level_text(told.at)}."
+    return f"{seen}. Not shown is not the same as equal."
 
 
 def _why_budget(found: Place) -> str:
     """The second line of a claim that longer or shorter training may change."""
-    by_course = {course: [arm for arm in found.compared if course_of(arm) is course] for course in Course}
-    if over := by_course[Course.OVERTRAINED]:
-        return f"{capitalized(_names(over))} did better on validation with a third of the epochs."
-    if improving := by_course[Course.IMPROVING]:
-        were = "was" if len(improving) == 1 else "were"
-        after = updates_text(improving).removesuffix(",")
-        return (
-            f"{capitalized(_names(improving))} {were} still improving after {after}: longer training may change this."
-        )
-    return f"Whether longer training changes {_names(by_course[Course.UNKNOWN])} is not known."
+    courses = by_course(found.compared)
+    if over := courses.get(Course.OVERTRAINED):
+        return f"{capitalized(names(over))} did better on validation with a third of the epochs."
+    if improving := courses.get(Course.IMPROVING):
+        were, after = "was" if len(improving) == 1 else "were", updates_text(improving)
+        return f"{capitalized(names(improving))} {were} still improving after {after}: longer training may change this."
+    return f"Whether longer training changes {names(courses[Course.UNKNOWN])} is not known."
 
 
 def _why_rates(found: Place) -> str:
@@ -155,7 +152,7 @@ def _why_rates(found: Place) -> str:
     if found.is_given:
         return f"The learning rates were given ({rates}): others may change this."
     if found.lacking:
-        return f"Neighboring rates of {_names(found.lacking)} were not trained, so this is no choice of a method."
+        return f"Neighboring rates of {names(found.lacking)} were not trained, so this is no choice of a method."
     where = found.told.neighbors if found.told is not None else ""
     return f"It is not shown at the {where} ({rates} were chosen), so this is no choice of a method."
 
@@ -196,10 +193,6 @@ def _trained(found: Place, arm: Arm) -> str:
     if not (many and few) or few >= many:
         return ""
     return f", and trains {times_text(many / few)} times fewer parameters ({count_text(few)})"
-
-
-def _names(arms: list[Arm]) -> str:
-    return listed([name_in_sentence(arm.name) for arm in arms])
 
 
 def _name(arm: Arm | None, found: Place) -> str:

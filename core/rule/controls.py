@@ -62,10 +62,10 @@ def controls_of(arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, tri
         tested: has the measure of each test example.
         trivial: has the same of the answers that need no input.
     """
-    both = (full, told)
+    above = [(arm, _above_trivial(arm, tested, trivial)) for arm in (full, told)]
     return Controls(
-        tuple(arm for arm in both if is_unlearnt(arm, tested, trivial)),
-        all(_above_trivial(a, tested, trivial) is not None or largest_class(a.rows[0]) is not None for a in both),
+        tuple(arm for arm, better in above if _is_unlearnt(arm, better)),
+        all(better is not None or largest_class(arm.rows[0]) is not None for arm, better in above),
         _beside(HeadSpec.name(), arms, full, tested),
         _beside(ScratchSpec.name(), arms, full, tested),
     )
@@ -140,12 +140,14 @@ def is_unlearnt(arm: Arm, tested: Outcomes, trivial: Outcomes) -> bool:
     not lie above 0; with fewer than three seeds the one over test examples. Where examples are not known, over seeds
     alone, and with fewer than three of them the mean.
     """
-    found = _above_trivial(arm, tested, trivial)
-    return bool(unlearnt([arm])) if found is None else _low(found) <= 0
+    return _is_unlearnt(arm, _above_trivial(arm, tested, trivial))
 
 
-def _low(found: Interval) -> float:
-    return found.low if math.isfinite(found.low) else found.mean
+def _is_unlearnt(arm: Arm, better: Interval | None) -> bool:
+    """The same. Args: better: what the setting is better than trivial answers; see :func:`_above_trivial`."""
+    if better is None:
+        return bool(unlearnt([arm]))
+    return (better.low if math.isfinite(better.low) else better.mean) <= 0
 
 
 def _above_trivial(arm: Arm, tested: Outcomes, trivial: Outcomes) -> Interval | None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from core.numbers import count_text
-from core.results.arm import Arm
+from core.results.arm import Arm, grouped
 from core.results.epochs import at_epochs, gained, shorter_of
 from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_interval
 from core.results.length import gain
@@ -47,6 +47,11 @@ def course_of(arm: Arm) -> Course:
         return Course.IMPROVING if is_better else Course.SETTLED
     found = list(gains_of(arm).values())
     return course_by(found, arm.setting.objective.margin) if len(found) == len(arm.finished) else Course.UNKNOWN
+
+
+def by_course(arms: Iterable[Arm]) -> dict[Course, list[Arm]]:
+    """Settings by what another number of epochs would do to them; without courses that none has."""
+    return grouped(arms, course_of)
 
 
 def course_by(gains: Sequence[float], margin: float) -> Course:

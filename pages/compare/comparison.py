@@ -25,15 +25,12 @@ from core.study.arms.fairness import comparable
 from core.study.figures.palette import colours_of, shades_of
 from core.study.report.answer import answer_before, place_of
 from core.study.report.evidence import epochs_of, overlaps_of
-from core.study.report.shown import CUSTOMERS, Shown
+from core.study.report.shown import Shown
 from core.study.weights.predicted import tested_by
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
 from pages.compare.selected import SELECTION
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.literal import literal
-
-CUSTOMERS_KEY = "customers"
-"""Session state key of the number of customers."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,6 @@ class Comparison:
             compared=self.chosen,
             stopped=self.stopped,
             masked=self.masked,
-            customers=int(st.session_state.get(CUSTOMERS_KEY, CUSTOMERS)),
             tested=tested_by(self.lab),
             curves=lambda: measured(epochs_of, self.lab, [run for run in self.everything if run.state == "finished"]),
             base=self._base,

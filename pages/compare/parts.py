@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from core.methods.method import Role
 from core.rule.balance import misleading_sentence
 from core.study.arms.tables import comparison_table, comparison_text, validation_table
 from core.study.figures.curves import Axis, NamedCurve, loss_curves, measure_curves
-from core.study.report.cost import COST
-from core.study.report.sections import Chapter, chapters_of
+from core.study.report.cost import COST, cost_section
+from core.study.report.sections import Chapter
 from core.wording.csv_file import csv_of
-from pages.compare.comparison import CUSTOMERS_KEY, Comparison
+from pages.compare.comparison import Comparison
 from pages.compare.single_pair import single_pair
 from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
@@ -23,9 +25,11 @@ from pages.shared.ui.links import link
 def section_part(chapter: Chapter, shown: Comparison) -> None:
     """A section of the answer, with what the page asks about it."""
     if chapter.title == COST:
-        customers(CUSTOMERS_KEY, "Each has a network of their own.", bind="query-params")
-        (chapter,) = (each for each in chapters_of(shown.sections) if each.title == COST)
-    section_view(chapter.make(), shown.experiment.id, without="difference")  # which stands above the tabs
+        number = customers("customers", "Each has a network of their own.", bind="query-params")
+        section = cost_section(replace(shown.sections, customers=number))
+    else:
+        section = chapter.make()
+    section_view(section, shown.experiment.id, without="difference")  # which stands above the tabs
     if chapter.title == shown.objective.primary.title:
         if warning := misleading_sentence(shown.shown[0].rows[0]):
             st.warning(warning)

@@ -53,7 +53,7 @@ def sweep_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
             key="alpha",
             required=True,
             bind="query-params",
-            help="For the heat map and the learning rates. Best: by validation, at each place.",
+            help="For the heat map. Best: by validation, at each place.",
         )
         alpha = None if choice == BEST_ALPHA else float(choice)
     if is_under_way(members):

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from core.answer.check import MARKS, MAX_WORDS, Outcome
+from core.answer.check import MARKS, MAX_CHECK_WORDS, Outcome
 from core.answer.checks.forgetting import forgotten
 from core.answer.checks.registry import CHECKS, checks_of
-from core.answer.lines import MAX_WORDS as MAX_HEADLINE
-from core.answer.lines import headline
+from core.answer.lines import MAX_WORDS, headline
 from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.results.arm import arms_of
@@ -122,10 +121,10 @@ def test_lines_are_short_in_every_recorded_answer(tmp_path: Path) -> None:
             found = answer_of(lab, asked)
             for name, check in checks_of(found).items():
                 seen.setdefault(name, set()).add(check.outcome)
-                assert len(check.line.split()) <= MAX_WORDS, check
+                assert len(check.line.split()) <= MAX_CHECK_WORDS, check
                 assert check.line.endswith("."), check
             said = headline(found.place) if found.vary is None else study_headline(found)
-            assert len(said.split()) <= MAX_HEADLINE, said
+            assert len(said.split()) <= MAX_WORDS, said
     finally:
         lab.close()
     assert seen.keys() == CHECKS.keys()

@@ -8,32 +8,30 @@ from core.results.arm import Arm
 from core.results.epochs import gained
 from core.rule.ahead import Ahead
 from core.rule.place import About, Place
-from core.rule.settled import Course, course_of, updates_text
+from core.rule.settled import Course, by_course, updates_text
 from core.rule.withheld import NextStep
 
 
 def check(found: Place) -> Check:
     """Fails where a setting was still improving, or did better with fewer epochs."""
     arms = found.compared
-    by_course: dict[Course, list[Arm]] = {}
-    for arm in arms:
-        by_course.setdefault(course_of(arm), []).append(arm)
+    courses = by_course(arms)
     step = Ahead(found).step
     step = step if step in (NextStep.LONGER, NextStep.EPOCHS) and not found.is_reported else None
-    if set(by_course) == {Course.SETTLED}:
+    if set(courses) == {Course.SETTLED}:
         return Check(Outcome.HOLDS, _settled(arms))
-    if over := by_course.get(Course.OVERTRAINED):
+    if over := courses.get(Course.OVERTRAINED):
         line = f"{capitalized(names(over))} did better on validation with a third of the epochs."
         return Check(Outcome.FAILS, line, step=step)
     if found.holds_on:
         where = " at these rates" if found.about is About.RATES else ""
         return Check(Outcome.HOLDS, f"Tripling the epochs should not change this{where}.")
-    if improving := by_course.get(Course.IMPROVING):
+    if improving := courses.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"
         most = "" if Ahead(found).can_be_longer else ", the most allowed"
         line = f"{capitalized(names(improving))} {were} still improving after {updates_text(improving)}{most}."
         return Check(Outcome.FAILS, line, step=step)
-    unknown = names(by_course[Course.UNKNOWN])
+    unknown = names(courses[Course.UNKNOWN])
     return Check(Outcome.UNKNOWN, f"Whether longer training changes {unknown} was not measured.", step=step)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.answer.check import Check, Outcome
-from core.answer.levels import level_text, p_words, said
+from core.answer.levels import level_text, p_percent, said
 from core.numbers import counted
 from core.rule.ahead import Ahead
 from core.rule.candidate import Candidate, Rule
@@ -23,7 +23,7 @@ def check(found: Place) -> Check | None:
         p, at = (told.found.within, told.at / 2) if claim.rule is Rule.WITHIN else (told.found.differs, told.at)
         if p > at:
             return Check(Outcome.HOLDS, f"Shown with {claim.seeds} seeds at an earlier look, and still so.", p)
-        return Check(Outcome.HOLDS, f"{_tested(found, told)}: {p_words(p)}; this look allows {level_text(at)}.", p)
+        return Check(Outcome.HOLDS, f"{_tested(found, told)}: {p_percent(p)}; this look allows {level_text(at)}.", p)
     further = f"; {ahead.look} are proposed" if ahead.look else ""
     if seeds < CLAIM_SEEDS:
         return Check(Outcome.OPEN, f"{counted(seeds, 'seed')}: a claim takes at least {CLAIM_SEEDS}.", seeds, step)
@@ -39,7 +39,7 @@ def _why(found: Place, told: Candidate) -> str:
     if told.is_again:
         return f"These {found.seeds} seeds were looked at before, and count once"
     p = told.found.differs if told.found is not None else 1.0
-    return f"{_tested(found, told)}: {p_words(p)}; this look allows {level_text(told.at)}"
+    return f"{_tested(found, told)}: {p_percent(p)}; this look allows {level_text(told.at)}"
 
 
 def _tested(found: Place, told: Candidate) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from core.answer.check import Check, Outcome, names
-from core.numbers import capitalized, percent
+from core.numbers import capitalized
 from core.rule.ahead import Ahead
 from core.rule.balance import largest_class
+from core.rule.controls import trivial_words
 from core.rule.place import Place
 
 
 def check(found: Place) -> Check | None:
     """Fails where the interval of a setting does not lie above the trivial answer."""
-    controls, share = found.controls, largest_class(found.compared[0].rows[0])
+    controls, one = found.controls, found.compared[0]
     if controls is None:
         return None
-    what = f"always naming one class ({percent(share, 1)})" if share is not None else "answers that need no input"
+    share, what = largest_class(one.rows[0]), trivial_words(one)
     if controls.unlearned:
         does = "does" if len(controls.unlearned) == 1 else "do"
         line = f"{capitalized(names(controls.unlearned))} {does} not clearly beat {what}."

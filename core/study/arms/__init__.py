@@ -1,4 +1,4 @@
-"""Answers in sentences and tables: which settings win, how they differ, and what may be said of them.
+"""Comparisons in tables, and what makes one unfair.
 
 ``best()`` and ``winners()`` in ``core/results/choice.py`` apply the one rule for every page, report and command;
 ``chosen_arms()`` and ``best_arm()`` give what wins with its finished runs. Only finished runs count, a setting with a

@@ -94,12 +94,13 @@ def _lines(arm: Arm) -> list[str]:
     return lines
 
 
-def rate_curves(arms: Sequence[Arm], alpha: float | None = None) -> go.Figure:
+def rate_curves(arms: Sequence[Arm]) -> go.Figure:
     """Draw validation accuracy over the learning rate: one line per rank, and one for full fine-tuning.
 
-    Args: see :func:`heat_map`.
+    Args:
+        arms: of a sweep, of which each point shows the best alpha.
     """
-    known = sorted((arm for arm in at_alpha(arms, alpha) if arm.validation), key=lambda arm: order(arm.setting))
+    known = sorted((arm for arm in at_alpha(arms, None) if arm.validation), key=lambda arm: order(arm.setting))
     traces = []
     for name, members in grouped(known, lambda arm: arm.setting.label).items():
         members.sort(key=lambda arm: arm.learning_rate)
@@ -126,13 +127,12 @@ def rate_curves(arms: Sequence[Arm], alpha: float | None = None) -> go.Figure:
                 hovertext=["<br>".join(_lines(arm)) for arm in members],
             )
         )
-    which = "best alpha for each point" if alpha is None else f"alpha {alpha:g}"
     measure = judged_by(arms).primary
     means = [measure.sign * arm.validated.mean for arm in known]
     low, high = lowest_of_interest(means), max(means, default=math.nan)
     cut = bool(means) and low > min(means)
     side = "lower" if measure.higher_is_better else "higher"
-    reading = f"validation part; {which}; star: best" + f"; {side} values are cut off" * cut
+    reading = "validation part; best alpha for each point; star: best" + f"; {side} values are cut off" * cut
     layout = layout_of(f"{measure.title} over the learning rate", reading, "Learning rate, log scale", measure.axis)
     layout["xaxis"] |= _rate_axis({arm.learning_rate for arm in known})
     if cut:
