@@ -88,9 +88,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help=f"methods that train adapters, each with every rank: {lines} (default: {LoRASpec.name()})",
     )
     for own in own_fields(adapters.values()):
-        sizes: dict[str, Any] = {"nargs": "+", "default": [own.about.default]} if own.is_size else {}
-        more = f"one setting per {own.about.title.lower()}" if own.is_size else ""
-        add_field(compared, flag_of(own.key), own.methods[0], own.name, more, **sizes)
+        several: dict[str, Any] = {}
+        if own.is_size or own.is_strength:
+            several = {"nargs": "+", "default": [own.about.default]}
+        more = f"one setting per {own.about.title.lower()}" if several else ""
+        add_field(compared, flag_of(own.key), own.methods[0], own.name, more, **several)
     add_targets(compared)
     lines = "; ".join(f"{kind}: {method.line}" for kind, method in methods(Role.CONTROL).items())
     compared.add_argument(

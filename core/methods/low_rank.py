@@ -227,7 +227,6 @@ class LowRankSpec(AdapterSpec):
 
     size_field = "rank"
     strength_field = "alpha"
-    fixed_in_sweeps = ("start",)
     drawn = "the draw of LoRA's A"
     card_fields = ("rank", "alpha", "scaling")
     layer: ClassVar[type[LowRankLinear]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 from typing import Any, ClassVar, Self
 
 import torch
@@ -51,9 +52,6 @@ class MethodSpec(KindSpec):
     """Name of the field that scales what it adds to the outputs of layers; empty without one."""
     is_low_rank: ClassVar[bool] = False
     """Whether ΔW is a product s · (A B)ᵀ with s proportional to its strength, which a plain LoRA can hold."""
-    fixed_in_sweeps: ClassVar[tuple[str, ...]] = ()
-    """Names of fields that sweeps leave at their defaults."""
-
     drawn: ClassVar[str] = ""
     """What of it a seed draws, in words, as in ``the draw of LoRA's A``; empty for nothing."""
 
@@ -69,7 +67,7 @@ class MethodSpec(KindSpec):
 
     @classmethod
     def varied(cls) -> tuple[str, ...]:
-        """Names of the fields that sweeps vary and tables have a column for: those of size and strength."""
+        """Names of the fields of which several values are tried, each a column in tables: size and strength."""
         return tuple(filter(None, (cls.size_field, cls.strength_field)))
 
     @property
@@ -166,6 +164,11 @@ class OwnField:
         """Whether it is the size of its methods, of which several values are tried."""
         return self.methods[0].size_field == self.name
 
+    @property
+    def is_strength(self) -> bool:
+        """Whether it scales what its methods add; of it, too, several values are tried."""
+        return self.methods[0].strength_field == self.name
+
 
 def own_fields(methods: Iterable[type[MethodSpec]]) -> list[OwnField]:
     """The fields of some methods, in the order of the methods and of their fields."""
@@ -182,15 +185,23 @@ def own_fields(methods: Iterable[type[MethodSpec]]) -> list[OwnField]:
     return fields
 
 
+@dataclass(frozen=True)
+class TimesSize:
+    """A strength that follows the size of a method, as an alpha of twice the rank does."""
+
+    factor: int
+
+
 def with_values(
     method: type[MethodSpec], fields: Iterable[OwnField], values: Mapping[str, Any], targets: Iterable[str]
 ) -> list[MethodSpec]:
-    """A method with chosen settings: once for each value of its size, if it has one.
+    """A method with chosen settings: once for each value of its size, if it has one, and of its strength.
 
     Args:
         method: an adapter method.
         fields: of this and other methods.
-        values: by :attr:`OwnField.key`, those of a size as a sequence; a field that is left out has its default.
+        values: by :attr:`OwnField.key`, those of a size as a sequence, those of a strength as one that may have
+            :class:`TimesSize` among its numbers; a field that is left out has its default.
         targets: names of the layers.
 
     Raises:
@@ -198,4 +209,10 @@ def with_values(
     """
     own = {field.name: values[field.key] for field in fields if method in field.methods and field.key in values}
     sizes = own.pop(method.size_field, [method.of().size]) if method.size_field else [None]
-    return [method.of(**own).on(targets).of_size(size) for size in sizes]
+    strengths = own.pop(method.strength_field, [method.of().strength]) if method.strength_field else [None]
+    found: list[MethodSpec] = []
+    for size, strength in product(sizes, strengths):
+        if method.strength_field:
+            own[method.strength_field] = strength.factor * size if isinstance(strength, TimesSize) else strength
+        found.append(method.of(**own).on(targets).of_size(size))
+    return list(dict.fromkeys(found))

@@ -16,7 +16,7 @@ from core.results.arm import Arm, averaged_arms
 from core.results.row import rows_of
 from core.results.setting import Setting, setting_of
 from core.store.record import Experiment, Run
-from core.study.arms.sweep import setting_texts
+from core.study.arms.rates import setting_texts
 from core.study.report.answer import answer_before, last_read
 from core.wording.tasks import task_text
 from pages.shared.experiment.current import (

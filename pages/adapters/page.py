@@ -46,7 +46,7 @@ def adapter_of_a_run() -> None:
     everything = listed_adapters(lab, asked)
     if not everything:
         st.info("Adapters are listed here once a run that trains one has finished.", icon=":material/info:")
-        link("finetune", "Fine-tune with LoRA")
+        link("new", "New experiment")
         return
     runs = of_an_experiment(lab, everything, asked)
     if asked in everything and asked not in runs:  # another experiment was chosen since
@@ -82,7 +82,7 @@ def show(run: Run, result: Result) -> None:
                 help = "The network that the adapter applies to."
                 download_of_run("Base", run.spec.base, NETWORK, "base-download", help=help)
             if said is not None:
-                link("compare", "Compare", {"experiment": said.experiment.id})
+                link("experiment", "Compare", {"experiment": said.experiment.id})
     except LabError as error:
         st.error(literal(str(error)))
         return

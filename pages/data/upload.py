@@ -94,7 +94,7 @@ def next_steps(lab: Lab, name: str) -> None:
     starts += [run.id for run in lab.bases() if run.spec.network.learns == kind]
     with st.container(horizontal=True):
         if starts:
-            link("finetune", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})
+            link("new", "Fine-tune on this dataset", {"base": starts[0], QUERY: name})
         elif kind != "image":
             link("networks", "Import a network that reads texts")
         if any(not family.is_imported for family in families_for(kind)):

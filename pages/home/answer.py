@@ -17,7 +17,7 @@ from core.rule.balance import misleading_sentence
 from core.rule.place import Place
 from core.store.record import Experiment, Run, stages_of
 from core.study.figures.palette import colours_of
-from core.study.report.answer import answer_before, is_study, place_of
+from core.study.report.answer import answer_before, place_of
 from core.wording.tasks import bases_text, judged_text
 from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.start import was_known
@@ -48,10 +48,7 @@ def answer(lab: Lab, experiment: Experiment, is_asked: bool = True) -> None:
         evidence_of(found, rows, experiment.id, lambda: rank_view(lab, experiment, found))
         with st.container(horizontal=True, vertical_alignment="center"):
             adapter_button(found if before is None else before, f"home-{experiment.id}")
-            if is_study(experiment):
-                link("study", "Study", {"experiment": experiment.id})
-            link("compare", "Compare", {"experiment": experiment.id})
-            link("report", "Report", {"experiment": experiment.id})
+            link("experiment", "Open", {"experiment": experiment.id})
             experiment_actions(lab, experiment, found)
 
 

@@ -14,7 +14,6 @@ from pages.shared.experiment.current import CURRENT, QUERY, asked_for, choose_ex
 from pages.shared.experiment.judged_view import judged_view, report_button
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.links import link
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import when
 
@@ -88,8 +87,6 @@ answer = judged_view(lab, judged)
 with st.container(horizontal=True, vertical_alignment="center"):
     if answer is not None:
         report_button(answer)
-        link("compare", "Compare", {"experiment": judged.id})
-        link("report", "Report", {"experiment": judged.id})
     name_and_note(lab, judged)
     if st.button("Delete", icon=":material/delete:", key="judged-ask"):
         ask_to_delete(lab, judged)

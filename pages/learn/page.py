@@ -34,8 +34,8 @@ SECTIONS = {
 
 NEXT = {
     "home": "trains a base, fine-tunes it with both methods and compares them, with one click.",
-    "finetune": "lets you choose task, rank, alpha, learning rates and seeds.",
-    "compare": "tells real differences from noise between seeds.",
+    "new": "lets you choose task, rank, alpha, learning rates and seeds.",
+    "experiment": "tells real differences from noise between seeds.",
 }
 """Pages to visit next, and what each is for."""
 

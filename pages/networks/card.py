@@ -88,7 +88,7 @@ def _next_steps(lab: Lab, card: NetworkCard) -> None:
     with st.container(horizontal=True):
         for learns in (kind, *others):
             label, base = starts[learns]
-            link("finetune", label, {"base": base, **({DATASET: newest[learns]} if learns in newest else {})})
+            link("new", label, {"base": base, **({DATASET: newest[learns]} if learns in newest else {})})
         link("home", "Ask on Home", {DATASET: newest.get(kind, lab.catalog.best(kind)), NETWORK: card.digest})
         if not newest:
             link("data", "Upload texts", {"upload": "text"})

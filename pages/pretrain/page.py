@@ -126,4 +126,4 @@ for base in bases[:10]:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{literal(task_text(base.spec.task, base.spec.objective))}**")
         st.caption(literal(base_facts(base)))
-        link("finetune", "Fine-tune", {"base": base.id})
+        link("new", "Fine-tune", {"base": base.id})

@@ -94,12 +94,12 @@ def _tag(lab: Lab, ids: list[str]) -> None:
 
 
 def _compare_link(entries: Sequence[Entry]) -> None:
-    """Draw a link to Compare if these runs can be compared."""
+    """Draw a link to the experiment of a run, or to several runs where these can be compared."""
     runs = [entry.run for entry in entries]
     if len(runs) == 1 and runs[0].experiment:
-        label, query = "Open in Compare", {"experiment": runs[0].experiment}
+        label, query = "Open its experiment", {"experiment": runs[0].experiment}
     elif len(runs) > 1 and share_base_and_task(runs):
         label, query = "Compare", {"runs": ",".join(run.id for run in runs)}
     else:
         return
-    link("compare", label, query)
+    link("experiment", label, query)

@@ -102,8 +102,7 @@ def _selected(lab: Lab, id: str) -> None:
     verdict_view(last_read(lab, experiment, members))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Its runs", icon=":material/list:", type="tertiary", key="experiments-runs", on_click=_show_runs)
-        link("compare", "Compare", {QUERY: id})
-        link("report", "Report", {QUERY: id})
+        link("experiment", "Open", {QUERY: id})
         st.button(
             "Delete",
             icon=":material/delete:",

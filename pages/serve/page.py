@@ -142,7 +142,7 @@ st.markdown(
 listed = lab.predictor.adapters()
 if not listed.adapters:
     st.info("There is nothing to serve yet: train an adapter first.", icon=":material/info:")
-    link("finetune", "Fine-tune with LoRA")
+    link("new", "New experiment")
     st.stop()
 figures()
 st.subheader("Ask")

@@ -176,7 +176,7 @@ st.markdown(
 experiment = experiment_picker(lab)
 if experiment is None:
     st.info("There is nothing to try yet: fine-tune a network first.", icon=":material/info:")
-    link("finetune", "Fine-tune")
+    link("new", "New experiment")
     st.stop()
 chosen = choose(lab, experiment)
 if chosen is None:

@@ -119,5 +119,5 @@ def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
 
 
 def make_more(focus: Focus, label: str) -> None:
-    """Draw a link to the Fine-tune page with the same base."""
-    link("finetune", label, {"base": start_id(focus.run.spec)})
+    """Draw a link to the form with the same base."""
+    link("new", label, {"base": start_id(focus.run.spec)})

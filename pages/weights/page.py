@@ -54,8 +54,8 @@ with errors_shown():
             icon=":material/info:",
         )
         link(
-            "compare",
-            "See its runs in Compare",
+            "experiment",
+            "See its runs",
             {"experiment": experiment.id},
         )
         st.stop()

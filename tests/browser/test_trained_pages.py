@@ -14,7 +14,7 @@ from core.numbers import percent
 from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.study.arms.sweep import at_alpha, chosen, sweep_arms
+from core.study.arms.rates import at_alpha, chosen, tried_arms
 from pages.shared.forms.objective import TITLE
 from tests.browser.conftest import choose, new_context, settled
 from tests.conftest import wait_until
@@ -204,7 +204,7 @@ def opens_its_runs(page: Page, arms: str) -> None:
 def test_a_tile_of_a_sweep_opens_its_runs_by_mouse_key_and_touch_and_another_alpha_leaves_none_of_the_one_before(
     page: Page, chromium: Browser, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
 ) -> None:
-    arms = sweep_arms(rows_of(members(trained_home, trained_home.sweep)))
+    arms = tried_arms(rows_of(members(trained_home, trained_home.sweep)))
     full, _ = chosen(arms)
     assert full is not None
     (pressed,) = at_alpha([arm for arm in arms if (arm.spec.label, arm.learning_rate) == ("LoRA r=4", 0.005)], 8.0)

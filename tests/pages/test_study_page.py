@@ -20,8 +20,8 @@ from core.results.row import rows_of
 from core.rule.growth import RATES_OFFERED
 from core.settings import Settings
 from core.store.record import Experiment, Run
+from core.study.arms.rates import tried_arms
 from core.study.arms.study_words import study_headline
-from core.study.arms.sweep import sweep_arms
 from core.study.report.answer import answer_of, place_of
 from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.ui.literal import literal
@@ -162,7 +162,7 @@ def test_values_are_those_of_the_kept_epoch(opened: Lab, swept: Experiment) -> N
     members = opened.store.members(swept)
     by_run = {
         run.id: value
-        for arm in sweep_arms(rows_of(members))
+        for arm in tried_arms(rows_of(members))
         for run, value in zip(arm.finished.values(), arm.validation, strict=True)
     }
     assert by_run.keys() == set(swept.runs)

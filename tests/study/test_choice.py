@@ -33,8 +33,8 @@ from core.results.choice import (
 from core.results.row import rows_of
 from core.rule.tuning import rate_choices
 from core.store.record import Run
-from core.study.arms.sweep import best_adapters, chosen, sweep_arms
-from core.study.figures.sweep import rate_curves
+from core.study.arms.rates import best_adapters, chosen, tried_arms
+from core.study.figures.rates import rate_curves
 from core.study.weights.change import main_arms, main_run
 from tests.study.samples import decided_on, make_run, measured, within
 
@@ -152,7 +152,7 @@ def test_every_caller_names_the_same_winner(case, monkeypatch):
         assert headline(found).startswith("No verdict yet")
 
     # Sweep.
-    arms = sweep_arms(rows_of(runs))
+    arms = tried_arms(rows_of(runs))
     assert tuple(map(rate_of, chosen(arms))) == (case.full, case.lora)
     adapters = {label: rate_of(arm) for label, arm in best_adapters(arms).items()}
     assert adapters == ({"LoRA r=4": case.lora} if case.lora else {})
@@ -193,7 +193,7 @@ def test_where_nothing_has_finished_nothing_is_chosen_and_no_verdict_is_given():
     said = "No setting has finished, so there is no verdict."
     assert headline(decided_on(rows_of(put_away(stopped)))) == no_choice_sentence(rows_of(stopped)) == said
     assert headline(decided_on(rows_of(stopped))) == "No verdict yet: 3 of 3 runs were stopped."
-    assert chosen(sweep_arms(rows_of(stopped))) == (None, None)
+    assert chosen(tried_arms(rows_of(stopped))) == (None, None)
     # They are still there to be looked at.
     assert len(arms_of(rows_of(stopped))) == len(main_arms(stopped)) == 3
     failed = full(90.0, FAILED) + lora(FAILED, 90.0)
@@ -269,7 +269,7 @@ def picked(runs: list[Run]) -> object:
             (best(filter(is_full, arms)), best(filter(is_adapter, arms)), best(arms))
             for arms in comparisons_of(rows_of(runs))
         ],
-        [*chosen(sweep_arms(rows_of(runs))), *best_adapters(sweep_arms(rows_of(runs))).values()],
+        [*chosen(tried_arms(rows_of(runs))), *best_adapters(tried_arms(rows_of(runs))).values()],
         [(found.arm.key, found.seeds, found.tried) for found in rate_choices(rows_of(runs))],
         first and first.spec.arm,
         found.full and found.full.key,

@@ -30,13 +30,13 @@ from core.study.arms.difference_tables import (
     rank_differences,
     tested_settings,
 )
+from core.study.arms.rates import chosen, tried_arms
 from core.study.arms.study_words import study_table
-from core.study.arms.sweep import sweep_arms
 from core.study.arms.tables import rates_table
 from core.study.figures.curves import arm_dots
 from core.study.figures.differences import difference_rows
+from core.study.figures.rates import has_map, rate_curves, rate_map, size_curve, size_titles
 from core.study.figures.study import passed_figure, study_figure
-from core.study.figures.sweep import rate_curves, size_curve, size_titles
 from core.study.figures.tradeoffs import mean_curves
 from core.study.report.cost import COST, cost_section
 from core.study.report.forgetting import FORGOTTEN, forgetting_section
@@ -170,10 +170,14 @@ def rank_section(shown: Shown) -> Section:
 
 def tuned_section(shown: Shown) -> Section:
     """The learning rates that were tried and chosen for each method and rank."""
-    choices = rate_choices(shown.rows)
-    alt = f"{shown.objective.primary.title} on the validation part over the learning rate, one line per setting"
-    figure = Plot("rates", rate_curves(sweep_arms(shown.rows)), alt)
-    return Section(RATES, choice_sentence(choices), (figure, Table("Learning rates", rates_table(choices))))
+    choices, tried, measure = rate_choices(shown.rows), tried_arms(shown.rows), shown.objective.primary
+    parts: list[Plot | Table] = []
+    if has_map(tried):
+        alt = f"Mean {measure.noun} on the validation part of each rank at each learning rate"
+        parts.append(Plot("rate-map", rate_map(tried, chosen(tried)), alt))
+    alt = f"{measure.title} on the validation part over the learning rate, one line per setting"
+    parts += [Plot("rates", rate_curves(tried), alt), Table("Learning rates", rates_table(choices))]
+    return Section(RATES, choice_sentence(choices), tuple(parts))
 
 
 def _has_budgets(shown: Shown) -> bool:

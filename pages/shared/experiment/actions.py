@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
 
 from core.answer.design import examples_sentence
 from core.lab import Lab
-from core.methods.method import Role
 from core.numbers import counted
-from core.results.setting import setting_of
 from core.rule.ahead import Ahead
 from core.rule.place import Place
-from core.rule.tuning import is_tuned
 from core.rule.withheld import NextStep
-from core.run_spec import RunSpec
-from core.spec import bounds
 from core.store.record import Experiment
 from core.study.arms.difference_tables import rank_sentences
-from core.study.arms.sweep import is_sweep
 from core.study.report.answer import is_study
 from core.wording.tasks import MAX_NAME
 from pages.shared.experiment.configuration import save_experiment
@@ -198,26 +192,12 @@ def _save(lab: Lab, experiment: Experiment, _: Place) -> None:
 
 def _run_again(lab: Lab, experiment: Experiment, _: Place) -> None:
     """Go to the form that takes most of the experiment's settings, where they can be changed."""
-    specs = [run.spec for run in lab.store.members(experiment)]
-    open_like("study" if is_study(experiment) or _fits_sweep(specs) else "finetune", experiment.id, start_id(specs[0]))
+    first = lab.store.members(experiment)[0].spec
+    open_like(experiment.id, start_id(first))
 
 
 def _track(lab: Lab, experiment: Experiment, _: Place) -> None:
     send_to_tracker(lab, experiment)
-
-
-def _fits_sweep(specs: Sequence[RunSpec]) -> bool:
-    """Whether the form of Sweep takes an experiment: a grid of full fine-tuning and one kind of adapter."""
-    adapters = [spec.method for spec in specs if spec.role is Role.ADAPTER]
-    plain = all(
-        getattr(method, name) == bounds(type(method), name).default
-        for method in adapters
-        for name in method.fixed_in_sweeps
-    )
-    other = any(spec.role is Role.CONTROL or spec.own_base for spec in specs)
-    settings = [setting_of(spec) for spec in specs]
-    is_one = len({each.kind for each in adapters}) <= 1
-    return is_tuned(settings) and is_sweep(settings) and plain and not other and is_one
 
 
 ACTIONS = {

@@ -26,7 +26,7 @@ from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import base_text
 
 SAVE = "Save experiment as file"
-"""Label of the link, wherever it is: on Report it stands beside one for another file."""
+"""Label of the link, wherever it is."""
 
 TYPE = "application/json"
 
@@ -66,7 +66,7 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
 
     Args:
         lab: has datasets, networks and bases.
-        key: prefix of the form's widget keys: ``finetune`` or ``study``.
+        key: prefix of the form's widget keys.
 
     Returns:
         The configuration if the form cannot show all of it, to draw :func:`opened_experiment` instead; else None.
@@ -93,7 +93,7 @@ def open_file(lab: Lab, key: str) -> Configuration | None:
         if start is not None:
             search = configuration.tune if configuration.is_search else None
             plain = planned if configuration.vary is None else lab.launcher.plan(configuration.but(vary=None))
-            fill_from(lab, key, plain.least or plain.runs, start, search, configuration.vary)
+            fill_from(lab, plain.least or plain.runs, start, search, configuration.vary)
             st.session_state[f"{key}-trim"] = configuration.trim
         known = file.file_id, "filled" if start is not None else "beyond"
         st.session_state[f"{key}-open-state"] = known
@@ -110,7 +110,7 @@ def settle(lab: Lab, key: str, shown: Configuration | None) -> None:
         shown: what the form says; None while it says nothing that could be trained.
     """
     settle_file(key, shown)
-    settle_like(lab, key, shown)
+    settle_like(lab, shown)
 
 
 def settle_file(key: str, shown: Configuration | None) -> None:

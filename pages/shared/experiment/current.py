@@ -1,4 +1,4 @@
-"""The experiment that Compare, Report, Weights, Sweep and Home show: in the address, and kept from page to page."""
+"""The experiment that is open: in the address, and kept from page to page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUERY = "experiment"
 """URL parameter with the experiment's id."""
 
 OLD_QUERY = "sweep"
-"""URL parameter of the Sweep page in earlier versions."""
+"""URL parameter with the same in earlier versions."""
 
 CURRENT = "current-experiment"
 """Session state key: id of the experiment that was shown last."""

@@ -53,7 +53,7 @@ def judged_report_view(lab: Lab, judged: Judged) -> None:
     report = judged_report(evidence)
     with st.container(horizontal=True, vertical_alignment="center"):
         report_button(evidence, primary=True)
-        link("compare", "Compare", {"experiment": judged.id})
+        link("experiment", "Compare", {"experiment": judged.id})
         link("judge", "Judge", {"experiment": judged.id})
     st.markdown(f"**The question:** {literal(report.question)}")
     for section in report.sections:

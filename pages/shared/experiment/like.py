@@ -1,4 +1,4 @@
-"""Filling the forms of Fine-tune and Sweep with the settings of an experiment, named in the address as ``like``."""
+"""Filling the form of New experiment with the settings of an experiment, named in the address as ``like``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from core.plan.search import TuneSpec
 from core.run_spec import RunSpec
 from pages.shared.experiment.left_out import left_out
 from pages.shared.forms import widgets
-from pages.shared.forms.adapter import field_values, not_varied
-from pages.shared.forms.layers import layer_values
+from pages.shared.forms.adapter import field_values
 from pages.shared.forms.objective import objective_values
 from pages.shared.forms.optim import family_key, optim_values
 from pages.shared.forms.task import OWN, own_values
@@ -28,42 +27,44 @@ from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import start_id
 
 FILLED = "filled-like"
-"""Key of the form that was filled last, and the experiment."""
+"""Session state key: the experiment that the form was filled from last."""
+
+SAID = "like-said"
+"""Session state key: what the form cannot show of it, in sentences."""
 
 
-def open_like(page: str, experiment: str, base: str) -> NoReturn:
-    """Open a form that is filled with the settings of an experiment, again each time.
+KEY = "new"
+"""Prefix of the form's widget keys."""
+
+NOTHING_VARIED = "nothing"
+"""The choice beside the axes."""
+
+
+def open_like(experiment: str, base: str) -> NoReturn:
+    """Open the form, filled with the settings of an experiment, again each time.
 
     Args:
-        page: ``finetune`` or ``study``.
-        experiment: id of the experiment.
+        experiment: its id.
         base: id of its base, or the digest of the network that was imported.
     """
     st.session_state.pop(FILLED, None)
-    go(page, {"like": experiment, "base": base})
+    go("new", {"like": experiment, "base": base})
 
 
-def fill_form(lab: Lab, key: str) -> bool:
-    """Fill a form before it is drawn: once for each link that was followed, so that changes to the form stay.
+def fill_form(lab: Lab) -> None:
+    """Fill the form before it is drawn: once for each link that was followed, so that changes to the form stay.
 
     What the form cannot show stands above it until another link is followed; see :func:`settle_like`.
 
     ``like`` stays in the address, so that reloading the page fills the form and Back leaves it.
-
-    Args:
-        lab: has the experiment.
-        key: prefix of the form's widget keys: ``finetune`` or ``study``.
-
-    Returns:
-        Whether it was filled by this call.
     """
     id = st.query_params.get("like")
     if id is None:
-        return False
-    if st.session_state.get(FILLED) == (key, id):
-        _warn(key)
-        return False
-    st.session_state[f"{key}-like-said"] = []
+        return
+    if st.session_state.get(FILLED) == id:
+        _warn()
+        return
+    st.session_state[SAID] = []
     try:
         experiment = lab.store.experiment(id)
         specs, tune, vary = [run.spec for run in lab.store.members(experiment)], None, None
@@ -72,28 +73,26 @@ def fill_form(lab: Lab, key: str) -> bool:
             vary, tune = asked.vary, asked.tune
             specs = list(lab.launcher.plan(asked.but(vary=None)).least)
     except LabError as error:
-        st.session_state[FILLED] = (key, id)
+        st.session_state[FILLED] = id
         st.warning(literal(str(error)))
-        return False
-    fill_from(lab, key, specs, start_id(specs[0]), tune, vary)
-    st.session_state[f"{key}-trim"] = experiment.trim
-    st.session_state[f"{key}-like"] = id
-    st.session_state[FILLED] = (key, id)  # at last: a press may end this run of the page
+        return
+    fill_from(lab, specs, start_id(specs[0]), tune, vary)
+    st.session_state[f"{KEY}-trim"] = experiment.trim
+    st.session_state[f"{KEY}-like"] = id
+    st.session_state[FILLED] = id  # at last: a press may end this run of the page
     if gone := _gone(lab, specs[0]):
-        _say(key, f"Its dataset {gone} was deleted: choose another one.")
-        _warn(key)
-    return True
+        _say(f"Its dataset {gone} was deleted: choose another one.")
+        _warn()
 
 
-def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
-    """Say, after a form was drawn that was just filled, whether it has all settings of the experiment.
+def settle_like(lab: Lab, shown: Configuration | None) -> None:
+    """Say, after the form was drawn that was just filled, whether it has all settings of the experiment.
 
     Args:
         lab: has the experiment.
-        key: prefix of the form's widget keys.
         shown: what the form says; None while it says nothing that could be trained, for a reason that it gives.
     """
-    id = st.session_state.pop(f"{key}-like", None)
+    id = st.session_state.pop(f"{KEY}-like", None)
     if id is None or shown is None:
         return
     try:
@@ -107,9 +106,9 @@ def settle_like(lab: Lab, key: str, shown: Configuration | None) -> None:
     if shown.asks_the_same(known):
         return
     if lines := left_out(known, shown):
-        _say(key, f"The form cannot show all settings of that experiment. Left out: {'; '.join(lines)}.")
+        _say(f"The form cannot show all settings of that experiment. Left out: {'; '.join(lines)}.")
     else:
-        _say(key, "The form combines the settings of that experiment in other ways.")
+        _say("The form combines the settings of that experiment in other ways.")
     st.rerun()
 
 
@@ -121,13 +120,13 @@ def _on(task: TaskSpec, asked: Configuration) -> Configuration:
     return found.but(arms=tuple(arm.but(optim=arm.optim.but(head_rate=None)) for arm in found.arms))
 
 
-def _say(key: str, sentence: str) -> None:
+def _say(sentence: str) -> None:
     """Keep a warning that :func:`_warn` draws above the form."""
-    st.session_state.setdefault(f"{key}-like-said", []).append(sentence)
+    st.session_state.setdefault(SAID, []).append(sentence)
 
 
-def _warn(key: str) -> None:
-    for sentence in st.session_state.get(f"{key}-like-said", ()):
+def _warn() -> None:
+    for sentence in st.session_state.get(SAID, ()):
         st.warning(literal(sentence))
 
 
@@ -141,18 +140,12 @@ def _gone(lab: Lab, asked: RunSpec | Configuration) -> str:
 
 
 def fill_from(
-    lab: Lab,
-    key: str,
-    specs: Sequence[RunSpec],
-    start: str,
-    search: TuneSpec | None,
-    vary: VarySpec | None = None,
+    lab: Lab, specs: Sequence[RunSpec], start: str, search: TuneSpec | None, vary: VarySpec | None = None
 ) -> None:
-    """Fill a form, before it is drawn, with what comes nearest to the settings of runs.
+    """Fill the form, before it is drawn, with what comes nearest to the settings of runs.
 
     Args:
         lab: has the datasets.
-        key: prefix of the form's widget keys: ``finetune`` or ``study``.
         specs: of all runs, at least one.
         start: id of the base, or digest of the network that was imported; it is on this machine.
         search: how learning rates are searched for; None where they are not.
@@ -160,26 +153,21 @@ def fill_from(
     """
     first = specs[0]
     st.query_params["base"] = st.session_state["pick-base"] = start
-    values, count = _task(lab, first), min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS)
+    values = _task(lab, first) | _methods(specs) | {"axis": NOTHING_VARIED if vary is None else vary.name}
     if first.is_direct:
-        found_source = "" if first.source is None else first.source.dataset
-        values |= {"forgetting": found_source}
-    found: dict[str, Any] = {}
-    if key == "finetune":
-        values |= _methods(specs)
-        found |= _arms(specs) | {"seeds": count}
-    else:
-        values |= _grid(specs) | {"found": search is not None, "seeds": count}
-    found |= {"own-bases": first.own_base} | ({} if search is None or vary is not None else {"longer": search.longer})
-    if key == "study":
-        values["axis"] = "sweep" if vary is None else vary.name
-        found |= {} if vary is None else {f"points-{vary.name}": [str(point) for point in vary.points]}
+        values |= {"forgetting": "" if first.source is None else first.source.dataset}
     if first.device in lab.devices():
         values["device"] = first.device
-    own = family_key(key, first.network)
-    values = {f"{key}-{name}": value for name, value in values.items()}
+    found = _arms(specs) | {"seeds": min(len({spec.seed for spec in specs}), widgets.MAX_FORM_SEEDS)}
+    found |= {"own-bases": first.own_base, "found": search is not None}
+    if search is not None and vary is None:
+        found["longer"] = search.longer
+    if vary is not None:
+        found[f"points-{vary.name}"] = [str(point) for point in vary.points]
+    own = family_key(KEY, first.network)
+    values = {f"{KEY}-{name}": value for name, value in values.items()}
     values |= {f"{own}-{name}": value for name, value in (optim_values(first.optim, first.network) | found).items()}
-    widgets.fill(values | objective_values(key, first.objective))
+    widgets.fill(values | objective_values(KEY, first.objective))
 
 
 def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
@@ -200,43 +188,16 @@ def _task(lab: Lab, spec: RunSpec) -> dict[str, Any]:
 
 
 def _methods(specs: Sequence[RunSpec]) -> dict[str, list[str]]:
-    """Values of the Fine-tune form: what is compared."""
+    """What is compared."""
     kinds = {spec.kind for spec in specs if spec.role in (Role.REFERENCE, Role.ADAPTER)}
     controls = {spec.kind for spec in specs if spec.role is Role.CONTROL}
     return {"methods": sorted(kinds, key=method_order), "controls": sorted(controls, key=method_order)}
 
 
 def _arms(specs: Sequence[RunSpec]) -> dict[str, Any]:
-    """Values of the Fine-tune form that each family of networks has its own of. Of several rates, the middle one is
-    what tuning is around.
-    """
-    adapters = [spec for spec in specs if spec.role is Role.ADAPTER]
-    tried = max(len(_rates([spec for spec in specs if spec.label == label])) for label in {s.label for s in specs})
-    kinds = _methods(specs)["methods"]
-    rates = {f"rate-{kind}": _middle(_rates([spec for spec in specs if spec.kind == kind])) for kind in kinds}
-    return {"found": tried > 1} | rates | field_values(adapters)
-
-
-def _grid(specs: Sequence[RunSpec]) -> dict[str, Any]:
-    """Values of the Sweep form."""
-    adapters = [spec for spec in specs if spec.role is Role.ADAPTER]
-    values: dict[str, Any] = {
-        "rates": _rates(adapters),
-        "full-rates": _rates([spec for spec in specs if spec.role is Role.REFERENCE]),
-    }
-    if adapters:
-        method = adapters[0].method
-        values |= layer_values(specs[0].network, method.targets) | {"adapters": method.kind}
-        values |= {field.key: getattr(method, field.name) for field in not_varied(type(method))}
-        for name in method.varied():
-            own = [spec.method for spec in adapters if name in spec.method.varied()]
-            values[f"{name}s"] = sorted({getattr(each, name) for each in own})
-    return values
-
-
-def _rates(specs: Sequence[RunSpec]) -> list[float]:
-    return sorted({spec.optim.learning_rate for spec in specs})
-
-
-def _middle(rates: list[float]) -> float:
-    return rates[len(rates) // 2]
+    """Values that each family of networks has its own of: all rates, and where a search begins, the middle one."""
+    values: dict[str, Any] = {}
+    for kind in _methods(specs)["methods"]:
+        rates = sorted({spec.optim.learning_rate for spec in specs if spec.kind == kind})
+        values |= {f"rates-{kind}": [f"{rate:g}" for rate in rates], f"rate-{kind}": rates[len(rates) // 2]}
+    return values | field_values([spec for spec in specs if spec.role is Role.ADAPTER])

@@ -159,6 +159,35 @@ def learning_rate(
     return rate
 
 
+def learning_rates(method: type[MethodSpec], network: NetworkSpec, key: str) -> list[float]:
+    """Draw a field for several learning rates, at first the default one; any can be typed.
+
+    Raises:
+        SpecError: none is chosen, or one is no number or out of bounds.
+    """
+    start, reason = default_rate(method, network), rate_reason(method, network)
+    about = bounds(OptimSpec, "learning_rate")
+    choices = dict.fromkeys(f"{rate:g}" for rate in sorted({*LEARNING_RATE_CHOICES, start}))
+    chosen = [str(each) for each in st.session_state.get(key, ())]
+    picked = st.multiselect(
+        f"Learning rates of {method.title.replace('Full', 'full')}",
+        [*choices, *(each for each in chosen if each not in choices)],
+        [f"{start:g}"],
+        key=key,
+        help=f"{explained(about.description, start, reason)} Each becomes a setting; type a number to add it.",
+        accept_new_options=True,
+        persist_state="session",
+    )
+    if not picked:
+        raise refuse(f"Choose at least one learning rate for {method.title}.")
+    try:
+        return sorted({OptimSpec.of(learning_rate=float(each)).learning_rate for each in picked})
+    except SpecError as error:
+        raise refuse(str(error)) from error
+    except ValueError:
+        raise refuse("A learning rate is a number, as in 0.001.") from None
+
+
 def sizes(spec: type[NetworkSpec], key: str) -> dict[str, Any]:
     """Draw a field for each size of a network that does not follow from the dataset; return them by name."""
     asked = [name for name in spec.model_fields if name != "kind" and name not in spec.given_by_data]

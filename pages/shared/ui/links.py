@@ -23,14 +23,12 @@ class Entry:
 ENTRIES = {
     "home": Entry("Home", ":material/home:", ""),
     "pretrain": Entry("Pretrain", ":material/school:", "Train"),
-    "finetune": Entry("Fine-tune", ":material/tune:", "Train"),
-    "study": Entry("Study", ":material/grid_on:", "Train"),
+    "new": Entry("New experiment", ":material/add_circle:", "Train"),
     "networks": Entry("Networks", ":material/hub:", "Train"),
     "data": Entry("Data", ":material/database:", "Train"),
     "runs": Entry("Runs", ":material/list:", "Results"),
-    "compare": Entry("Compare", ":material/stacked_line_chart:", "Results"),
+    "experiment": Entry("Experiment", ":material/stacked_line_chart:", "Results"),
     "judge": Entry("Judge", ":material/gavel:", "Results"),
-    "report": Entry("Report", ":material/description:", "Results"),
     "weights": Entry("Weights", ":material/grid_4x4:", "Results"),
     "adapters": Entry("Adapters", ":material/extension:", "Results"),
     "tryit": Entry("Try it", ":material/draw:", "Results"),
@@ -40,8 +38,17 @@ ENTRIES = {
 """Pages in the order of the navigation, by the name of their folder, which is also their URL path."""
 
 
-MOVED = {"sweep": "study"}
-"""Where pages of earlier versions are now, by their URL paths: old links lead there."""
+MOVED = {
+    "finetune": ("new", "new"),
+    "study": ("new", "experiment"),
+    "sweep": ("new", "experiment"),
+    "compare": ("experiment", "experiment"),
+    "report": ("experiment", "experiment"),
+}
+"""Where pages of earlier versions are now, by their URL paths: without an experiment in the address, and with one."""
+
+OF_EXPERIMENT = ("experiment", "sweep")
+"""Parameters of addresses that name an experiment, the second one in earlier versions."""
 
 
 def script(name: str) -> str:
@@ -59,15 +66,16 @@ def sections() -> dict[str, list[st.Page]]:
         )
         found.setdefault(entry.section, []).append(page)
     found[""] += [
-        st.Page(partial(_follow, now), title=ENTRIES[now].title, url_path=old, visibility="hidden")
+        st.Page(partial(_follow, now), title=ENTRIES[now[0]].title, url_path=old, visibility="hidden")
         for old, now in MOVED.items()
     ]
     return found
 
 
-def _follow(name: str) -> NoReturn:
+def _follow(now: tuple[str, str]) -> NoReturn:
     """Go to where a page is now, with the parameters of its old address."""
-    go(name, st.query_params.to_dict())
+    query = st.query_params.to_dict()
+    go(now[any(name in query for name in OF_EXPERIMENT)], query)
 
 
 def link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:

@@ -1,33 +1,28 @@
-"""What Study shows of a study along an axis: its answer, the figure, and every point in numbers."""
+"""A study along an axis: its answer, the figure, its checks, and every point in numbers."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import streamlit as st
 
 from core.answer.levels import MEANINGS
 from core.lab import Lab
-from core.numbers import counted, seeds_text
 from core.results.choice import dropped_sentences
 from core.rule.answer import Answer
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_reason, study_table
 from core.study.figures.study import study_figure
 from core.study.report.answer import answer_of, place_of
+from core.study.report.html import report_html
+from core.study.report.report import report_of
 from core.wording.csv_file import csv_of
-from core.wording.tasks import judged_text, task_text
 from pages.shared.experiment.actions import experiment_actions
-from pages.shared.experiment.state import deleted_line
+from pages.shared.experiment.configuration import save_experiment
+from pages.shared.experiment.state import deleted_line, state_line
 from pages.shared.experiment.verdict_view import COLOURS, checks_view
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import show
-from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import start_text
-from pages.study.live import live_part
-from pages.study.sweep import took, troubles
 
 EVERY = 3.0
 """Seconds between two updates while a study trains: its figure rests on all of its runs."""
@@ -39,32 +34,28 @@ def study_part(lab: Lab, experiment: Experiment, members: list[Run]) -> None:
     Raises:
         LabError: the look at its test part cannot be recorded.
     """
-    found = answer_of(lab, experiment, members)
-    first = members[0].spec
-    task = lab.experiments.configuration(experiment).task
-    st.caption(
-        f"**{literal(found.axis.question)}** {literal(found.axis.line)} Base: {literal(start_text(lab, first))}. "
-        f"Task: {literal(task_text(task, first.objective))}. Judged by {judged_text(first.objective)}, "
-        f"{seeds_text(sorted({run.spec.seed for run in members}))}."
-    )
     if is_under_way(members):
-        live_part(lab, experiment, lambda runs: _so_far(lab, experiment, runs), EVERY)
+        st.fragment(_so_far, run_every=EVERY)(lab, experiment)
         return
-    took(lab, members)
-    plain = place_of(lab, experiment, members)
-    troubles(lab, members, plain)
+    found, plain = answer_of(lab, experiment, members), place_of(lab, experiment, members)
+    state_line(lab, members, "study", plain)
     deleted_line(lab, experiment, members, "study")
     _answer(found)
     _figure(experiment, found)
     checks_view(found, "study-checks")
     with st.container(horizontal=True, vertical_alignment="center"):
+        _downloads(lab, experiment, found)
         experiment_actions(lab, experiment, plain)
-    if not found.unread:
-        _points(lab, experiment, found)
+    if not found.unread and len(table := study_table(found)):
+        st.subheader("Every point")
+        dataframe(table, hide_index=True, alt="Every method and rank at every point, with its difference from full")
 
 
-def _so_far(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> None:
+def _so_far(lab: Lab, experiment: Experiment) -> None:
     """The figure of the validation part, of the points of which something has finished."""
+    members = lab.store.members(experiment)
+    if not is_under_way(members):
+        st.rerun()
     found = answer_of(lab, experiment, members)
     if any(at.full is not None or at.arms for at in found.places):
         _figure(experiment, found)
@@ -74,7 +65,6 @@ def _so_far(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> None:
 
 def _answer(found: Answer) -> None:
     """Draw the sentence with its level, and what it rests on."""
-    st.subheader("The answer")
     level = study_level(found)
     badge = f" :{COLOURS[found.level]}-badge[{level}]" if level else ""
     st.markdown(f"#### {literal(study_headline(found))}{badge}", help=MEANINGS[found.level] if level else None)
@@ -95,21 +85,24 @@ def _figure(experiment: Experiment, found: Answer) -> None:
     show(study_figure(found, found.unread), experiment.id, "study", alt)
 
 
-def _points(lab: Lab, experiment: Experiment, found: Answer) -> None:
-    """Draw every point in numbers, with links to its comparison."""
-    st.subheader("Every point")
-    table = study_table(found)
-    if not len(table):
-        return
-    dataframe(table, hide_index=True, alt="Every method and rank at every point, with its difference from full")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        download(
-            "Download CSV", lambda: csv_of(table), f"{experiment.id}.csv", "text/csv", "study-csv", help="This table."
-        )
-        for at in found.places:
-            link(
-                "compare",
-                f"Compare at {found.axis.text(at.point)}",
-                {"experiment": experiment.id, "point": str(at.point)},
+def _downloads(lab: Lab, experiment: Experiment, found: Answer) -> None:
+    """Draw the menu of what can be downloaded of a study."""
+    with st.popover("Download", icon=":material/download:"):
+        if not found.unread:
+            download(
+                "Report as one HTML file",
+                lambda: report_html(report_of(lab, experiment)),
+                f"{experiment.id}-report.html",
+                "text/html",
+                "report-file",
+                help="A single file that works offline in any browser and can be printed.",
             )
-    st.caption(f"{counted(len(found.places), 'point')}, each an experiment of its own in Compare.")
+            download(
+                "Table as CSV",
+                lambda: csv_of(study_table(found)),
+                f"{experiment.id}.csv",
+                "text/csv",
+                "study-csv",
+                help="Every method and rank at every point.",
+            )
+        save_experiment(lab, experiment, "study-save")

@@ -1,4 +1,4 @@
-"""Tabs of Compare: the sections of the answer, and what only a page has: curves to choose, and the whole table."""
+"""Tabs of an experiment: the sections of the answer, and what only a page has: curves to choose, and the whole table."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import streamlit as st
 
 from core.methods.method import Role
 from core.rule.balance import misleading_sentence
-from core.study.arms.tables import comparison_table, comparison_text, validation_table
+from core.study.arms.tables import comparison_text, validation_table
 from core.study.figures.curves import Axis, NamedCurve, loss_curves, measure_curves
 from core.study.report.cost import COST, cost_section
 from core.study.report.sections import Chapter
-from core.wording.csv_file import csv_of
-from pages.compare.comparison import Comparison
-from pages.compare.single_pair import single_pair
+from pages.experiment.comparison import Comparison
+from pages.experiment.single_pair import single_pair
 from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.download import download
 from pages.shared.ui.figure_panel import section_view, show
 from pages.shared.ui.links import link
 
@@ -75,16 +73,7 @@ def curves_part(shown: Comparison) -> None:
 def table_part(shown: Comparison) -> None:
     """All figures of each arm."""
     dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each setting")
-    with st.container(horizontal=True):
-        download(
-            "CSV",
-            lambda: csv_of(comparison_table(shown.arms)),
-            f"{shown.experiment.id}.csv",
-            "text/csv",
-            "csv",
-            help="Means, intervals and settings as numbers.",
-        )
-        adapter = shown.verdict.offered or next(
-            (run for run in shown.members if run.result and run.spec.role is Role.ADAPTER), None
-        )
-        link("adapters", "Download adapters", {"adapter": adapter.id} if adapter else None)
+    adapter = shown.verdict.offered or next(
+        (run for run in shown.members if run.result and run.spec.role is Role.ADAPTER), None
+    )
+    link("adapters", "Download adapters", {"adapter": adapter.id} if adapter else None)

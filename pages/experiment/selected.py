@@ -1,4 +1,4 @@
-"""What Compare shows in place of a whole experiment: runs that were selected on Runs, or a point of a study."""
+"""What is shown in place of a whole experiment: runs that were selected on Runs, or a point of a study."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import streamlit as st
 
 from core.lab import Lab
 from core.numbers import counted, listed
+from core.rule.answer import Answer
 from core.rule.place import Place
 from core.store.record import Experiment, Run
 from core.study.arms.settings import share_base_and_task
 from core.study.report.answer import answer_of, is_study
-from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
 SELECTION = "selection"
@@ -59,25 +59,27 @@ def _narrowed(shown: str, label: str, icon: str, query: str) -> None:
 QUERY = "point"
 """URL parameter with the point of a study."""
 
+WHOLE = "All"
+"""The choice beside the points, of which no name is the same."""
 
-def point_shown(lab: Lab, experiment: Experiment) -> Place | None:
-    """Draw the choice of a point; return what was found there, or None for an experiment without an axis."""
-    if not is_study(experiment):
-        return None
-    found = answer_of(lab, experiment)
+
+def study_of(lab: Lab, experiment: Experiment) -> Answer | None:
+    """The answer along the axis of a study; None for an experiment without an axis."""
+    return answer_of(lab, experiment) if is_study(experiment) else None
+
+
+def point_shown(found: Answer) -> Place | None:
+    """Draw the choice of a point of a study; return what was found there, or None for the whole of it."""
     points = {str(at.point): at for at in found.places}
-    asked = st.query_params.get(QUERY, "")
-    if asked not in points:
+    if st.query_params.get(QUERY, "") not in points:
         st.query_params.pop(QUERY, None)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        picked = st.segmented_control(
-            found.axis.title,
-            list(points),
-            default=next(iter(points)),
-            format_func=lambda name: found.axis.tick(points[name].point),
-            key=QUERY,
-            bind="query-params",
-            required=True,
-        )
-        link("study", "The whole study", {"experiment": experiment.id})
-    return points[picked]
+    picked = st.segmented_control(
+        found.axis.title,
+        [WHOLE, *points],
+        default=WHOLE,
+        format_func=lambda name: found.axis.tick(points[name].point) if name in points else name,
+        key=QUERY,
+        bind="query-params",
+        required=True,
+    )
+    return points.get(picked)

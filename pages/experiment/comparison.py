@@ -1,4 +1,4 @@
-"""What the Compare page shows: an experiment's runs, the arms among them, and how they are drawn."""
+"""What is shown of an experiment: its runs, the arms among them, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from core.study.report.evidence import epochs_of, overlaps_of
 from core.study.report.shown import Shown
 from core.study.weights.predicted import tested_by
 from core.study.weights.remeasured import base_accuracies, mean_accuracies
-from pages.compare.selected import SELECTION
+from pages.experiment.selected import SELECTION
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.literal import literal
 

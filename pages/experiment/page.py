@@ -1,4 +1,4 @@
-"""Compare: full fine-tuning against LoRA, with every run on the page and an interval on every claim."""
+"""One experiment: its answer in three lines, the figure, what could undo it, and everything below in tabs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from core.store.record import is_under_way
 from core.study.report.answer import bases_of
 from core.study.report.sections import CURVES, RATES, chapters_of
 from core.wording.tasks import judged_text, task_text
-from pages.compare.comparison import Comparison
-from pages.compare.examples import examples_part
-from pages.compare.parts import curves_part, section_part, table_part, validation_part
-from pages.compare.selected import point_shown, selected_runs, wanted_arms
+from pages.experiment.along import study_part
+from pages.experiment.comparison import Comparison
+from pages.experiment.examples import examples_part
+from pages.experiment.parts import curves_part, section_part, table_part, validation_part
+from pages.experiment.report import details_part, downloads
+from pages.experiment.selected import point_shown, selected_runs, study_of, wanted_arms
 from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.current import compared_picker
-from pages.shared.experiment.judged_view import judged_view
+from pages.shared.experiment.judged_view import judged_view, report_button
 from pages.shared.experiment.live import live_panel
+from pages.shared.experiment.start import say_if_known
 from pages.shared.experiment.state import deleted_line, state_line
 from pages.shared.experiment.verdict_view import adapter_button, before_view, checks_view, difference_view, verdict_view
 from pages.shared.ui.links import link
-from pages.shared.ui.literal import literal
+from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import start_text
 from pages.shared.ui.tabs import draw_tabs
 from pages.shared.ui.widget_key import widget_key
 
-OF_PAGE = {CURVES: curves_part, "Examples": examples_part, "Table": table_part}
+OF_PAGE = {CURVES: curves_part, "Examples": examples_part, "Table": table_part, "Details": details_part}
 """Tabs that only the page has, and one in place of a section."""
 
 UNREAD = ("Validation", RATES, CURVES)
@@ -47,20 +50,22 @@ MAX_FAILURES = 3
 
 lab = current()
 
-st.title("Compare")
+st.title("Experiment")
 selection = selected_runs(lab)
 experiment = selection or compared_picker(lab)
 if isinstance(experiment, Judged):
-    judged_view(lab, experiment)
-    link("report", "Report", {"experiment": experiment.id})
+    if (reported := judged_view(lab, experiment)) is not None:
+        report_button(reported)
     link("judge", "Judge", {"experiment": experiment.id})
     st.stop()
 if experiment is None:
-    st.info("Experiments are compared here: the same base and task, fine-tuned in different ways.")
+    st.info("An experiment is shown here: the same base and task, fine-tuned in different ways.")
     link("home", "Run the comparison")
     st.stop()
 
-at = None if selection else point_shown(lab, experiment)
+say_if_known(experiment)
+along = None if selection else study_of(lab, experiment)
+at = None if along is None else point_shown(along)
 everything = (
     [row.run for row in at.rows if row.run is not None]
     if at is not None
@@ -75,9 +80,10 @@ bases = lab.store.runs_of(bases_of(everything))
 several = f" and {len(bases) - 1} more like it, one for each seed" if len(bases) > 1 else ""
 judged = everything[0].spec.objective
 base, task = start_text(lab, everything[0].spec), task_text(everything[0].spec.task, judged)
-st.caption(f"Base: {literal(base)}{several}. Task: {literal(task)}. Judged by {judged_text(judged)}.")
+question = "" if along is None else f"**{literal(along.axis.question)}** {literal(along.axis.line)} "
+st.caption(f"{question}Base: {literal(base)}{several}. Task: {literal(task)}. Judged by {judged_text(judged)}.")
 # Every selection has the same id, and a panel goes on showing what it has shown.
-panel = widget_key("compare-selection", experiment.runs) if selection else f"compare-{experiment.id}"
+panel = widget_key("selection", experiment.runs) if selection else f"experiment-{experiment.id}"
 live_panel(lab, [*(run.id for run in bases if run.is_live), *experiment.runs], panel)
 # A rate at which training diverges is what a search is there to find.
 failed = [run for run in everything if run.state == "failed" and (run.plan is None or not run.has_diverged)]
@@ -87,6 +93,10 @@ for run in failed[:MAX_FAILURES]:
 if len(failed) > MAX_FAILURES:
     st.caption(f"And {count_text(len(failed) - MAX_FAILURES)} more that failed; the Runs page has them all.")
 
+if along is not None and at is None:
+    with errors_shown():
+        study_part(lab, experiment, everything)
+    st.stop()
 members = wanted_arms(everything)
 plain = Comparison(
     lab, experiment, tuple(everything), tuple(members), tuple(bases), all_tried=False, masked=False, at=at
@@ -94,9 +104,9 @@ plain = Comparison(
 is_whole = everything[0].experiment == experiment.id
 is_awaited = not plain.arms and any(run.is_live for run in members)
 if not is_under_way(everything):
-    state_line(lab, everything, "compare", plain.verdict)
+    state_line(lab, everything, "experiment", plain.verdict)
     if is_whole:
-        deleted_line(lab, experiment, everything, "compare")
+        deleted_line(lab, experiment, everything, "experiment")
 if is_awaited:
     st.caption("The comparison appears with the first finished runs.")
     st.stop()
@@ -109,15 +119,15 @@ else:
         before_view(plain.before, everything)
     difference_view(read, plain.chosen if plain.before is None else plain.read, plain.colours, experiment.id)
     rank_view(lab, experiment if is_whole else None, read)
-    checks_view(read, "compare-checks")
+    checks_view(read, "experiment-checks")
     for warning in plain.warnings:
         st.warning(literal(warning))
 
 with st.container(horizontal=True, vertical_alignment="center"):
     if is_whole:
         if plain.arms:
-            adapter_button(read, f"compare-{experiment.id}")
-            link("report", "Report", {"experiment": experiment.id})
+            adapter_button(read, f"experiment-{experiment.id}")
+            downloads(plain)
         experiment_actions(lab, experiment, plain.verdict)
     if not plain.arms:
         st.stop()
@@ -144,9 +154,10 @@ with st.container(horizontal=True, vertical_alignment="center"):
 shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked), at)
 sections = {chapter.title: partial(section_part, chapter) for chapter in chapters_of(shown.sections)}
 tabs = {"Validation": validation_part} | sections | OF_PAGE
-hidden = OF_CLASSES if plain.objective.targets == "numbers" else ()
+hidden: tuple[str, ...] = OF_CLASSES if plain.objective.targets == "numbers" else ()
 if plain.verdict.unread:
     tabs = {title: part for title, part in tabs.items() if title in UNREAD}
 else:
-    tabs = {title: part for title, part in tabs.items() if title not in (*hidden, "Validation")}
+    hidden += ("Validation",) if is_whole else ("Validation", "Details")
+    tabs = {title: part for title, part in tabs.items() if title not in hidden}
 draw_tabs(tabs, shown)

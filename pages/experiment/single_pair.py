@@ -17,7 +17,7 @@ from core.rule.words import p_words
 from core.store.record import Run
 from core.study.weights.remeasured import parallel
 from core.wording.tasks import noun
-from pages.compare.comparison import Comparison
+from pages.experiment.comparison import Comparison
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.literal import literal
 

@@ -1,4 +1,4 @@
-"""Figures of a sweep, for light and dark pages; pure functions of its arms.
+"""Figures over ranks and learning rates, for light and dark pages; pure functions of all settings that were tried.
 
 Full fine-tuning and each rank have the same colour in all figures. Settings are chosen by accuracy on the validation
 part; results of chosen settings are accuracies on the test part.
@@ -7,23 +7,22 @@ part; results of chosen settings are accuracies on the test part.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
 
 from core.methods.method import MethodSpec, Role
 from core.results.arm import Arm, grouped, judged_by
-from core.results.choice import best
+from core.results.choice import best, is_adapter
 from core.results.intervals import Interval
-from core.results.measures import Quantity, bare_text, bounded, quantity, spread_text, value_text
+from core.results.measures import Quantity, bare_text, bounded, quantity, spread_text
 from core.results.setting import order
 from core.spec import bounds
-from core.study.arms.sweep import at_alpha, best_adapters, chosen
+from core.study.arms.rates import at_alpha, best_adapters, chosen
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
-from core.study.figures.style import SCALE, HeatMap, Tile, ink_on, layout_of, markers, scatter, whiskers
+from core.study.figures.style import SCALE, layout_of, markers, scatter, whiskers
 
 
 def columns_of(arms: Iterable[Arm]) -> dict[str, str]:
@@ -34,51 +33,67 @@ def columns_of(arms: Iterable[Arm]) -> dict[str, str]:
     return {label: label if rank is None else f"r={rank}" for label, rank in ranks.items()}
 
 
-def heat_map(arms: Sequence[Arm], alpha: float | None = None, marked: Iterable[Arm | None] = ()) -> HeatMap:
-    """Return mean validation accuracy, over finished seeds, for each rank and learning rate.
+def has_map(arms: Sequence[Arm]) -> bool:
+    """Whether several ranks were tried, each at several learning rates, so that a map says more than a curve."""
+    tried = [arm for arm in at_alpha(arms, None) if arm.validation and is_adapter(arm)]
+    sizes = {arm.setting.size for arm in tried if sum(arm.setting.label == other.setting.label for other in tried) > 1}
+    return len(sizes) > 1
+
+
+def rate_map(arms: Sequence[Arm], marked: Iterable[Arm | None] = ()) -> go.Figure:
+    """Draw mean validation accuracy for each rank and learning rate as a heat map, each at its best alpha.
 
     Args:
-        arms: of a sweep.
-        alpha: alpha of the adapters to show; None shows the best alpha for each tile.
-        marked: arms to frame in the colour of their method and rank.
+        arms: all that were tried.
+        marked: arms to frame.
     """
-    columns = columns_of(at_alpha(arms, alpha))
-    places = {label: place for place, label in enumerate(columns)}
-    shown = sorted(at_alpha(arms, alpha), key=lambda arm: (-arm.learning_rate, places[arm.setting.label]))
-    rates = sorted({arm.learning_rate for arm in shown})
+    shown = sorted(at_alpha(arms, None), key=lambda arm: order(arm.setting))
+    columns = columns_of(shown)
+    labels, rates = list(columns), sorted({arm.learning_rate for arm in shown})
     objective = judged_by(shown)
     what = quantity(objective.primary.name, objective)
-    # Times the sign, more is better in every measure: colors and the cut-off are the same for accuracies and losses.
-    values = [what.sign * arm.validated.mean for arm in shown if arm.validation]
-    low, high = lowest_of_interest(values), max(values, default=math.nan)
-    beyond = ("≤ " if what.sign > 0 else "≥ ") if values and low > min(values) else ""
-    framed = {arm.key: colour_of(arm.setting) for arm in marked if arm is not None}
-    shares = np.clip([(value - low) / (high - low) if high > low else 1.0 for value in values], 0, 1)
-    colours = dict(zip((arm.key for arm in shown if arm.validation), sample_colorscale(SCALE, shares), strict=True))
-    tiles = tuple(_tile(arm, places, rates, colours.get(arm.key), framed.get(arm.key)) for arm in shown)
-    return HeatMap(
-        columns=tuple(columns.values()),
-        rows=tuple(f"{rate:g}" for rate in rates),
-        tiles=tiles,
-        scale=tuple(sample_colorscale(SCALE, 9)),
-        low=beyond + value_text(what, what.sign * low, 1) if values else "",
-        high=value_text(what, what.sign * high, 1) if values else "",
+    values = np.full((len(rates), len(labels)), np.nan)
+    words, hovers = np.full(values.shape, "", dtype=object), np.full(values.shape, "", dtype=object)
+    for arm in shown:
+        place = rates.index(arm.learning_rate), labels.index(arm.setting.label)
+        hovers[place] = "<br>".join(_lines(arm))
+        words[place] = "✕" if arm.failed else ""
+        if arm.validation:
+            values[place] = arm.validated.mean
+            words[place] = f"{bare_text(what, arm.validated.mean, 1)} {words[place]}".strip()
+    # Times the sign, more is better in every measure, so that the cut-off is one for accuracies and losses.
+    known = [what.sign * value for value in values[~np.isnan(values)]]
+    ends = sorted(what.sign * end for end in (lowest_of_interest(known), max(known, default=math.nan)))
+    heat = go.Heatmap(
+        z=values,
+        x=list(columns.values()),
+        y=[f"{rate:g}" for rate in rates],
+        text=words,
+        texttemplate="%{text}",
+        hovertext=hovers,
+        hovertemplate="%{hovertext}<extra></extra>",
+        colorscale=SCALE,
+        reversescale=what.sign < 0,
+        zmin=ends[0],
+        zmax=ends[1],
+        xgap=3,
+        ygap=3,
+        colorbar={"title": {"text": objective.primary.axis, "side": "right"}, "thickness": 12},
     )
+    title = f"{objective.primary.title} by rank and learning rate"
+    layout = layout_of(title, "validation part; framed: chosen", "", "Learning rate")
+    layout["xaxis"] |= {"type": "category", "side": "bottom"}
+    layout["yaxis"] |= {"type": "category"}
+    layout["shapes"] = [_frame(arm, labels, rates) for arm in marked if arm is not None]
+    return go.Figure([heat], layout)
 
 
-def _tile(arm: Arm, places: Mapping[str, int], rates: list[float], colour: str | None, frame: str | None) -> Tile:
-    # The scale has the unit.
-    words = [bare_text(arm.what(), arm.validated.mean, 1) if colour else "", "✕" if arm.failed else ""]
-    return Tile(
-        places[arm.setting.label],
-        rates.index(arm.learning_rate),
-        arm.key,
-        " ".join(filter(None, words)),
-        ", ".join(_lines(arm)),
-        colour,
-        ink_on(colour) if colour else None,
-        frame,
-    )
+def _frame(arm: Arm, labels: Sequence[str], rates: Sequence[float]) -> dict[str, Any]:
+    """A frame around the tile of a setting, in the color of its method and rank."""
+    column, row = labels.index(arm.setting.label), rates.index(arm.learning_rate)
+    line = {"color": colour_of(arm.setting), "width": 4}
+    span = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+    return {"type": "rect", "line": line, **span}
 
 
 def _lines(arm: Arm) -> list[str]:
@@ -98,7 +113,7 @@ def rate_curves(arms: Sequence[Arm]) -> go.Figure:
     """Draw validation accuracy over the learning rate: one line per rank, and one for full fine-tuning.
 
     Args:
-        arms: of a sweep, of which each point shows the best alpha.
+        arms: all that were tried, of which each point shows the best alpha.
     """
     known = sorted((arm for arm in at_alpha(arms, None) if arm.validation), key=lambda arm: order(arm.setting))
     traces = []
@@ -155,7 +170,7 @@ def size_curve(arms: Sequence[Arm], title: str = "Rank") -> go.Figure:
     """Draw test accuracy over a size, with settings chosen on validation, and full fine-tuning as reference.
 
     Args:
-        arms: of a sweep.
+        arms: all that were tried.
         title: of the size, one of :func:`size_titles`; adapters with another size, or none, are left out.
     """
     (full, _), traces = chosen(arms), list[dict[str, Any]]()

@@ -1,4 +1,4 @@
-"""The part of Compare on test examples: accuracy per class, confusions, and where two settings differ."""
+"""Test examples: accuracy per class, confusions, and where two settings differ."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from core.study.figures.examples import (
     highest_confusion,
 )
 from core.study.weights.predicted import results_by_class
-from pages.compare.comparison import Comparison
-from pages.compare.disagreements import DISAGREEMENTS, passages_apart
+from pages.experiment.comparison import Comparison
+from pages.experiment.disagreements import DISAGREEMENTS, passages_apart
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link

@@ -19,17 +19,17 @@ from core.results.row import rows_of
 from core.results.setting import setting_of
 from core.run_spec import OptimSpec
 from core.store.record import Run
-from core.study.arms.sweep import (
+from core.study.arms.rates import (
     Grid,
     at_alpha,
     best_adapters,
     chosen,
     is_sweep,
-    sweep_arms,
     trained_seconds,
+    tried_arms,
 )
 from core.study.figures.palette import FULL, RANKS, colour_of
-from core.study.figures.sweep import heat_map, ink_on, lowest_of_interest, rate_curves, size_curve
+from core.study.figures.rates import heat_map, ink_on, lowest_of_interest, rate_curves, size_curve
 from tests.study.samples import make_run, within
 from tests.study.shown import contrast, themed
 
@@ -56,7 +56,7 @@ def moved(run: Run, seed: int) -> Run:
 
 
 def sweep(*settings: list[Run]) -> list[Arm]:
-    return sweep_arms(rows_of([run for members in settings for run in members]))
+    return tried_arms(rows_of([run for members in settings for run in members]))
 
 
 ARMS = sweep(
@@ -104,8 +104,8 @@ def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
 
 @given(st.permutations([run for arm in ARMS for run in arm.runs]))
 def test_cells_do_not_depend_on_the_order_of_runs(runs):
-    assert sweep_arms(rows_of(runs)) == ARMS
-    assert [arm.validation for arm in sweep_arms(rows_of(runs))] == [arm.validation for arm in ARMS]
+    assert tried_arms(rows_of(runs)) == ARMS
+    assert [arm.validation for arm in tried_arms(rows_of(runs))] == [arm.validation for arm in ARMS]
     cells = [(arm.spec.method.size, arm.spec.method.strength, arm.learning_rate) for arm in ARMS[3:7]]
     assert cells == [(1, 8.0, 0.001), (1, 8.0, 0.01), (1, 8.0, 0.1), (4, 8.0, 0.01)]
 
@@ -114,7 +114,7 @@ def test_cells_do_not_depend_on_the_order_of_runs(runs):
 def test_only_finished_runs_with_a_finite_value_count(state):
     runs = made(4, 0.01, [90.0, 92.0, math.nan if state == "finished" else 99.0])
     runs[2] = replace(runs[2], state=state)
-    (arm,) = sweep_arms(rows_of(runs))
+    (arm,) = tried_arms(rows_of(runs))
     assert arm.validation == (90.0, 92.0)
     assert arm.finished_only.values("accuracy")[:2] == (90.0, 92.0)
     assert len(arm.finished_only.runs) == (3 if state == "finished" else 2)
@@ -198,7 +198,7 @@ def test_one_setting_that_learnt_nothing_does_not_make_the_others_look_alike():
 def test_a_low_loss_is_the_good_end_of_the_heat_map_and_a_high_one_is_cut_off():
     losses = {0.1: 9.0, 0.2: 0.5, 0.3: 0.4, 0.4: 0.3}
     runs = [made(4, rate, [90.0], validation_loss=loss, loss=loss)[0] for rate, loss in losses.items()]
-    arms = sweep_arms(rows_of(within(runs, None, "loss")))
+    arms = tried_arms(rows_of(within(runs, None, "loss")))
     heat = heat_map(arms)
     tiles = {heat.rows[tile.row]: tile for tile in heat.tiles}
     assert [tiles[rate].text for rate in ("0.1", "0.4")] == ["9.000", "0.300"]
