@@ -51,7 +51,7 @@ def test_looks_are_counted_once_each_by_pages_commands_and_other_processes(
 
     # A link to two settings draws fewer, and changes neither the verdict nor the looks.
     keys = sorted({run.spec.arm for run in reader.store.members(experiment) if run.spec.method.size != 1})
-    other.goto(f"{url}/compare?experiment={experiment.id}&arms={','.join(keys)}")
+    other.goto(f"{url}/experiment?experiment={experiment.id}&arms={','.join(keys)}")
     expect(other.get_by_test_id("stMain").locator("h4").first).to_have_text(first)
     assert seeds_looked_at() == [8]
 

@@ -33,7 +33,7 @@ def button(page: Page, name: str) -> Locator:
 
 def opened(page: Page, url: str, file: Path) -> None:
     """Choose a file in the popover of the Fine-tune page."""
-    page.goto(f"{url}/finetune")
+    page.goto(f"{url}/new")
     button(page, "Open file").click()
     page.locator("input[type=file]").set_input_files(file)
 
@@ -44,7 +44,7 @@ def test_a_form_is_saved_run_on_the_command_line_edited_and_opened_elsewhere(
     here, there, shell = (Lab(Settings(home=tmp_path / name)) for name in ("one", "two", "three"))
     trained_home.bring(here, str(trained_home.plain.base))
     url = serve(LAB_APP, {"LORA_LAB_HOME": str(here.settings.home)})
-    page.goto(f"{url}/finetune")
+    page.goto(f"{url}/new")
     choose_one_rate(page)
     saved = downloaded(page.get_by_role("link", name=SAVE))
     file = tmp_path / saved.suggested_filename

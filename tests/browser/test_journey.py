@@ -145,7 +145,7 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(
     page: Page, site: Site, trained_home: TrainedHome
 ) -> None:
     site.slow.touch()
-    open_page(page, f"{site.url}/finetune?base={trained_home.plain.base}", "Fine-tune")
+    open_page(page, f"{site.url}/new?base={trained_home.plain.base}", "Fine-tune")
     expect(page.get_by_role("button", name="Start the experiment")).to_be_visible()
     choose_one_rate(page)
     press(page, "Shots", "Home", "210")

@@ -88,8 +88,8 @@ class Site:
         views = full_or_short(("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table"), ("Table",))
         both = ",".join([*self.done.runs, self.live])  # with a panel that a timer redraws
         return [
-            *((f"/compare?{shown}&view={view}", _nothing) for view in views),
-            *full_or_short([(f"/compare?runs={both}&view=Table", _nothing)], []),
+            *((f"/experiment?{shown}&view={view}", _nothing) for view in views),
+            *full_or_short([(f"/experiment?runs={both}&view=Table", _nothing)], []),
         ]
 
     def _upload(self, page: Page) -> None:
@@ -189,7 +189,7 @@ def query(page: Page) -> dict[str, list[str]]:
 
 def test_one_press_of_back_undoes_one_press(page: Page, site: Site, console_errors: list[str]) -> None:
     """Pages write what they show into their address, one part after another: nobody goes back through these."""
-    page.goto(f"{site.url}/compare?experiment={site.done.id}")
+    page.goto(f"{site.url}/experiment?experiment={site.done.id}")
     page.wait_for_function("window.loraLabBack")
     settled(page)
     for title, parts in (("Serve", set()), ("Report", {"experiment"}), ("Weights", {"experiment", "run", "layer"})):

@@ -70,7 +70,7 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_text("things is saved")).to_be_visible()
 
-    page.goto(f"{url}/finetune")
+    page.goto(f"{url}/new")
     dataset = page.get_by_role("combobox", name="Dataset")
     dataset.fill("things")
     page.get_by_role("option", name=re.compile("things")).click()

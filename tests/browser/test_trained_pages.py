@@ -52,7 +52,7 @@ def test_back_returns_to_the_experiment_that_was_shown_and_other_pages_and_a_rel
     page: Page, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
 ) -> None:
     older, newer = trained_home.alone, trained_home.one_seed
-    page.goto(f"{trained_site}/compare?experiment={newer.id}")
+    page.goto(f"{trained_site}/experiment?experiment={newer.id}")
     shows(page, "compare", newer)
     choose(page.get_by_role("combobox", name="Experiment"), re.compile(older.name))
     shows(page, "compare", older)
@@ -121,7 +121,7 @@ def test_a_drawing_and_all_of_its_answers_are_in_sight_together_on_a_phone(
 def test_the_fold_stays_open_while_its_label_changes_and_another_page_loses_no_choice(
     page: Page, trained_site: str, trained_home: TrainedHome
 ) -> None:
-    page.goto(f"{trained_site}/finetune?base={trained_home.plain.base}")
+    page.goto(f"{trained_site}/new?base={trained_home.plain.base}")
     page.get_by_text(TITLE, exact=True).click()
     choose(page.get_by_role("combobox", name="Primary measure"), "Loss")
     label = f"{TITLE}: loss, margin 0.02"

@@ -156,7 +156,7 @@ def test_every_page_shows_it_without_having_been_told(opened: Lab, experiment: E
         assert not app.error, (page, view, [error.value for error in app.error])
     assert "**Stripes**" in texts(draw("data"))
     assert "Stripes · images" in draw("pretrain").selectbox(key="pretrain-dataset").options
-    compared = draw("compare", view="Examples")
+    compared = draw("experiment", view="Examples")
     assert f"{TEST} test images: one is worth 1.25 points." in texts(compared)
     alts = [chart.proto.alt for chart in compared.get("plotly_chart")]
     assert sum(alt.startswith("Confusion matrix of ") for alt in alts) == 2

@@ -79,9 +79,9 @@ def test_it_is_trained_alone_and_changes_what_it_says(opened: Lab, experiment: E
 
 
 def test_pages_show_it(opened: Lab, experiment: Experiment) -> None:
-    assert "Top two" in draw("finetune").pills(key="finetune-controls").options
-    assert "only the last two layers" in str(draw("finetune").pills(key="finetune-controls").help)
-    assert "Top two, layers 2" in texts(draw("compare"))
+    assert "Top two" in draw("new").pills(key="new-controls").options
+    assert "only the last two layers" in str(draw("new").pills(key="new-controls").help)
+    assert "Top two, layers 2" in texts(draw("experiment"))
     assert colour_of(setting_of(opened.store.members(experiment)[-1].spec)) != NEUTRAL
     assert "top" in methods(Role.CONTROL)
     assert default_rate(TopSpec) == 0.002

@@ -39,30 +39,30 @@ def test_the_page_of_adapters_and_the_details_of_a_run_show_it(done: Done) -> No
 
 
 def test_fine_tuning_asks_for_its_own_fields_and_trains_it(done: Done) -> None:
-    app = draw("finetune", base=done.base.id)
+    app = draw("new", base=done.base.id)
     keys = {widget.key for widget in (*app.slider, *app.button_group)}
-    assert not {"finetune-group", "finetune-spread"} & keys
-    app.pills(key="finetune-methods").set_value(["full", "rescaled"]).run()
+    assert not {"new-group", "new-spread"} & keys
+    app.pills(key="new-methods").set_value(["full", "rescaled"]).run()
     keys = {widget.key for widget in (*app.slider, *app.select_slider, *app.button_group)}
-    assert {"finetune-group", "finetune-spread", "finetune-layers", "finetune-rate-rescaled"} <= keys
-    assert not {"finetune-rank", "finetune-alpha", "finetune-scaling"} & keys
+    assert {"new-group", "new-spread", "new-layers", "new-rate-rescaled"} <= keys
+    assert not {"new-rank", "new-alpha", "new-scaling"} & keys
     assert [fold.label for fold in app.expander if "layers" in fold.label] == ["Spread and layers"]
-    app.pills(key="finetune-group").set_value([]).run()
+    app.pills(key="new-group").set_value([]).run()
     assert "Choose at least one group for IA3." in [error.value for error in app.error]
-    app.pills(key="finetune-group").set_value([2, 8]).run()
-    app.slider(key="finetune-spread").set_value(0.25).run()
-    app.slider(key="finetune-seeds").set_value(1).run()
-    app.slider(key="finetune-epochs").set_value(1).run()
+    app.pills(key="new-group").set_value([2, 8]).run()
+    app.slider(key="new-spread").set_value(0.25).run()
+    app.slider(key="new-seeds").set_value(1).run()
+    app.slider(key="new-epochs").set_value(1).run()
     next(button for button in app.button if "Start the experiment" in button.label).click().run()
     assert not app.exception
     newest = done.lab.store.experiments()[0]
     runs = finish(done.lab, *newest.runs)
     found = {run.spec.method for run in runs} - {FullSpec()}
     assert found == {RescaledSpec.of(group=group, spread=0.25, target_modules=("all-linear",)) for group in (2, 8)}
-    like = draw("finetune", like=newest.id, base=done.base.id)
+    like = draw("new", like=newest.id, base=done.base.id)
     assert not like.warning
-    assert like.pills(key="finetune-group").value == [2, 8]
-    assert like.slider(key="finetune-spread").value == 0.25
+    assert like.pills(key="new-group").value == [2, 8]
+    assert like.slider(key="new-spread").value == 0.25
 
 
 def test_a_sweep_varies_its_own_size(done: Done) -> None:

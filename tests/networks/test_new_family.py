@@ -343,7 +343,7 @@ def layers_of(app: AppTest) -> tuple[list[str], list[str]]:
 
 def test_fine_tuning_offers_the_layers_of_the_base_also_after_another_base_was_chosen(done: Done) -> None:
     (other,) = finish(done.lab, done.lab.launcher.launch(RunSpec.of(method="pretrain", task=DIGITS, optim=short())).id)
-    app = draw("finetune", base=other.id)
+    app = draw("new", base=other.id)
     perceptron = ["layers.0", "layers.2", "layers.4"]
     assert layers_of(app) == (perceptron, perceptron)
     next(each for each in app.button_group if each.key.endswith("-layers")).set_value(["layers.2"]).run()
@@ -361,7 +361,7 @@ def test_a_form_is_filled_with_the_settings_of_an_experiment_on_it(done: Done) -
     one_layer = fine_tune(done.lab, done.base, TURNED, ARMS[2:3], [0])
     finish(done.lab, *one_layer.runs)
     for experiment, chosen in ((done.experiment, both), (one_layer, ["hidden"])):
-        like = draw("finetune", like=experiment.id, base=done.base.id)
+        like = draw("new", like=experiment.id, base=done.base.id)
         assert not like.error
         assert layers_of(like) == (both, chosen)
 

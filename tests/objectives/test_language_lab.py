@@ -236,13 +236,13 @@ CLASS_THINGS = re.compile(r".{0,60}(?:\bclass(?:es)?\b|confus|probabilit|macro-f
 @pytest.mark.parametrize(
     ("which", "page", "view"),
     [
-        *(("topics", page, "") for page in ("home", "report", "runs", "finetune", "pretrain", "adapters", "data")),
+        *(("topics", page, "") for page in ("home", "report", "runs", "new", "pretrain", "adapters", "data")),
         *(
             ("topics", "compare", view)
             for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
         ),
         *(("topics", "weights", view) for view in ("Spectrum", "Rank", "Alpha", "Subspaces")),
-        *(("direct", page, "") for page in ("home", "report", "runs", "finetune", "serve", "tryit", "study")),
+        *(("direct", page, "") for page in ("home", "report", "runs", "new", "serve", "tryit", "study")),
         ("direct", "compare", "Forgetting"),
         ("topics", "tryit", ""),
     ],
@@ -251,7 +251,7 @@ def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: s
     experiment = getattr(done, which)
     named = {"experiment": experiment.id} if page in ("tryit", "study", "report", "compare", "weights") else {}
     named |= {"run": done.run(experiment, "lora").id} if page in ("runs", "weights") else {}
-    if page == "finetune":
+    if page == "new":
         named |= {"base": experiment.base or f"language-{done.imported.brought}"}
     app = draw(page, **named | ({"view": view} if view else {}))
     assert not app.error, [error.value for error in app.error]
@@ -302,10 +302,10 @@ def test_forms_offer_other_texts_to_measure_the_forgetting_of_an_imported_networ
     assert app.toggle(key="home-direct-language-own").value
     box = app.selectbox(key="home-forgetting")
     assert (box.value, box.options) == ("others", ["nothing", "Definitions", "others"])
-    app = draw("finetune", like=done.direct.id)
-    assert app.selectbox(key="finetune-forgetting").value == "others"
-    app.selectbox(key="finetune-dataset").set_value("others").run()
-    box = app.selectbox(key="finetune-forgetting")
+    app = draw("new", like=done.direct.id)
+    assert app.selectbox(key="new-forgetting").value == "others"
+    app.selectbox(key="new-dataset").set_value("others").run()
+    box = app.selectbox(key="new-forgetting")
     assert (box.value, box.options) == ("", ["nothing", "Definitions", "pets"])
     assert not app.exception
 

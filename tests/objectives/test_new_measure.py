@@ -86,10 +86,10 @@ def test_it_is_measured_chooses_and_decides(experiment: Experiment, opened: Lab)
 
 
 def test_it_is_on_the_pages_and_in_files(experiment: Experiment, opened: Lab) -> None:
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert BALANCED.title in [tab.label for tab in app.tabs]
     assert "balanced accuracy, margin 3 points" in texts(app)
-    app = draw("finetune")
+    app = draw("new")
     measures = next(box for box in app.selectbox if box.label == "Primary measure")
     assert BALANCED.title in measures.options
     assert opened.experiments.configuration(experiment).objective.measure == BALANCED.name

@@ -361,7 +361,7 @@ def everything(app: AppTest) -> str:
     [
         *(("texts", page, "") for page in ("tryit", "runs", "study", "adapters", "serve", "data", "home", "report")),
         *(("texts", "compare", view) for view in ("R²", "Rates", "Cost", "Table")),
-        *(("images", page, "") for page in ("tryit", "runs", "report", "finetune")),
+        *(("images", page, "") for page in ("tryit", "runs", "report", "new")),
         *(("images", "compare", view) for view in ("Curves", "Forgetting")),
         *(("images", "weights", view) for view in ("Spectrum", "Rank", "Alpha", "Subspaces")),
     ],
@@ -370,7 +370,7 @@ def test_pages_draw_without_classes(done: Done, which: str, page: str, view: str
     experiment = getattr(done, which)
     named = {"experiment": experiment.id} if page in ("tryit", "study", "report", "compare", "weights") else {}
     named |= {"run": done.run(experiment, "lora").id} if page in ("runs", "weights") else {}
-    named |= {"base": done.images.base} if page == "finetune" else {}
+    named |= {"base": done.images.base} if page == "new" else {}
     named |= {"view": view} if view else {}
     app = draw(page, **named)
     assert not app.error, [error.value for error in app.error]
@@ -394,10 +394,10 @@ def test_forms_offer_nothing_of_classes_for_numbers(done: Done) -> None:
     assert "pretrain-classes" not in [each.key for each in app.button_group]
     (shots,) = [each for each in app.select_slider if each.key == "pretrain-shots"]
     assert (shots.label, shots.help) == ("Shots", "Training images in all.")
-    app = draw("finetune", base=done.images.base)
-    (presets,) = [each for each in app.button_group if each.key == "finetune-preset"]
+    app = draw("new", base=done.images.base)
+    (presets,) = [each for each in app.button_group if each.key == "new-preset"]
     assert not {"New classes", "Ten shots"} & set(presets.options)
-    (dataset,) = [each for each in app.selectbox if each.key == "finetune-dataset"]
+    (dataset,) = [each for each in app.selectbox if each.key == "new-dataset"]
     assert dataset.options == ["Patches"]
 
 

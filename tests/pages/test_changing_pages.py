@@ -45,7 +45,7 @@ def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_
 def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> None:
     experiment = filled.store.experiments()[0]
     offered = decided_on(rows_of(filled.store.members(experiment))).offered
-    assert links(draw("compare", view="Table"))["Download adapters"]["adapter"] == offered.id
+    assert links(draw("experiment", view="Table"))["Download adapters"]["adapter"] == offered.id
     for run in filled.store.members(experiment):
         named = links(draw("runs", run=run.id)).get("Open in Adapters", {})
         assert named.get("adapter") == (run.id if run.spec.role == "adapter" else None)
@@ -54,7 +54,7 @@ def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> Non
 def test_a_selection_shows_no_panel_of_the_selection_before(filled: Lab) -> None:
     live, *ended = filled.store.members(filled.store.experiments()[0])
     put(filled, "running", live.id)
-    app = draw("compare", runs=live.id)
+    app = draw("experiment", runs=live.id)
     assert views(app).keys() > {"sidebar-activity"}
     app.query_params["runs"] = ",".join(run.id for run in ended)
     app.run()
@@ -134,12 +134,12 @@ def test_no_bar_goes_back_when_a_run_a_bank_or_an_experiment_ends(opened: Lab, p
 def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
     experiment = filled.store.experiments()[0]
     put(filled, "failed", *experiment.runs)
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert "No setting has finished, so there is no verdict." in texts(app)
     assert "appears with" not in texts(app)
     assert app.menu_button
     put(filled, "running", experiment.runs[0])
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert "The comparison appears with the first finished runs." in texts(app)
     assert "No setting has finished" not in texts(app)
 
@@ -164,12 +164,12 @@ def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_em
     filled: Lab, trained_home: TrainedHome
 ) -> None:
     trained_home.bring(filled, str(trained_home.one_seed.base), *trained_home.one_seed.runs)
-    app = draw("compare", experiment=trained_home.one_seed.id)
+    app = draw("experiment", experiment=trained_home.one_seed.id)
     filled.notes.delete(trained_home.one_seed.runs)
     app.query_params.clear()
     app.switch_page(script("report")).run()
     assert "There is no experiment" not in texts(app)
     assert app.query_params["experiment"] == trained_home.plain.id
     filled.notes.delete([run.id for run in filled.store.runs()])
-    for page in ("compare", "report", "weights", "study", "home", "finetune"):
+    for page in ("compare", "report", "weights", "study", "home", "new"):
         assert "There is no experiment" in texts(draw(page, experiment=trained_home.plain.id)), page

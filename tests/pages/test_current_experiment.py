@@ -41,7 +41,7 @@ def test_the_experiment_stays_from_page_to_page_and_the_address_decides_also_aft
 
 
 @pytest.mark.parametrize(
-    ("first", "page"), [("home", "compare"), ("home", "tryit"), ("finetune", "report"), ("runs", "weights")]
+    ("first", "page"), [("home", "compare"), ("home", "tryit"), ("new", "report"), ("runs", "weights")]
 )
 def test_the_experiment_of_an_address_that_was_followed_is_the_one_of_other_pages(
     trained_home: TrainedHome, first: str, page: str
@@ -82,7 +82,7 @@ def test_an_unknown_experiment_is_told_of_and_the_choice_offered(trained_home: T
 
 
 def test_an_unknown_run_is_told_of() -> None:
-    for page, query in (("weights", "run"), ("compare", "runs"), ("finetune", "base")):
+    for page, query in (("weights", "run"), ("compare", "runs"), ("new", "base")):
         assert "may have been deleted" in texts(draw(page, **{query: "r-<script>alert(1)</script>"})), page
 
 
@@ -95,7 +95,7 @@ def test_the_address_of_sweeps_of_earlier_versions_still_opens_them_and_what_is_
     assert "sweep" not in app.query_params
 
     older = trained_home.one_seed
-    app = go(draw("compare", experiment=older.id), "study")
+    app = go(draw("experiment", experiment=older.id), "study")
     assert f"“{older.name}” is no study and no sweep" in texts(app)
     choice = app.selectbox(key="pick-experiment")
     assert choice.value is None
@@ -105,9 +105,9 @@ def test_the_address_of_sweeps_of_earlier_versions_still_opens_them_and_what_is_
 
 def test_settings_that_are_gone_and_runs_that_are_not_compared_are_said(trained_home: TrainedHome) -> None:
     plain, split = trained_home.plain, trained_home.split
-    app = draw("compare", experiment=plain.id, arms="gone")
+    app = draw("experiment", experiment=plain.id, arms="gone")
     assert "This experiment has no setting gone; its runs may have been deleted." in [w.value for w in app.warning]
-    app = draw("compare", runs=f"{plain.runs[0]},{split.runs[0]}")
+    app = draw("experiment", runs=f"{plain.runs[0]},{split.runs[0]}")
     assert "These runs differ in base or task, so they are not compared." in [w.value for w in app.warning]
 
 

@@ -80,7 +80,7 @@ def test_an_upload_is_previewed_then_saved_then_trained_on_then_deleted(opened: 
     assert files(opened) == {"my-shapes-2.sha256"}
     pretrain.run()
     assert "There is no dataset" in texts(draw("pretrain", **address))
-    draw("finetune")
+    draw("new")
 
 
 def test_an_upload_has_a_name_of_its_own_which_must_be_valid_and_discarding_it_leaves_no_files(opened: Lab) -> None:
@@ -193,8 +193,8 @@ def test_a_saved_dataset_is_fine_tuned_next_as_it_is(filled: Lab) -> None:
     assert links(draw("data")) == shown, "the card has the links of the dialog"
     address = shown["Fine-tune on this dataset"]
     assert filled.store.run(address["base"]).spec.network.learns == "image"
-    form = draw("finetune", **address)
-    assert form.selectbox(key="finetune-dataset").value == "mine"
+    form = draw("new", **address)
+    assert form.selectbox(key="new-dataset").value == "mine"
     assert not form.warning, [warning.value for warning in form.warning]
     assert "dataset" not in form.query_params
 

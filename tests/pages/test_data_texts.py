@@ -127,8 +127,8 @@ def test_rows_without_a_label_are_in_one_list_and_left_out_by_a_button(opened: L
     address = links(app)["Fine-tune on this dataset"]
     assert address == {"base": card.digest, "dataset": "fruit"}
     assert links(draw("data")) == links(app), "the card has the links of the dialog"
-    form = draw("finetune", **address)
-    assert form.selectbox(key="finetune-dataset").value == "fruit"
+    form = draw("new", **address)
+    assert form.selectbox(key="new-dataset").value == "fruit"
 
 
 def test_choices_of_a_file_in_review_are_kept_over_a_visit_to_another_page(opened: Lab) -> None:

@@ -49,7 +49,7 @@ def opened(calls: list[Work], settings: Settings) -> Iterator[Lab]:
 def test_a_page_beside_a_run_in_training_answers_without_calibrating(
     opened: Lab, calls: list[Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pages = ("pretrain", "finetune", "study")
+    pages = ("pretrain", "new", "study")
     finish(opened, opened.launcher.launch(PRETRAIN).id)
     long = opened.launcher.launch(
         PRETRAIN.but(optim=short(epochs=200, batch_size=8), network=PerceptronSpec.of(num_hidden_1=500))
@@ -111,8 +111,8 @@ def test_the_detail_of_a_run_shows_its_forecast_beside_what_it_took(opened: Lab)
 def test_a_press_is_not_lost_where_the_time_becomes_known_while_the_page_is_drawn(
     opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = draw("finetune")
-    app.pills(key="finetune-rank").set_value([4]).run()
+    app = draw("new")
+    app.pills(key="new-rank").set_value([4]).run()
     forecast, bases = Estimates.whole, iter(["unknown"])
     monkeypatch.setattr(
         Estimates, "whole", lambda self, specs: replace(forecast(self, specs), basis=next(bases, "measured"))
@@ -125,11 +125,11 @@ def test_a_press_is_not_lost_where_the_time_becomes_known_while_the_page_is_draw
 def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_against_free_memory(
     opened: Lab, base: Run
 ) -> None:
-    app = draw("finetune")
-    app.toggle(key="finetune-found").set_value(False)
-    app.pills(key="finetune-rank").set_value([4])
-    app.select_slider(key="finetune-shots").set_value("all")
-    app.pills(key="finetune-controls").set_value(["head"]).run()
+    app = draw("new")
+    app.toggle(key="new-found").set_value(False)
+    app.pills(key="new-rank").set_value([4])
+    app.select_slider(key="new-shots").set_value("all")
+    app.pills(key="new-controls").set_value(["head"]).run()
     (table,) = [found.value for found in app.table if "Time per run" in found.value]
     asked = Configuration.on(base.spec, TURNED, [*BOTH, (short(), "head")], [0])
     specs = [
@@ -140,9 +140,9 @@ def test_each_setting_shows_what_one_of_its_runs_takes_alone_as_it_is_checked_ag
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in table["Memory alone"]] == list(map(bytes_text, sizes))
     assert len(set(sizes)) > 1
     assert "Learning rates: " not in texts(app)
-    app.toggle(key="finetune-found").set_value(True).run()
+    app.toggle(key="new-found").set_value(True).run()
     assert "Learning rates are searched for, in runs of 10 epochs: 3 around" in texts(app)
     assert "3 times the epochs are tried while a method gets better, 90 at most, and a third of them" in texts(app)
-    app.button_group(key="finetune-longer").set_value(0).run()
+    app.button_group(key="new-longer").set_value(0).run()
     assert "Learning rates are searched for, in runs of 10 epochs: 3 around" in texts(app)
     assert "times the epochs" not in texts(app)

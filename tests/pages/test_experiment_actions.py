@@ -27,7 +27,7 @@ from tests.trained_home import TrainedHome
 
 def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened: Lab, filled: Lab) -> None:
     (experiment,) = opened.store.experiments()
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     choose(app, "seeds")
     assert "2 settings with" in texts(app)
     app.number_input[0].set_value(2).run()
@@ -49,7 +49,7 @@ def test_seeds_are_added_and_the_name_follows_until_somebody_chooses_one(opened:
 
 def test_whether_the_rank_mattered_is_said_beside_a_button_that_adds_ranks(filled: Lab) -> None:
     (experiment,) = filled.store.experiments()
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert texts(app).count("Rank: only one was trained") == 1
     press(app, "Add ranks or methods")
     app.pills(key=f"add-settings-{experiment.id}-4-ranks").set_value([1]).run()
@@ -66,7 +66,7 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     arms: list[Recipe] = [(short(rate=0.001), FullSpec()), (short(), LoRASpec.of(rank=1))]
     experiment = fine_tune(opened, base, TURNED, arms, range(3))
     before = {run.id: run for run in finish(opened, base.id, *experiment.runs)}
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert ":orange-badge[probably]" in texts(app)
     assert "All 3 seeds agree, but a claim takes at least 7 seeds." in texts(app)
     choose(app, "seeds")
@@ -81,7 +81,7 @@ def test_five_more_seeds_turn_leaning_into_shown_and_train_nothing_else(opened: 
     assert sorted((spec.kind, spec.seed) for spec in new) == [(m, s) for m in ("full", "lora") for s in range(3, 8)]
     assert set(settings_of(new)) == set(arms)
     assert set(grown.runs) == after.keys() - {base.id}
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert ":green-badge[shown" in texts(app)
     assert "#### At these rates, " in texts(app)
     assert "Use " not in texts(app), "one rate of each says nothing of the methods"
@@ -119,7 +119,7 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     there = {run.spec for run in before}
     assert set(planned.runs) <= there, "each of the first rates was given"
     assert not there & set(planned.at_least), "what is there costs nothing"
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     choose(app, "find")
     assert f"{runs_text(planned)}. Time: " in texts(app)
     app.button(key=f"find-rates-{experiment.id}-start").click().run()
@@ -130,7 +130,7 @@ def test_rates_that_were_given_are_found_by_an_experiment_of_its_own_that_trains
     stop_all(opened)
     assert set(planned.runs) <= {run.spec for run in opened.store.runs_of(sorted({*found.runs} & {*experiment.runs}))}
     assert opened.store.experiment(experiment.id) == experiment
-    app = draw("compare", experiment=found.id)
+    app = draw("experiment", experiment=found.id)
     assert not any("Find the learning rates" in option for option in app.menu_button[0].options), "it does so already"
     with pytest.raises(RunStateError, match="searched for already"):
         opened.experiments.rate_search(found)
@@ -143,7 +143,7 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     experiment = fine_tune(opened, base, TURNED, arms, range(2))
     before = finish(opened, *experiment.runs)
     assert {choice.at_end for choice in rate_choices(rows_of(before))} == {"highest"}
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert "0.00316 is the highest" in texts(app)
     assert opened.looks.of(experiment.id) == [], "nothing was tested"
     choose(app, "rates")
@@ -154,9 +154,9 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     assert sorted((spec.kind, spec.optim.learning_rate, spec.seed) for spec in new) == [
         (kind, 0.01, seed) for kind in ("full", "lora") for seed in (0, 1)
     ]
-    assert "still to finish" in texts(draw("compare", experiment=experiment.id))
+    assert "still to finish" in texts(draw("experiment", experiment=experiment.id))
     finish(opened, *opened.store.experiment(experiment.id).runs)
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     ends = {
         choice.at_end for choice in rate_choices(rows_of(opened.store.members(opened.store.experiment(experiment.id))))
     }
@@ -168,7 +168,7 @@ def test_an_experiment_grows_by_a_method_at_every_rank_and_rate_of_the_other(
 ) -> None:
     experiment = trained_home.sweep
     trained_home.bring(opened, *experiment.runs)
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     choose(app, "settings")
     app.pills(key=f"add-settings-{experiment.id}-{len(experiment.runs)}-kinds").set_value(["dora"]).run()
     press(app, "Train 16 runs")
@@ -189,7 +189,7 @@ def test_what_was_trained_alone_has_the_other_side_as_its_next_step(
     finish(opened, *experiment.runs)
     for page in ("home", "report"):
         assert button(draw(page, experiment=experiment.id), title)
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     press(app, title)
     press(app, "Train 1 run")
     assert {run.spec.kind for run in opened.store.members(experiment)} == {"full", "lora"}
@@ -199,7 +199,7 @@ def test_what_was_trained_alone_has_the_other_side_as_its_next_step(
 def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, filled: Lab) -> None:
     (experiment,) = opened.store.experiments()
     before = {run.id: run for run in opened.store.members(experiment)}
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert "Whether longer training changes" in texts(app), "a run of one epoch does not tell"
     choose(app, "longer")
     assert "2 settings with 2 seeds each" in texts(app)
@@ -209,7 +209,7 @@ def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, 
     old = {run.spec for run in before.values()}
     assert {spec.but(optim=spec.optim.but(epochs=spec.optim.epochs // 3)) for spec in new} == old
     assert len(new) == 4
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     assert {arm.spec.optim.epochs for arm in chosen_arms(rows_of(opened.store.members(experiment)))} == {
         new[0].optim.epochs
     }
@@ -217,5 +217,5 @@ def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, 
 
 def test_a_selection_of_runs_has_no_actions(filled: Lab) -> None:
     (experiment,) = filled.store.experiments()
-    app = draw("compare", runs=",".join(experiment.runs))
+    app = draw("experiment", runs=",".join(experiment.runs))
     assert not app.menu_button

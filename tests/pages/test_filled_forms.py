@@ -44,9 +44,9 @@ BEYOND = "The form cannot show all that this file says"
 ODD = OptimSpec.of(learning_rate=0.0316, epochs=3, batch_size=48)
 FULL, LORA = (ODD, FullSpec()), (ODD, LoRASpec.of())
 HEAD = ODD.but(learning_rate=0.005), "head"
-PAGES = ["finetune", "study"]
-LABELS = {"finetune": "Start the experiment", "study": "Start the sweep"}
-ANEW = {"finetune": "finetune-run-anew", "study": "study-start-anew"}
+PAGES = ["new", "study"]
+LABELS = {"new": "Start the experiment", "study": "Start the sweep"}
+ANEW = {"new": "new-run-anew", "study": "study-start-anew"}
 FOUND = TuneSpec.of()
 
 
@@ -67,11 +67,11 @@ BY_LOSS = CLASSIFICATION.but(measure="loss", within=0.123)
 SOME = TaskSpec.of(dataset="digits", rotation=30.0, invert=True, shots=7, classes=(1, 2, 5), validation=0.2)
 
 SHOWN = [
-    ("finetune", TURNED, [FULL, *adapter_arms(ODD, 1, 8, alpha=3.0, scaling="alpha", start="gaussian"), HEAD], 3, {}),
-    ("finetune", TURNED, [(short(), FullSpec()), (ODD.but(epochs=1, batch_size=64), LoRASpec.of(rank=3))], 12, {}),
-    ("finetune", TURNED, [FULL, LORA, (ODD, DoRASpec.of())], 3, {"own_bases": True, "objective": BY_LOSS}),
-    ("finetune", DIGITS, [FULL, LORA], 1, {"tune": FOUND, "objective": CLASSIFICATION.but(within=0.037)}),
-    ("finetune", SOME, [FULL], 2, {"device": "cpu"}),
+    ("new", TURNED, [FULL, *adapter_arms(ODD, 1, 8, alpha=3.0, scaling="alpha", start="gaussian"), HEAD], 3, {}),
+    ("new", TURNED, [(short(), FullSpec()), (ODD.but(epochs=1, batch_size=64), LoRASpec.of(rank=3))], 12, {}),
+    ("new", TURNED, [FULL, LORA, (ODD, DoRASpec.of())], 3, {"own_bases": True, "objective": BY_LOSS}),
+    ("new", DIGITS, [FULL, LORA], 1, {"tune": FOUND, "objective": CLASSIFICATION.but(within=0.037)}),
+    ("new", SOME, [FULL], 2, {"device": "cpu"}),
     (
         "study",
         DIGITS.but(invert=True),
@@ -88,17 +88,17 @@ def gaussian(rate: float) -> list[Recipe]:
 
 
 CANNOT: list[tuple[str, list[Any], tuple[int, ...], dict[str, Any], str]] = [
-    ("finetune", [FULL, (short(), LoRASpec.of())], (0, 1), {}, "Batch size 64; Epochs 1"),
+    ("new", [FULL, (short(), LoRASpec.of())], (0, 1), {}, "Batch size 64; Epochs 1"),
     (
-        "finetune",
+        "new",
         [FULL, LORA],
         (0, 3, 5),
         {"trim": True, "objective": BY_LOSS},
         "seeds 3 and 5; Keep only chosen networks",
     ),
-    ("finetune", [(ODD.but(patience=2, epochs=60), FullSpec())], (0, 1), {}, "Epochs 60; Patience 2"),
-    ("finetune", [FULL, *adapter_arms(ODD, 1, alpha=1.0), *adapter_arms(ODD, 2)], (0,), {}, "Alpha 8"),
-    ("finetune", [FULL, LORA], (0, 1), {"tune": TuneSpec.of(rates=3)}, "learning rates that are given"),
+    ("new", [(ODD.but(patience=2, epochs=60), FullSpec())], (0, 1), {}, "Epochs 60; Patience 2"),
+    ("new", [FULL, *adapter_arms(ODD, 1, alpha=1.0), *adapter_arms(ODD, 2)], (0,), {}, "Alpha 8"),
+    ("new", [FULL, LORA], (0, 1), {"tune": TuneSpec.of(rates=3)}, "learning rates that are given"),
     ("study", [*grid(ODD), HEAD], (0, 1), {"own_bases": True}, "Head only"),
     ("study", grid(ODD)[:2], (0,), {}, ""),
     (
@@ -182,7 +182,7 @@ def test_a_file_that_a_form_cannot_show_opens_where_the_form_asks_which_networks
     opened: Lab, base: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keep, "MUCH_SPACE", 0)  # as with networks of hundreds of megabytes
-    page, arms, seeds, more, _ = next(each for each in CANNOT if each[0] == "finetune")
+    page, arms, seeds, more, _ = next(each for each in CANNOT if each[0] == "new")
     assert any("Keep only the networks" in toggle.label for toggle in draw(page).toggle)
     app = upload(draw(page), page, write_configuration(Configuration.on(base.spec, TURNED, arms, seeds, **more)))
     assert not app.exception
@@ -205,7 +205,7 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
     assert BEYOND in texts(app)
     assert {"Runs", "Time"} <= {metric.label for metric in app.metric}
     assert opened.store.experiments() == []
-    start(app, "finetune")
+    start(app, "new")
     (experiment,) = opened.store.experiments()
     assert opened.experiments.configuration(experiment).asks_the_same(asked)
     specs = started(opened)
@@ -229,10 +229,10 @@ def test_what_a_form_cannot_show_is_queued_as_it_is_and_named_where_an_experimen
     ("arms", "page"),
     [
         (BOTH, "study"),
-        ([*BOTH, (short(), DoRASpec.of())], "finetune"),
-        ([BOTH[0], gaussian(0.005)[0]], "finetune"),
-        ([BOTH[0], (short(), "head")], "finetune"),
-        (BOTH[1:], "finetune"),  # of one method, which Sweep refuses
+        ([*BOTH, (short(), DoRASpec.of())], "new"),
+        ([BOTH[0], gaussian(0.005)[0]], "new"),
+        ([BOTH[0], (short(), "head")], "new"),
+        (BOTH[1:], "new"),  # of one method, which Sweep refuses
     ],
 )
 def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
@@ -240,7 +240,7 @@ def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
 ) -> None:
     experiment = fine_tune(opened, base, TURNED, arms, [0], tune=FOUND)
     stop_all(opened)
-    app = draw("compare", experiment=experiment.id)
+    app = draw("experiment", experiment=experiment.id)
     choose(app, "again")
     assert app.query_params["like"] == experiment.id
     assert app.title[0].value == ENTRIES[page].title
@@ -250,36 +250,36 @@ def test_an_experiment_is_run_again_from_the_form_that_takes_its_settings(
 
 
 def test_a_form_that_was_filled_from_a_file_can_be_changed(opened: Lab, base: Run) -> None:
-    app = upload(draw("finetune"), "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [0, 1])))
-    assert app.slider(key="finetune-epochs").value == 3
-    app.slider(key="finetune-epochs").set_value(4).run()
-    assert app.slider(key="finetune-epochs").value == 4
+    app = upload(draw("new"), "new", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [0, 1])))
+    assert app.slider(key="new-epochs").value == 3
+    app.slider(key="new-epochs").set_value(4).run()
+    assert app.slider(key="new-epochs").value == 4
     assert BEYOND not in texts(app)
-    start(app, "finetune")
+    start(app, "new")
     assert {spec.optim.epochs for spec in started(opened)} == {4}
 
 
 def test_a_form_is_filled_once_for_each_link_that_is_followed(opened: Lab, base: Run) -> None:
     experiment = fine_tune(opened, base, TURNED, [(short(epochs=3), FullSpec())], range(2))
     stop_all(opened)
-    app = draw("finetune", like=experiment.id)
-    assert app.slider(key="finetune-epochs").value == 3
-    app.slider(key="finetune-epochs").set_value(7).run()
-    assert app.slider(key="finetune-epochs").value == 7
+    app = draw("new", like=experiment.id)
+    assert app.slider(key="new-epochs").value == 3
+    app.slider(key="new-epochs").set_value(7).run()
+    assert app.slider(key="new-epochs").value == 7
     assert app.query_params["like"] == experiment.id
     app.query_params["experiment"] = experiment.id
     app.switch_page(script("compare")).run()
     choose(app, "again")
-    assert app.slider(key="finetune-epochs").value == 3
+    assert app.slider(key="new-epochs").value == 3
 
 
 def test_a_file_that_was_closed_leaves_the_form(opened: Lab, base: Run) -> None:
-    app = upload(draw("finetune"), "finetune", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [7])))
+    app = upload(draw("new"), "new", write_configuration(Configuration.on(base.spec, TURNED, [FULL], [7])))
     assert BEYOND in texts(app)
     press(app, "Close the file")
     assert not app.error
     assert BEYOND not in texts(app)
-    assert app.slider(key="finetune-epochs").value == 3  # the nearest that the form could show
+    assert app.slider(key="new-epochs").value == 3  # the nearest that the form could show
     assert opened.store.experiments() == []
 
 
@@ -289,7 +289,7 @@ def test_where_there_is_no_base_yet_the_file_has_it_trained(opened: Lab, page: s
     app = upload(draw(page), page, write_configuration(Configuration.on(spec, TURNED, grid(ODD), [0, 1])))
     assert BEYOND in texts(app)
     assert [metric.value for metric in app.metric if metric.label == "Bases to train"] == ["1"]
-    start(app, "finetune")
+    start(app, "new")
     (experiment,) = opened.store.experiments()
     assert opened.store.run(experiment.base).spec == spec
     stop_all(opened)
@@ -321,15 +321,15 @@ def test_a_network_that_was_brought_is_chosen_from_a_file(opened: Lab, tmp_path:
     network = import_tiny(opened, tmp_path / "tiny")
     arms = [(default_optim(method, network).but(epochs=2), method) for method in (FullSpec(), LoRASpec.of(rank=2))]
     asked = Configuration.on(network, PETS.but(shots=7), arms, range(2))
-    app = upload(draw("finetune"), "finetune", write_configuration(asked))
+    app = upload(draw("new"), "new", write_configuration(asked))
     assert not app.error
     assert BEYOND not in texts(app)
     assert app.query_params["base"] == network.brought
-    assert app.slider(key="finetune-transformer-epochs").value == 2
+    assert app.slider(key="new-transformer-epochs").value == 2
 
 
 def test_an_experiment_is_saved_as_a_file_by_a_button_of_one_name(filled: Lab) -> None:
-    for page in ("home", "compare", "report", "finetune"):
+    for page in ("home", "compare", "report", "new"):
         app = draw(page, experiment=filled.store.experiments()[0].id)
         if app.menu_button:
             choose(app, "save")
@@ -341,10 +341,10 @@ def test_a_form_whose_dataset_was_deleted_says_so_and_chooses_none_in_its_place(
     experiment = fine_tune(opened, base, TaskSpec.of(dataset="mine"), BOTH, [0])
     stop_all(opened)
     opened.catalog.remove("mine")
-    app = draw("finetune", like=experiment.id)
+    app = draw("new", like=experiment.id)
     assert [warning.value for warning in app.warning] == ["Its dataset mine was deleted: choose another one."]
     assert not app.toast
-    assert app.select_slider(key="finetune-rate-lora").value == BOTH[1][0].learning_rate
+    assert app.select_slider(key="new-rate-lora").value == BOTH[1][0].learning_rate
 
 
 def fold(app: AppTest) -> str:
@@ -363,8 +363,8 @@ def test_an_experiment_whose_head_was_frozen_fills_the_form_with_the_usual_rate_
     frozen = [spec.but(head=None, optim=spec.optim.but(head_rate=None)) for spec in planned.runs]
     old = opened.experiments.start(replace(planned, runs=tuple(frozen)))
     stop_all(opened)
-    app = draw("finetune", like=old.id)
-    assert app.select_slider(key="finetune-head-rate").value == PerceptronSpec.head_rate
+    app = draw("new", like=old.id)
+    assert app.select_slider(key="new-head-rate").value == PerceptronSpec.head_rate
     (warning,) = [warning.value for warning in app.warning if "Left out" in warning.value]
     assert warning.endswith("Left out: a head that only full fine-tuning trains.")
 
@@ -375,7 +375,7 @@ def test_what_is_chosen_in_the_fold_is_what_is_started_and_its_label_says_so_unl
 ) -> None:
     app = draw(page)
     app.slider(key=f"{page}-seeds").set_value(1)
-    app.pills(key="study-ranks" if page == "study" else "finetune-rank").set_value([1])
+    app.pills(key="study-ranks" if page == "study" else "new-rank").set_value([1])
     app.slider(key=f"{page}-epochs").set_value(1).run()
     assert fold(app) == TITLE
     choice = app.selectbox(key=f"{page}-measure")
@@ -408,9 +408,9 @@ def test_a_measure_that_a_form_does_not_show_is_named(base: Run) -> None:
 
 def test_the_same_runs_by_another_measure_are_offered_as_a_new_experiment(opened: Lab, filled: Lab) -> None:
     (first,) = opened.store.experiments()
-    app = draw("finetune", like=first.id)
-    app.selectbox(key="finetune-measure").set_value("macro_f1").run()
-    start(app, "finetune")
+    app = draw("new", like=first.id)
+    app.selectbox(key="new-measure").set_value("macro_f1").run()
+    start(app, "new")
     assert {spec.objective for spec in started(opened, {first.id})} == {CLASSIFICATION.but(measure="macro_f1")}
     assert opened.store.experiments()[0].name == f"{first.name} (2)"
 
@@ -419,16 +419,16 @@ def test_the_same_runs_by_another_measure_are_offered_as_a_new_experiment(opened
 def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run, page: str) -> None:
     app = draw(page)
     app.toggle(key=f"{page}-own-bases").set_value(False)
-    if page == "finetune":
-        app.toggle(key="finetune-found").set_value(False)
-        app.pills(key="finetune-rank").set_value([4]).run()
+    if page == "new":
+        app.toggle(key="new-found").set_value(False)
+        app.pills(key="new-rank").set_value([4]).run()
     else:
         app.session_state["study-seeds"] = 1
         app.session_state["study-ranks"] = [1]
         app.run()
     start(app, page)
     (first,) = opened.store.experiments()
-    if page == "finetune":  # full and LoRA on one base and task, with every seed
+    if page == "new":  # full and LoRA on one base and task, with every seed
         specs = [run.spec for run in opened.store.members(first)]
         assert sorted((spec.kind, spec.seed) for spec in specs) == list(product(("full", "lora"), range(DEFAULT_SEEDS)))
         assert {(spec.base, spec.task) for spec in specs} == {(base.id, specs[0].task)}
@@ -441,14 +441,14 @@ def test_a_second_press_opens_the_experiment_of_the_first(opened: Lab, base: Run
     assert opened.store.experiments() == [first]
     assert said in texts(app)
     stop_all(opened)
-    if page == "finetune":
+    if page == "new":
         app.run()
         assert f"0 of {len(first.runs)} finished" in texts(app)
-        app.button(key="finetune-run").click().run()
+        app.button(key="new-run").click().run()
         assert opened.store.experiments() == [first]
         assert said not in texts(app)
         assert all(run.is_live or run.state == "finished" for run in opened.store.members(first))
         stop_all(opened)
-        app.run().button(key="finetune-run-anew").click().run()
+        app.run().button(key="new-run-anew").click().run()
         assert len(opened.store.experiments()) == 2
         stop_all(opened)

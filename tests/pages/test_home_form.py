@@ -86,7 +86,7 @@ def test_home_fine_tune_and_sweep_begin_with_the_same_question(opened: Lab, aske
     home = asked[-1]
     base = opened.launcher.launch(home.base)
     finish(opened, base.id)
-    for page in ("finetune", "study"):
+    for page in ("new", "study"):
         asked.clear()
         draw(page, base=base.id)
         assert asked[-1].asks_the_same(home), page
@@ -260,7 +260,7 @@ def test_they_do_with_texts_and_an_imported_network_too(
     app.radio(key="home-plan").set_value("thorough").run()  # Sweep searches for rates, too
     home = asked[-1]
     assert home.network is not None, "as it was imported"
-    for page in ("finetune", "study"):
+    for page in ("new", "study"):
         app = draw(page, base=trained_home.digest)
         if page == "study":  # its form is folded where there is a sweep
             for count in range(len(everything.store.experiments())):
@@ -268,10 +268,10 @@ def test_they_do_with_texts_and_an_imported_network_too(
             app.run()
         asked.clear()
         app.selectbox(key=f"{page}-dataset").set_value("pets").run()
-        assert asked[-1] == quick if page == "finetune" else asked[-1].asks_the_same(home)
+        assert asked[-1] == quick if page == "new" else asked[-1].asks_the_same(home)
     base = everything.store.run(str(trained_home.after_source.base))
     asked.clear()
-    draw("finetune", base=base.id)
+    draw("new", base=base.id)
     assert not any(spec.own_base for spec in asked[-1]), "an imported network is pretrained once for all seeds"
 
 

@@ -70,10 +70,10 @@ def test_a_network_that_continues_texts_is_offered_for_that_too_and_others_are_n
         ("Fine-tune as a language model", f"language-{llama.digest}"),
     }
     asked = links(app)["Fine-tune as a language model"]
-    form = draw("finetune", **asked)
+    form = draw("new", **asked)
     assert not form.error
     assert form.selectbox(key="pick-base").value == asked["base"]
-    assert form.selectbox(key="finetune-dataset").value == "mine"
+    assert form.selectbox(key="new-dataset").value == "mine"
 
 
 def test_a_network_is_named_when_it_is_imported_and_renamed_and_shown_so_wherever_it_is_offered(
@@ -100,7 +100,7 @@ def test_a_network_is_named_when_it_is_imported_and_renamed_and_shown_so_whereve
     shown = links(app)
     assert draw("data", **shown["Upload texts"]).segmented_control(key="upload-kind").value == "text"
 
-    form = draw("finetune", **shown["Fine-tune this network"])
+    form = draw("new", **shown["Fine-tune this network"])
     assert form.selectbox(key="pick-base").value == card.digest
     assert any("Tickets *v2* · as it was imported" in option for option in form.selectbox(key="pick-base").options)
     home = draw("home", **shown["Ask on Home"])

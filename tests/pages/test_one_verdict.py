@@ -138,7 +138,7 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
         # p-values in the tables of Compare and of the report are those of the verdict.
         drawn["report"].session_state["report-Differences"] = True
         drawn["report"].run()
-        drawn["compare"] = draw("compare", experiment=experiment.id, view="Differences")
+        drawn["compare"] = draw("experiment", experiment=experiment.id, view="Differences")
         for page in ("compare", "report"):
             drawn_table = next(frame for frame in drawn[page].dataframe if "Finding" in frame.value)
             table = drawn_table.value
@@ -184,7 +184,7 @@ def test_a_run_that_is_far_from_the_others_of_its_setting_is_named_with_a_link(
         full = [run for run in lab.store.members(experiment) if run.spec.label == "Full"]
         run = next(run for run in full if run.spec.optim.learning_rate == BEST and run.result)
         set_state(lab, "finished", run.id, result=json.dumps(measured(run.result, accuracy=20.0).to_dict()))
-        app = draw("compare", experiment=experiment.id)
+        app = draw("experiment", experiment=experiment.id)
         assert f"Full, seed {run.spec.seed}, is far off with 20.00\N{NO-BREAK SPACE}%: look at it." in texts(app)
         assert links(app)[f"Full, seed {run.spec.seed}"] == {"run": run.id}
 
@@ -228,7 +228,7 @@ def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: 
         assert [look.family for look in looks] == [("lora 1", "lora 4")]
 
         query = {"experiment": experiment.id, "arms": ",".join(arm.key for arm in two)}
-        every, narrow = draw("compare", experiment=experiment.id), draw("compare", **query)
+        every, narrow = draw("experiment", experiment=experiment.id), draw("experiment", **query)
         assert "the verdict, its warnings and the tests are those of all" in texts(narrow)
         assert literal(headline(found)) in texts(narrow)
         assert "trained at one learning rate" not in texts(narrow)
@@ -236,19 +236,19 @@ def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: 
         tests = [[f.value for f in app.dataframe if "Finding" in f.value] for app in (every, narrow)]
         for left, right in zip(*tests, strict=True):
             pd.testing.assert_frame_equal(left, right)
-        assert "chose one for each" in texts(draw("compare", **query, view="Rates"))
-        (table,) = [f.value for f in draw("compare", **query, view="Table").dataframe if "Setting" in f.value]
+        assert "chose one for each" in texts(draw("experiment", **query, view="Rates"))
+        (table,) = [f.value for f in draw("experiment", **query, view="Table").dataframe if "Setting" in f.value]
         assert list(table["Setting"]) == ["Full", "LoRA r=1"]
 
         # A setting that validation did not choose is drawn where it is asked for, beside the one that it did.
         rates = [arm for arm in arms_of(rows_of(members)) if arm.spec.label == "Full"]
         query["arms"] = ",".join(arm.key for arm in rates)
-        (table,) = [f.value for f in draw("compare", **query, view="Table").dataframe if "Setting" in f.value]
+        (table,) = [f.value for f in draw("experiment", **query, view="Table").dataframe if "Setting" in f.value]
         assert list(table["Setting"]) == [f"Full, lr {rate:g}" for rate in RATES]
 
         # Runs that somebody selected are said to be that.
         assert literal(SELECTED.text) in texts(
-            draw("compare", runs=",".join(run.id for arm in two for run in arm.runs))
+            draw("experiment", runs=",".join(run.id for arm in two for run in arm.runs))
         )
         assert literal(SELECTED.text) not in texts(every)
         assert lab.looks.of(experiment.id) == looks
@@ -362,7 +362,7 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
                 assert _adapters_offered(app), page
             with lab.store.transaction() as db:
                 db.execute("DELETE FROM looks")  # nobody has read it
-            app = draw("compare", experiment=experiment.id)
+            app = draw("experiment", experiment=experiment.id)
             assert "Until then only the validation part is compared" in texts(app)
             assert "Macro-F1" not in texts(app)
             assert not _adapters_offered(app)

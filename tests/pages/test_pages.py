@@ -231,7 +231,7 @@ def test_what_ended_early_or_waits_for_its_base_is_told_of_on_every_page_and_fin
     one, other, *waiting = experiment.runs
     for state, ids in ("interrupted", [experiment.base, other]), ("stopped", [one]), ("queued", waiting):
         set_state(filled, state, *ids, result=None)
-    panels = {"home": "home-{}", "compare": "compare-{}", "finetune": "finetune-live-{}", "runs": "runs-live"}
+    panels = {"home": "home-{}", "compare": "compare-{}", "new": "new-live-{}", "runs": "runs-live"}
     for page, panel in panels.items():
         app = draw(page, experiment=experiment.id)
         assert "0 of 5 finished, 2 queued, 1 stopped, 2 interrupted" in texts(app), page
@@ -246,8 +246,8 @@ def test_finetune_shows_each_experiment_by_itself_and_stops_no_other(opened: Lab
         compared(opened, preset, "digits", None, short(rate=0.001), arms, seeds=range(2))
         for preset in ("rotation-45", "inversion")
     )
-    app = draw("finetune")
-    panels = [f"finetune-live-{each.id}" for each in (one, other)]
+    app = draw("new")
+    panels = [f"new-live-{each.id}" for each in (one, other)]
     for panel in panels:
         app.session_state[f"{panel}-stop"] = True  # the popover is open
     app.run()
@@ -279,13 +279,13 @@ def test_a_base_that_leaves_classes_out_has_new_rows_and_a_head_that_is_trained_
     (run,) = opened.live()
     assert run.spec.method == PretrainSpec(new_rows=True)
     finish(opened, run.id)
-    form = draw("finetune", base=run.id)
+    form = draw("new", base=run.id)
     assert "new rows" in " ".join(form.selectbox(key="pick-base").options)
-    form.button_group(key="finetune-preset").set_value("split").run()
-    assert form.select_slider(key="finetune-head-rate").value == PerceptronSpec.head_rate
-    form.button_group(key="finetune-preset").set_value("own").run()
-    form.button_group(key="finetune-classes").set_value([0, 1]).run()
-    assert "finetune-head-rate" not in {str(slider.key) for slider in form.select_slider}, "the base knows both"
+    form.button_group(key="new-preset").set_value("split").run()
+    assert form.select_slider(key="new-head-rate").value == PerceptronSpec.head_rate
+    form.button_group(key="new-preset").set_value("own").run()
+    form.button_group(key="new-classes").set_value([0, 1]).run()
+    assert "new-head-rate" not in {str(slider.key) for slider in form.select_slider}, "the base knows both"
 
 
 def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_base(opened: Lab) -> None:
@@ -309,13 +309,13 @@ def drawn(block: Block) -> Iterator[Node]:
 
 
 def test_what_is_missing_in_the_form_is_said_beside_its_field_and_the_cost_refers_to_it(filled: Lab) -> None:
-    app = draw("finetune")
+    app = draw("new")
     for key, sentence in (
-        ("finetune-rank", "Choose at least one rank for LoRA and DoRA."),
-        ("finetune-layers", "Choose at least one layer."),
-        ("finetune-methods", "Choose at least one method or control."),
+        ("new-rank", "Choose at least one rank for LoRA and DoRA."),
+        ("new-layers", "Choose at least one layer."),
+        ("new-methods", "Choose at least one method or control."),
     ):
-        app.pills(key="finetune-methods").set_value(["full", "lora", "dora"]).run()
+        app.pills(key="new-methods").set_value(["full", "lora", "dora"]).run()
         assert not app.error
         chosen = app.pills(key=key).value
         app.pills(key=key).set_value([]).run()
@@ -330,10 +330,10 @@ def test_what_is_missing_in_the_form_is_said_beside_its_field_and_the_cost_refer
 
 
 def test_one_learning_rate_for_both_gives_a_warning(filled: Lab) -> None:
-    app = draw("finetune")
-    app.toggle(key="finetune-found").set_value(False).run()
+    app = draw("new")
+    app.toggle(key="new-found").set_value(False).run()
     assert "handicaps" not in texts(app)
-    app.select_slider(key="finetune-rate-lora").set_value(0.001).run()
+    app.select_slider(key="new-rate-lora").set_value(0.001).run()
     assert "handicaps" in texts(app)
 
 
@@ -357,10 +357,10 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
         assert any("Finish: 4 runs" in button.label for button in app.button), page
     assert not draw("home").get("plotly_chart")
     assert not [link for link in draw("home").get("link_button") if "Adapter" in link.proto.label]
-    app = draw("compare", view="Curves")
+    app = draw("experiment", view="Curves")
     assert [tab.label for tab in app.tabs] == ["Validation", "Curves"], "each has one rate"
     assert len(app.get("plotly_chart")) == 2
-    compare, weights = draw("compare"), draw("weights")
+    compare, weights = draw("experiment"), draw("weights")
     assert not compare.warning, "the answer says that runs were stopped"
     assert r"Shown: Full \(stopped early\), LoRA r=4 \(stopped early\)" in texts(weights)
     assert filled.looks.of(experiment.id) == []
@@ -372,15 +372,15 @@ def test_compare_has_means_of_finished_runs_beside_a_stopped_one(filled: Lab) ->
     last = next(run for run in reversed(members) if run.spec.role == "adapter")
     set_state(filled, "stopped", last.id)
     finished = [run for run in members if run.spec.role == "adapter" and run.id != last.id]
-    app = draw("compare")
+    app = draw("experiment")
     (validation,) = [frame.value for frame in app.dataframe]
     assert list(validation.columns) == ["Setting", "Learning rate", "Seeds", "Validation accuracy"]
     assert not app.get("plotly_chart"), "nothing of the test part is shown until all have ended"
     filled.notes.archive([last.id])  # as whoever asks for an answer without it
-    (table,) = [f.value for f in draw("compare", view="Table").dataframe if "Macro-F1" in f.value.columns]
+    (table,) = [f.value for f in draw("experiment", view="Table").dataframe if "Macro-F1" in f.value.columns]
     for shown in (validation, table):
         assert shown.set_index("Setting").loc[last.spec.label, "Seeds"] == str(len(finished))
-    assert any("stopped early" in str(chart.proto) for chart in draw("compare").get("plotly_chart"))
+    assert any("stopped early" in str(chart.proto) for chart in draw("experiment").get("plotly_chart"))
 
 
 def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: Lab) -> None:
@@ -390,14 +390,14 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: L
     for page in ("home", "compare", "report", "weights"):
         sentence = f"Left out of the choice because a seed failed: LoRA r=4 (seed {lora.spec.seed})."
         assert sentence in texts(draw(page)).replace("\\", ""), page
-    assert "No verdict yet" in texts(draw("compare"))
+    assert "No verdict yet" in texts(draw("experiment"))
 
 
 def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab) -> None:
     def only(app: AppTest) -> list[str]:
         return [line for line in texts(app).splitlines() if line.startswith("**Only ")]
 
-    app = draw("compare", view="Examples")
+    app = draw("experiment", view="Examples")
     assert "360 test images: one is worth 0.28 points." in texts(app)
     assert "There are only 360 test images." in texts(app)
     alts = [chart.proto.alt for chart in app.get("plotly_chart")]
@@ -408,7 +408,7 @@ def test_compare_shows_examples_of_the_two_settings_that_are_chosen(filled: Lab)
     experiment = filled.store.experiments()[0]
     for run in filled.store.members(experiment):  # the page needs neither networks nor adapters for it
         filled.artifacts.path(run.id, ADAPTER if run.spec.role == "adapter" else NETWORK).unlink()
-    assert only(draw("compare", view="Examples")) == lines
+    assert only(draw("experiment", view="Examples")) == lines
     lora = app.selectbox(key="examples-with").value
     app.selectbox(key="examples-compare").set_value(lora).run()
     assert only(app) == lines[::-1]
@@ -419,15 +419,15 @@ def test_the_dataset_of_finetune_is_that_of_the_base_until_somebody_chooses_one(
     digits = filled.bases()[0]
     spec = RunSpec.of(method="pretrain", network=PerceptronSpec(num_classes=3), task=TaskSpec.of(dataset="mine"))
     (mine,) = finish(filled, filled.launcher.launch(spec.but(optim=short())).id)
-    app = draw("finetune", base=digits.id)
+    app = draw("new", base=digits.id)
     chosen = []
     for base in (mine, digits, mine):
         app.selectbox(key="pick-base").set_value(base.id).run()
-        chosen.append(app.selectbox(key="finetune-dataset").value)
+        chosen.append(app.selectbox(key="new-dataset").value)
     assert chosen == ["mine", "digits", "mine"]
-    app.selectbox(key="finetune-dataset").set_value("mnist").run()
+    app.selectbox(key="new-dataset").set_value("mnist").run()
     app.selectbox(key="pick-base").set_value(digits.id).run()
-    assert app.selectbox(key="finetune-dataset").value == "mnist"
+    assert app.selectbox(key="new-dataset").value == "mnist"
 
 
 def test_an_adapter_has_the_mean_of_its_setting_and_the_answer_of_its_experiment_beside_it(filled: Lab) -> None:

@@ -37,6 +37,6 @@ def test_that_a_lost_store_came_back_is_said_until_somebody_has_read_it(lost: tu
 
 def test_every_page_says_in_one_sentence_that_the_store_is_gone(opened: Lab, settings: Settings) -> None:
     lose(settings)
-    app = draw("compare")
+    app = draw("experiment")
     assert len(app.error) == 1
     assert "was removed or replaced while LoRA Lab had it open" in app.error[0].value

@@ -71,11 +71,11 @@ def unfolded(experiment: Experiment) -> AppTest:
 
 
 def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(opened: Lab, base: Run) -> None:
-    app = draw("finetune")
-    app.slider(key="finetune-epochs").set_value(1).run()
-    app.slider(key="finetune-seeds").set_value(3).run()
-    app.pills(key="finetune-rank").set_value([4]).run()
-    app.pills(key="finetune-controls").set_value(["head"]).run()
+    app = draw("new")
+    app.slider(key="new-epochs").set_value(1).run()
+    app.slider(key="new-seeds").set_value(3).run()
+    app.pills(key="new-rank").set_value([4]).run()
+    app.pills(key="new-controls").set_value(["head"]).run()
     assert metrics(app)["Runs"] == "54 to 243", "one epoch and three of each"
     press(app, "Start the experiment")
     (newest,) = opened.store.experiments()
@@ -139,7 +139,7 @@ def test_what_a_customer_costs_is_in_the_page_and_in_its_file(tuned: tuple[Lab, 
     result = next(run.result for run in tuned[0].store.members(tuned[1]) if run.result)
     both = f"one base of {bytes_text(result.checkpoint_bytes)} and one adapter per customer"
     assert both in texts(app)
-    assert both in texts(draw("compare", experiment=tuned[1].id, view="Cost"))
+    assert both in texts(draw("experiment", experiment=tuned[1].id, view="Cost"))
 
 
 def test_what_could_not_be_measured_is_measured_once_it_can_be(
@@ -179,11 +179,11 @@ def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, E
 
 
 def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("compare", experiment=tuned[1].id, view="Table")
+    app = draw("experiment", experiment=tuned[1].id, view="Table")
     assert not app.error
     arms = {tuple(frame.value["Setting"]) for frame in app.dataframe if "Setting" in frame.value}
     assert arms == {("Full", "LoRA r=1", "LoRA r=4", "Head only")}
-    assert "at 2 learning rates" in texts(draw("compare", experiment=tuned[1].id, view="Rates"))
+    assert "at 2 learning rates" in texts(draw("experiment", experiment=tuned[1].id, view="Rates"))
     assert "Each seed has a base of its own" in texts(app)
     app.toggle(key="all-tried").set_value(True).run()
     (table,) = [frame.value for frame in app.dataframe if "Setting" in frame.value]
@@ -191,7 +191,7 @@ def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tu
 
 
 def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("compare", experiment=tuned[1].id, view="Differences")
+    app = draw("experiment", experiment=tuned[1].id, view="Differences")
     accuracy = next(frame.value for frame in app.dataframe if "Finding" in frame.value)
     assert list(accuracy["Setting"]) == ["LoRA r=1", "LoRA r=4", "Head only"]
     assert set(accuracy["Finding"]) == {"Not told apart with 2 seeds"}
@@ -199,7 +199,7 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
     assert all(text.endswith("%") for text in accuracy["Beats it"])
     sections = {section.title: section for section in report_of(*tuned).sections}
     table, equal = [part for part in sections["Forgetting"].parts if isinstance(part, Table)]
-    shown = draw("compare", experiment=tuned[1].id, view="Forgetting").markdown
+    shown = draw("experiment", experiment=tuned[1].id, view="Forgetting").markdown
     for told in (table.note, " ".join(each.help for each in shown)):
         assert OWN_RATES in told
         assert ("equally much it may be another" in told) is (len(equal.frame) == 0), (
@@ -208,7 +208,7 @@ def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment
 
 
 def test_one_seed_is_compared_image_by_image(everything: Lab, trained_home: TrainedHome) -> None:
-    app = draw("compare", experiment=trained_home.one_seed.id)
+    app = draw("experiment", experiment=trained_home.one_seed.id)
     assert not app.error
     assert "One seed: image by image" in texts(app)
     assert "images" in texts(app)

@@ -262,12 +262,12 @@ def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, t
     assert table.loc["Method"].tolist() == ["Full fine-tuning", "LoRA"]
     assert "Batch size" not in table.index
     assert links(app)["Compare"]["runs"] == f"{full.id},{tuned.id}"
-    compare = draw("compare", runs=f"{full.id},{tuned.id}")
+    compare = draw("experiment", runs=f"{full.id},{tuned.id}")
     assert "Showing 2 selected runs." in texts(compare)
     assert literal(SELECTED.text) in texts(compare)
     assert "Differences" in [tab.label for tab in compare.tabs]
     assert "Compare" not in links(draw("runs", run=f"{base.id},{tuned.id}"))
-    assert not draw("compare", runs="r-none,<b>").error
+    assert not draw("experiment", runs="r-none,<b>").error
 
 
 def test_archiving_takes_runs_out_of_the_list_and_back(opened: Lab, trained: list[Run]) -> None:

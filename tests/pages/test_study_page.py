@@ -238,13 +238,13 @@ def test_a_study_shows_its_sentence_every_point_and_the_comparison_at_each(along
     assert list(table["Epochs"]) == ["1", "1", "2", "2"]
     assert list(table["Setting"]) == ["Full", "LoRA r=2"] * 2
     for point in POINTS:
-        app = draw("compare", experiment=experiment.id, point=str(point))
+        app = draw("experiment", experiment=experiment.id, point=str(point))
         at = next(at for at in found.places if at.point == point)
         assert literal(headline(at)) in texts(app)
         assert next(c for c in app.segmented_control if c.label == "Epochs").value == str(point)
     for page in ("home", "report"):
         assert literal(study_headline(found)) in texts(draw(page, experiment=experiment.id))
-    for page in ("weights", "adapters", "tryit", "runs", "finetune"):
+    for page in ("weights", "adapters", "tryit", "runs", "new"):
         draw(page, experiment=experiment.id)
     assert [look.key for look in lab.looks.of(experiment.id)] == [look.key for look in found.looks]
 

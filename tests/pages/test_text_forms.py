@@ -66,12 +66,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[RunSpec]]:
 def test_the_presets_of_a_network_as_it_was_brought_take_the_whole_dataset_or_ten_shots_of_each_class(
     lab: Lab, asked: list[Sequence[RunSpec]]
 ) -> None:
-    app = draw("finetune", base=lab.networks.list()[0].digest)
-    app.selectbox(key="finetune-dataset").set_value("long").run()
-    assert list(app.pills(key="finetune-preset").options) == ["Whole dataset", "Ten shots", "Custom"]
+    app = draw("new", base=lab.networks.list()[0].digest)
+    app.selectbox(key="new-dataset").set_value("long").run()
+    assert list(app.pills(key="new-preset").options) == ["Whole dataset", "Ten shots", "Custom"]
     whole = asked[-1]
     assert {spec.task for spec in whole} == {TaskSpec.of(dataset="long", length=128)}
-    app.pills(key="finetune-preset").set_value("ten-shot").run()
+    app.pills(key="new-preset").set_value("ten-shot").run()
     assert asked[-1] == [spec.but(task=spec.task.but(shots=10)) for spec in whole]
 
 
@@ -93,10 +93,10 @@ def test_home_fine_tunes_a_network_as_it_was_brought_on_the_whole_dataset_or_ten
 
 
 def test_a_preset_that_another_base_does_not_have_gives_way_to_the_one_that_is_suggested(lab: Lab) -> None:
-    app = draw("finetune", base=lab.bases()[0].id)
-    assert app.pills(key="finetune-preset").value == "split"
+    app = draw("new", base=lab.bases()[0].id)
+    assert app.pills(key="new-preset").value == "split"
     app.selectbox(key="pick-base").set_value(lab.networks.list()[0].digest).run()
-    assert app.pills(key="finetune-preset").value == "same"
+    assert app.pills(key="new-preset").value == "same"
 
 
 def test_a_form_that_is_filled_from_an_experiment_has_the_preset_of_its_task(lab: Lab) -> None:
@@ -111,11 +111,11 @@ def test_a_form_that_is_filled_from_an_experiment_has_the_preset_of_its_task(lab
     ):
         experiment = fine_tune(lab, start, task, [(short(), LoRASpec.of(rank=1))], range(1))
         lab.stop(*experiment.runs)
-        app = draw("finetune", like=experiment.id)
-        assert (app.pills(key="finetune-preset").value, task) == (preset, task)
-        assert app.select_slider(key="finetune-length").value == task.length
+        app = draw("new", like=experiment.id)
+        assert (app.pills(key="new-preset").value, task) == (preset, task)
+        assert app.select_slider(key="new-length").value == task.length
         if preset != "ten-shot":
-            assert app.select_slider(key="finetune-shots").value == (task.shots or "all")
+            assert app.select_slider(key="new-shots").value == (task.shots or "all")
 
 
 ADAPTERS = {"adapter", "rank", "alpha", "target_modules"}
@@ -124,7 +124,7 @@ ADAPTERS = {"adapter", "rank", "alpha", "target_modules"}
 
 @pytest.mark.parametrize(
     ("page", "left_out"),
-    [("finetune", {Role.BASE}), ("study", {"rank", Role.BASE}), ("pretrain", {*ADAPTERS, "learning_rate"})],
+    [("new", {Role.BASE}), ("study", {"rank", Role.BASE}), ("pretrain", {*ADAPTERS, "learning_rate"})],
 )
 def test_the_help_of_a_field_gives_the_reason_for_the_value_that_it_starts_at(
     lab: Lab, page: str, left_out: set[str]
@@ -184,16 +184,16 @@ def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays_as_d
         targets = target_layers(network).targets(["all-linear"], [1])
         experiment = fine_tune(lab, network, task, [(short(), LoRASpec.of(rank=1, target_modules=targets))], range(1))
         lab.stop(*experiment.runs)
-        app = draw("finetune", base=deep)
+        app = draw("new", base=deep)
         app.query_params["like"] = experiment.id
         app.run()
         assert app.selectbox(key="pick-base").value == shallow
-        assert app.pills(key="finetune-transformer-blocks").value == [1]
+        assert app.pills(key="new-transformer-blocks").value == [1]
     finally:
         lab.networks.remove(deep)
 
 
-@pytest.mark.parametrize("page", ["finetune", "study"])
+@pytest.mark.parametrize("page", ["new", "study"])
 def test_settings_that_contradict_each_other_are_a_sentence(lab: Lab, page: str) -> None:
     app = draw("networks")
     app.session_state[f"{page}-transformer-batch"] = 8

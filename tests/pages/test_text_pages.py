@@ -160,8 +160,8 @@ def test_an_adapter_is_not_compared_with_a_head_that_nothing_has_trained(
 
 
 def test_the_form_says_what_is_computed_once(trained_home: TrainedHome) -> None:
-    app = draw("finetune", base=trained_home.digest)
-    app.pills(key="finetune-controls").set_value(["head"]).run()
+    app = draw("new", base=trained_home.digest)
+    app.pills(key="new-controls").set_value(["head"]).run()
     captions = [caption.value for caption in app.caption if "without dropout" in caption.value]
     assert captions == [
         "Head only: No block of the network is trained, so the blocks run without dropout, once for each text."
@@ -173,10 +173,10 @@ def test_a_form_says_what_does_not_fit(
 ) -> None:
     # In so small a network the code for parts of a batch takes more than they save.
     monkeypatch.setattr(memory, "kernel_bytes", lambda *_: 0)
-    app = draw("finetune", base=trained_home.digest)
-    app.pills(key="finetune-methods").set_value(["lora"]).run()
-    app.pills(key="finetune-transformer-rank").set_value([LoRASpec.of().rank]).run()
-    app.select_slider(key="finetune-transformer-batch").set_value(1024).run()
+    app = draw("new", base=trained_home.digest)
+    app.pills(key="new-methods").set_value(["lora"]).run()
+    app.pills(key="new-transformer-rank").set_value([LoRASpec.of().rank]).run()
+    app.select_slider(key="new-transformer-batch").set_value(1024).run()
     assert not any("will not fit" in warning.value for warning in app.warning)
     network = everything.networks.spec(trained_home.digest)
     lora = default_optim(LoRASpec, network).but(batch_size=1024), LoRASpec.of()

@@ -23,7 +23,7 @@ from tests.tracking.readers import in_tensorboard, single, stored
 
 def asked(experiment: Experiment) -> AppTest:
     """The page of an experiment with what can be sent to a tracker."""
-    return choose(draw("compare", experiment=experiment.id), "track")
+    return choose(draw("experiment", experiment=experiment.id), "track")
 
 
 def sent(app: AppTest, lab: Lab) -> str:

@@ -36,7 +36,7 @@ KINDS = {
     "texts": Kind(("page", "command"), ".csv", "data", "upload-file-text-0"),
     "adapter": Kind(("page", "command"), ".zip", "adapters", "adapter-file"),
     "network": Kind(("page", "command"), ".zip", "networks", "networks-zip"),
-    "experiment": Kind(("page", "command"), ".json", "finetune", "finetune-open-0"),
+    "experiment": Kind(("page", "command"), ".json", "new", "new-open-0"),
     "hub": Kind(("page",), "", "networks"),
     "request": Kind(("request",)),
 }

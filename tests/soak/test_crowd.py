@@ -150,7 +150,7 @@ def live_runs(url: str) -> int:
 def test_a_crowd_sees_no_error_and_the_server_does_not_grow(chromium: Browser, busy: tuple[Process, str, Path]) -> None:
     server, url, folder = busy
     port = int(url.rpartition(":")[2])
-    paths = ["", "runs", "pretrain", "runs", "finetune", "compare", "study", "data", "adapters", "learn"]
+    paths = ["", "runs", "pretrain", "runs", "new", "compare", "study", "data", "adapters", "learn"]
     crowd = [Visitor(chromium, url, number) for number in range(BROWSERS)]
     speakers = [Speaker(port, paths, STAY, number) for number in range(SESSIONS - BROWSERS)]
     for visitor in crowd:

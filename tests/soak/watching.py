@@ -12,7 +12,7 @@ import psutil
 from tests.soak.spoken import Speaker
 from tests.web.conftest import Visitor
 
-PAGES = ("runs", "pretrain", "", "runs", "finetune")
+PAGES = ("runs", "pretrain", "", "runs", "new")
 """Pages that show a run in training, some of which tick."""
 
 STAY = 5.0
