@@ -158,7 +158,7 @@ app = st.App(
     routes=[
         *downloads.routes(at),
         *predict.routes(at, offered_adapter),
-        *below_pages(at, {name: entry.title for name, entry in ENTRIES.items() if entry.section}),
+        *below_pages(at, {name: entry.title for name, entry in ENTRIES.items() if name != "home"}),
     ],
     exception_handlers={Exception: server_error},
 )

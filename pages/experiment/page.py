@@ -22,7 +22,8 @@ from pages.experiment.comparison import Comparison
 from pages.experiment.examples import examples_part
 from pages.experiment.parts import curves_part, section_part, table_part, validation_part
 from pages.experiment.report import details_part, downloads
-from pages.experiment.selected import point_shown, selected_runs, study_of, wanted_arms
+from pages.experiment.selected import follow_run, point_shown, selected_runs, study_of, wanted_arms
+from pages.experiment.use.part import use_part
 from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.current import compared_picker
 from pages.shared.experiment.judged_view import judged_view, report_button
@@ -36,10 +37,16 @@ from pages.shared.ui.pickers import start_text
 from pages.shared.ui.tabs import draw_tabs
 from pages.shared.ui.widget_key import widget_key
 
-OF_PAGE = {CURVES: curves_part, "Examples": examples_part, "Table": table_part, "Details": details_part}
+OF_PAGE = {
+    CURVES: curves_part,
+    "Examples": examples_part,
+    "Table": table_part,
+    "Details": details_part,
+    "Use it": use_part,
+}
 """Tabs that only the page has, and one in place of a section."""
 
-UNREAD = ("Validation", RATES, CURVES)
+UNREAD = ("Validation", RATES, CURVES, "Use it")
 """Tabs while the test part is not to be read yet."""
 
 OF_CLASSES = ("Examples",)
@@ -51,6 +58,7 @@ MAX_FAILURES = 3
 lab = current()
 
 st.title("Experiment")
+follow_run(lab)
 selection = selected_runs(lab)
 experiment = selection or compared_picker(lab)
 if isinstance(experiment, Judged):
@@ -158,6 +166,6 @@ hidden: tuple[str, ...] = OF_CLASSES if plain.objective.targets == "numbers" els
 if plain.verdict.unread:
     tabs = {title: part for title, part in tabs.items() if title in UNREAD}
 else:
-    hidden += ("Validation",) if is_whole else ("Validation", "Details")
+    hidden += ("Validation",) if is_whole else ("Validation", "Details", "Use it")
     tabs = {title: part for title, part in tabs.items() if title not in hidden}
 draw_tabs(tabs, shown)

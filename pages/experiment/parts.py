@@ -1,4 +1,4 @@
-"""Tabs of an experiment: the sections of the answer, and what only a page has: curves to choose, and the whole table."""
+"""Tabs of an experiment: the sections of the answer, curves to choose, and the whole table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core.methods.method import Role
 from core.rule.balance import misleading_sentence
 from core.study.arms.tables import comparison_text, validation_table
 from core.study.figures.curves import Axis, NamedCurve, loss_curves, measure_curves
@@ -17,7 +16,6 @@ from pages.experiment.single_pair import single_pair
 from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import section_view, show
-from pages.shared.ui.links import link
 
 
 def section_part(chapter: Chapter, shown: Comparison) -> None:
@@ -73,7 +71,3 @@ def curves_part(shown: Comparison) -> None:
 def table_part(shown: Comparison) -> None:
     """All figures of each arm."""
     dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each setting")
-    adapter = shown.verdict.offered or next(
-        (run for run in shown.members if run.result and run.spec.role is Role.ADAPTER), None
-    )
-    link("adapters", "Download adapters", {"adapter": adapter.id} if adapter else None)

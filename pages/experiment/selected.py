@@ -11,10 +11,18 @@ from core.rule.place import Place
 from core.store.record import Experiment, Run
 from core.study.arms.settings import share_base_and_task
 from core.study.report.answer import answer_of, is_study
+from pages.shared.experiment.current import QUERY as EXPERIMENT
 from pages.shared.ui.literal import literal
 
 SELECTION = "selection"
 """Id of the experiment that selected runs are shown as."""
+
+
+def follow_run(lab: Lab) -> None:
+    """Have the address name the experiment of the adapter that it names, where it names none."""
+    asked = lab.store.runs_of([st.query_params.get("adapter", "")])
+    if asked and asked[0].experiment and EXPERIMENT not in st.query_params:
+        st.query_params[EXPERIMENT] = asked[0].experiment
 
 
 def selected_runs(lab: Lab) -> Experiment | None:

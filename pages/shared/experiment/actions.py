@@ -31,7 +31,7 @@ from pages.shared.experiment.growing import (
 )
 from pages.shared.experiment.like import open_like
 from pages.shared.experiment.trackers import send_to_tracker
-from pages.shared.ui.links import ENTRIES, link
+from pages.shared.ui.links import PLACES, link
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import start_id
 from pages.shared.ui.primary import on_primary
@@ -114,12 +114,12 @@ def _more_examples(found: Place) -> None:
     if limits is None or told is None:
         return
     measure, kind = told.arm.spec.objective.primary, told.arm.spec.network.learns
-    with st.popover("More test examples", icon=ENTRIES["data"].icon):
+    with st.popover("More test examples", icon=PLACES["data"].icon):
         st.markdown(
             f"{literal(examples_sentence(limits, measure, found.margin, kind))} Upload a file with more of them under "
             "another name, or choose a dataset that has them, and ask again."
         )
-        link("data", "Data")
+        link("data", "Datasets")
 
 
 def action_button(lab: Lab, experiment: Experiment, found: Place, name: str, is_primary: bool = False) -> None:

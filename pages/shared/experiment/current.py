@@ -10,8 +10,7 @@ import streamlit as st
 from core.errors import UnknownRunError
 from core.lab import Lab
 from core.store.judged import Judged
-from core.store.record import Experiment, Run
-from core.study.report.answer import last_read, offered_adapter
+from core.store.record import Experiment
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import experiment_text, pick, when
 
@@ -62,22 +61,6 @@ def known(lab: Lab, id: str) -> Experiment | None:
         return lab.store.experiment(id)
     except UnknownRunError:
         return None
-
-
-def offered_here(lab: Lab) -> Run | None:
-    """The adapter to begin with: that of the session's current experiment, else of the latest answer."""
-    shown = st.session_state.get(CURRENT)
-    experiment = known(lab, shown) if shown else None
-    offered = last_read(lab, experiment).offered if experiment is not None else None
-    return offered_adapter(lab) if offered is None else offered.run
-
-
-def experiment_with(lab: Lab, run: Run) -> Experiment | None:
-    """The session's current experiment if it has a run, else the one that trained it; None if there is none."""
-    shown = known(lab, st.session_state.get(CURRENT) or "")
-    if shown is not None and run.id in shown.runs:
-        return shown
-    return known(lab, run.experiment) if run.experiment else None
 
 
 def missing_sentence(id: str) -> str:

@@ -1,4 +1,4 @@
-"""The sidebar of every page: the device, and the progress of all that trains and waits."""
+"""The sidebar of every page: the device, the experiment that is open, and the progress of all that trains and waits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import streamlit as st
 
 from core.lab import Lab, current
 from core.settings import choose_device, device_name
+from pages.shared.experiment.current import CURRENT, QUERY, known
 from pages.shared.experiment.state import followed, known_bars, shown_left
+from pages.shared.ui.links import link
+from pages.shared.ui.literal import literal
 from pages.shared.ui.live_view import View, live_view
 
 POLL_SECONDS = 4.0
@@ -17,6 +20,8 @@ def sidebar() -> None:
     """Draw the device and the progress of live runs, updated only while there are any."""
     st.caption(f":material/memory: {device_name(choose_device('auto'))}")
     lab, bars = current(), known_bars()
+    if opened := known(lab, st.session_state.get(CURRENT) or ""):
+        link("experiment", literal(opened.name), {QUERY: opened.id})
     if followed(lab, bars, "sidebar", lab.live()):
         live_view(lambda: _activity(lab, bars), "sidebar-activity", POLL_SECONDS)
 

@@ -16,36 +16,50 @@ class Entry:
 
     title: str
     icon: str
-    section: str
-    """Heading of its group in the navigation; empty for the first page."""
+    is_listed: bool = True
+    """Whether the sidebar lists it."""
 
 
 ENTRIES = {
-    "home": Entry("Home", ":material/home:", ""),
-    "pretrain": Entry("Pretrain", ":material/school:", "Train"),
-    "new": Entry("New experiment", ":material/add_circle:", "Train"),
-    "networks": Entry("Networks", ":material/hub:", "Train"),
-    "data": Entry("Data", ":material/database:", "Train"),
-    "runs": Entry("Runs", ":material/list:", "Results"),
-    "experiment": Entry("Experiment", ":material/stacked_line_chart:", "Results"),
-    "judge": Entry("Judge", ":material/gavel:", "Results"),
-    "weights": Entry("Weights", ":material/grid_4x4:", "Results"),
-    "adapters": Entry("Adapters", ":material/extension:", "Results"),
-    "tryit": Entry("Try it", ":material/draw:", "Results"),
-    "serve": Entry("Serve", ":material/dns:", "Results"),
-    "learn": Entry("Learn", ":material/menu_book:", "Understand"),
+    "home": Entry("Home", ":material/home:"),
+    "new": Entry("New experiment", ":material/add_circle:"),
+    "experiments": Entry("Experiments", ":material/list:"),
+    "experiment": Entry("Experiment", ":material/stacked_line_chart:", is_listed=False),
+    "library": Entry("Library", ":material/database:"),
+    "learn": Entry("Learn", ":material/menu_book:"),
+    "judge": Entry("Judge", ":material/gavel:"),
+    "weights": Entry("Weights", ":material/grid_4x4:"),
 }
 """Pages in the order of the navigation, by the name of their folder, which is also their URL path."""
 
 
-MOVED = {
-    "finetune": ("new", "new"),
-    "study": ("new", "experiment"),
-    "sweep": ("new", "experiment"),
-    "compare": ("experiment", "experiment"),
-    "report": ("experiment", "experiment"),
+@dataclass(frozen=True)
+class Within:
+    """Something that stands within a page."""
+
+    page: str
+    query: Mapping[str, str]
+    """What of the address shows it."""
+    icon: str
+
+
+USE = {"view": "Use it"}
+PLACES = {
+    "runs": Within("experiments", {"view": "Runs"}, ":material/list:"),
+    "data": Within("library", {"view": "Datasets"}, ":material/database:"),
+    "networks": Within("library", {"view": "Networks"}, ":material/hub:"),
+    "pretrain": Within("library", {"view": "Bases"}, ":material/school:"),
+    "files": Within("library", {"view": "Adapter files"}, ":material/verified:"),
+    "adapters": Within("experiment", USE | {"use": "Adapter"}, ":material/extension:"),
+    "tryit": Within("experiment", USE | {"use": "Try it"}, ":material/draw:"),
+    "serve": Within("experiment", USE | {"use": "Programs"}, ":material/dns:"),
+    "compare": Within("experiment", {}, ENTRIES["experiment"].icon),
+    "report": Within("experiment", {}, ENTRIES["experiment"].icon),
+    "finetune": Within("new", {}, ENTRIES["new"].icon),
+    "study": Within("new", {}, ENTRIES["new"].icon),
+    "sweep": Within("new", {}, ENTRIES["new"].icon),
 }
-"""Where pages of earlier versions are now, by their URL paths: without an experiment in the address, and with one."""
+"""What links and old addresses name that is no page of its own; the URL paths of earlier versions among them."""
 
 OF_EXPERIMENT = ("experiment", "sweep")
 """Parameters of addresses that name an experiment, the second one in earlier versions."""
@@ -56,31 +70,51 @@ def script(name: str) -> str:
     return f"{name}/page.py"
 
 
-def sections() -> dict[str, list[st.Page]]:
-    """Return all pages by section, for ``st.navigation``."""
-    found: dict[str, list[st.Page]] = {}
-    for name, entry in ENTRIES.items():
-        first = not found
-        page = st.Page(
-            script(name), title=entry.title, icon=entry.icon, url_path=None if first else name, default=first
+def placed(name: str, query: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The page that has what a name of :data:`ENTRIES` or :data:`PLACES` stands for, and its whole address."""
+    within = PLACES.get(name)
+    if within is None:
+        return name, dict(query)
+    if within.page == "new" and any(each in query for each in OF_EXPERIMENT):
+        return "experiment", dict(query)
+    return within.page, {**within.query, **query}
+
+
+def sections() -> list[st.Page]:
+    """Return all pages for ``st.navigation``, and hidden ones that lead from old addresses to them."""
+    found = [
+        st.Page(
+            script(name),
+            title=entry.title,
+            icon=entry.icon,
+            url_path=None if name == "home" else name,
+            default=name == "home",
+            visibility="visible" if entry.is_listed else "hidden",
         )
-        found.setdefault(entry.section, []).append(page)
-    found[""] += [
-        st.Page(partial(_follow, now), title=ENTRIES[now[0]].title, url_path=old, visibility="hidden")
-        for old, now in MOVED.items()
+        for name, entry in ENTRIES.items()
     ]
-    return found
+    return found + [
+        st.Page(partial(_follow, old), title=ENTRIES[within.page].title, url_path=old, visibility="hidden")
+        for old, within in PLACES.items()
+    ]
 
 
-def _follow(now: tuple[str, str]) -> NoReturn:
+def _follow(old: str) -> NoReturn:
     """Go to where a page is now, with the parameters of its old address."""
-    query = st.query_params.to_dict()
-    go(now[any(name in query for name in OF_EXPERIMENT)], query)
+    go(old, st.query_params.to_dict())
 
 
 def link(name: str, label: str, query: Mapping[str, str] | None = None) -> None:
-    """Draw a link to a page. Args: name: of the page's folder; label: text of the link; query: URL parameters."""
-    st.page_link(script(name), label=label, icon=ENTRIES[name].icon, query_params=dict(query or {}))
+    """Draw a link.
+
+    Args:
+        name: of :data:`ENTRIES` or :data:`PLACES`.
+        label: text of the link.
+        query: URL parameters.
+    """
+    page, asked = placed(name, query or {})
+    icon = PLACES[name].icon if name in PLACES else ENTRIES[name].icon
+    st.page_link(script(page), label=label, icon=icon, query_params=asked)
 
 
 def address(path: str) -> str:
@@ -90,5 +124,6 @@ def address(path: str) -> str:
 
 
 def go(name: str, query: Mapping[str, str]) -> NoReturn:
-    """Switch to another page, with these URL parameters."""
-    st.switch_page(script(name), query_params=dict(query))
+    """Switch to another page; arguments as of :func:`link`."""
+    page, asked = placed(name, query)
+    st.switch_page(script(page), query_params=asked)

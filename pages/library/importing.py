@@ -167,7 +167,7 @@ def _arrivals(lab: Lab, states: Callable[[], Sequence[BackgroundState]]) -> None
             elif state.error:
                 st.error(literal(state.error), icon=":material/error:")
                 if IS_ADAPTER in state.error:
-                    link("adapters", "Check this adapter", {"adapters-from": "From a file"})
+                    link("files", "Check this adapter")
                 _ended(lab, state.name)
             elif state.progress < 1:
                 st.info(f"{name} was stopped.", icon=":material/stop_circle:")

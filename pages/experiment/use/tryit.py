@@ -1,4 +1,4 @@
-"""The Try it page: a base and the networks fine-tuned from it answer the same input, side by side."""
+"""A base and the networks fine-tuned from it answer the same input, side by side."""
 
 from __future__ import annotations
 
@@ -9,34 +9,30 @@ import streamlit as st
 
 from core.data.dataset import LANGUAGE
 from core.errors import LabError
-from core.lab import current
+from core.lab import Lab, current
 from core.methods.method import Role
 from core.networks.forward import forward
 from core.networks.scoring import token_nats
 from core.numbers import listed, number_text
 from core.serving.panes import BASE, Answers, Panes
 from core.spec import bounds
-from core.store.record import Run
+from core.store.record import Experiment, Run
 from core.study.weights.answering import MERGED, panes_of
-from pages.shared.experiment.current import experiment_picker
-from pages.shared.ui.links import link
+from pages.experiment.use.answers import show_answers, show_scores
+from pages.experiment.use.choice import Chosen, choose
+from pages.experiment.use.disputes import find_disputes, show_disputes
+from pages.experiment.use.inputs import Asked, ask_input
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import base_label, has_new_head
-from pages.tryit.answers import show_answers, show_scores
-from pages.tryit.choice import Chosen, choose
-from pages.tryit.disputes import find_disputes, show_disputes
-from pages.tryit.inputs import Asked, ask_input
 
 STRONGEST = 4.0
 """Maximum of the alpha of an adapter, as a multiple of that of its training."""
-
-lab = current()
 
 
 @st.cache_resource(max_entries=2, ttl="30m", show_spinner="Reading networks")
 def _read(ids: tuple[str, ...], merged: bool, _runs: tuple[Run, ...]) -> tuple[Panes, dict[str, str]]:
     """Read networks; cached because every click redraws the page."""
-    return panes_of(lab, _runs, merged)
+    return panes_of(current(), _runs, merged)
 
 
 def strengths_of(chosen: Chosen, panes: Panes, unread: Collection[str]) -> dict[str, float]:
@@ -138,7 +134,7 @@ def answered(
 def _answered(
     chosen: Chosen, disputed: Sequence[int], panes: Panes, labels: Mapping[str, str], strengths: Mapping[str, float]
 ) -> None:
-    first = chosen.runs[0]
+    lab, first = current(), chosen.runs[0]
     task = lab.tasks.get(chosen.task, network=first.spec.network)
     given, told = st.columns([1, 2], gap="large")
     with told:
@@ -168,25 +164,14 @@ def _base_text(answers: Answers) -> str:
     return f"The base answered {how} a copy that was read anew and shares no memory with the others."
 
 
-st.title("Try it")
-st.markdown(
-    "Give networks of an experiment an input, and see what each answers. A language model tells what each token of a "
-    "text costs: text is not generated here."
-)
-experiment = experiment_picker(lab)
-if experiment is None:
-    st.info("There is nothing to try yet: fine-tune a network first.", icon=":material/info:")
-    link("new", "New experiment")
-    st.stop()
-chosen = choose(lab, experiment)
-if chosen is None:
-    st.stop()
-try:
+def try_part(lab: Lab, experiment: Experiment) -> None:
+    """Draw networks of an experiment to choose from, an input, and what each answers. Raises: LabError: one is gone."""
+    chosen = choose(lab, experiment)
+    if chosen is None:
+        return
     if not chosen.runs[0].spec.objective.has_classes:  # numbers are hardly ever the same
         tried(chosen, ())
-        st.stop()
+        return
     found = find_disputes(lab, chosen)
     tried(chosen, found.rows)
     show_disputes(lab, experiment, chosen, found)
-except LabError as error:
-    st.error(literal(str(error)))

@@ -1,4 +1,4 @@
-"""The Serve page: how programs get answers from adapters, and how the server is doing."""
+"""How programs get answers from adapters, and how the server is doing."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ from core.objectives.language import BITS_PER_BYTE
 from core.objectives.registry import objective_of
 from core.serving.predictor import LATENCIES, Statistics, is_imported
 from core.serving.request import MAX_LISTED, MAX_ROWS, ServedAdapter
+from core.store.record import Experiment
+from core.study.report.answer import last_read
 from core.study.weights.predicted import asked_text
 from core.web.predict import ADAPTERS, OPENAPI
 from core.wording.tasks import noun
-from pages.serve.examples import EXAMPLES, TEXT, curl, python
-from pages.shared.experiment.current import offered_here
+from pages.experiment.use.code import EXAMPLES, TEXT, curl, python
 from pages.shared.ui.access import token_sentence
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.links import link
 from pages.shared.ui.pickers import distinct, pick
 
 TICK = 2.0
 """Seconds between two looks at the figures."""
 
-lab = current()
 
-
-def examples(adapters: list[ServedAdapter]) -> None:
+def examples(lab: Lab, adapters: list[ServedAdapter]) -> None:
     """Show how to ask: draw a choice of adapters, and code for the chosen one and for another one of its base.
 
     Args:
+        lab: has their runs.
         adapters: at least one; the first is chosen at first.
     """
     texts = {each.adapter: f"{each.label}, seed {each.seed} · {each.task} · {each.adapter}" for each in adapters}
@@ -105,10 +104,9 @@ def _alone(adapters: list[ServedAdapter]) -> list[str]:
     return found
 
 
-@st.fragment(run_every=TICK)
 def figures() -> None:
     """Show how much is answered, how fast, and how often adapters were in memory."""
-    found = lab.predictor.statistics()
+    found = current().predictor.statistics()
     latest = f"the latest {count_text(LATENCIES)} requests"
     window = f"Over the latest minute, or {latest} where these took less."
     with st.grid(4, min_column_width=150):
@@ -133,50 +131,56 @@ def _latency(found: Statistics) -> str:
     return f"{number_text(1000 * high, 1)} ms"
 
 
-st.title("Serve")
-st.markdown(
-    "One base in memory, many small adapters beside it: each row of a request may name a different adapter. The base "
-    "computes all rows at once, and each adapter adds its part. Rows are images or texts, as their base reads; a base "
-    "that continues texts answers with the bits of each token."
-)
-listed = lab.predictor.adapters()
-if not listed.adapters:
-    st.info("There is nothing to serve yet: train an adapter first.", icon=":material/info:")
-    link("new", "New experiment")
-    st.stop()
-figures()
-st.subheader("Ask")
-offered = offered_here(lab)
-known = sorted(listed.adapters, key=lambda each: offered is None or each.adapter != offered.id)
-examples(known)
-st.subheader("Adapters")
-if listed.next:
-    st.caption(f"The newest; `GET {ADAPTERS}` lists all, {count_text(MAX_LISTED)} at a time.")
-titles = distinct({card.digest: card.title for card in lab.networks.list()})
-results = {"Accuracy (%)": lambda each: each.accuracy, BITS_PER_BYTE.title: lambda each: each.bits_per_byte}
-shown = {title: value for title, value in results.items() if any(value(each) is not None for each in known)}
-dataframe(
-    [
-        {
-            "Adapter": each.adapter,
-            "Reads": noun(each.reads),
-            "Base": titles.get(each.base.partition("/")[0], each.base),
-            "Method": each.label,
-            "Alpha": each.alpha,
-            "Learning rate": each.learning_rate,
-            "Seed": each.seed,
-            "Task": each.task,
-            **{title: value(each) for title, value in shown.items()},
-            "Size": bytes_text(each.bytes),
-        }
-        for each in known
-    ],
-    hide_index=True,
-    column_config={
-        "Alpha": st.column_config.NumberColumn(format="%.6g"),
-        "Learning rate": st.column_config.NumberColumn(format="%.6g"),
-        "Accuracy (%)": st.column_config.NumberColumn(format="%.2f"),
-        BITS_PER_BYTE.title: st.column_config.NumberColumn(format="%.3f"),
-    },
-    alt="Adapters that rows can name, with what they have learned",
-)
+def programs_part(lab: Lab, experiment: Experiment) -> None:
+    """Draw how programs ask the adapters of an experiment and others of their base, and how the server is doing."""
+    st.markdown(
+        "One base in memory, many small adapters beside it: each row of a request may name a different one.",
+        help="The base computes all rows at once, and each adapter adds its part. Rows are images or texts, as their "
+        "base reads; a base that continues texts answers with the bits of each token.",
+    )
+    listed = lab.predictor.adapters()
+    if not listed.adapters:
+        st.info("There is nothing to serve yet: train an adapter first.", icon=":material/info:")
+        return
+    offered, members = last_read(lab, experiment).offered, set(experiment.runs)
+    first = None if offered is None else offered.id
+    known = sorted(listed.adapters, key=lambda each: (each.adapter != first, each.adapter not in members))
+    examples(lab, known)
+    with st.expander("How the server is doing", icon=":material/monitoring:", key="served", on_change="rerun") as fold:
+        if fold.open:
+            st.fragment(figures, run_every=TICK)()
+    with st.expander("All adapters", icon=":material/list:", key="served-adapters"):
+        if listed.next:
+            st.caption(f"The newest; `GET {ADAPTERS}` lists all, {count_text(MAX_LISTED)} at a time.")
+        _table(lab, known)
+
+
+def _table(lab: Lab, known: list[ServedAdapter]) -> None:
+    titles = distinct({card.digest: card.title for card in lab.networks.list()})
+    results = {"Accuracy (%)": lambda each: each.accuracy, BITS_PER_BYTE.title: lambda each: each.bits_per_byte}
+    shown = {title: value for title, value in results.items() if any(value(each) is not None for each in known)}
+    dataframe(
+        [
+            {
+                "Adapter": each.adapter,
+                "Reads": noun(each.reads),
+                "Base": titles.get(each.base.partition("/")[0], each.base),
+                "Method": each.label,
+                "Alpha": each.alpha,
+                "Learning rate": each.learning_rate,
+                "Seed": each.seed,
+                "Task": each.task,
+                **{title: value(each) for title, value in shown.items()},
+                "Size": bytes_text(each.bytes),
+            }
+            for each in known
+        ],
+        hide_index=True,
+        column_config={
+            "Alpha": st.column_config.NumberColumn(format="%.6g"),
+            "Learning rate": st.column_config.NumberColumn(format="%.6g"),
+            "Accuracy (%)": st.column_config.NumberColumn(format="%.2f"),
+            BITS_PER_BYTE.title: st.column_config.NumberColumn(format="%.3f"),
+        },
+        alt="Adapters that rows can name, with what they have learned",
+    )

@@ -20,11 +20,11 @@ from core.store.record import Run
 from core.study.weights.answering import drawn_box
 from core.study.weights.predicted import test_texts
 from core.wording.tasks import target_text
+from pages.experiment.use.canvas import canvas
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.in_view import ask_to_see, in_view
 from pages.shared.ui.literal import literal
 from pages.shared.ui.picture import picture
-from pages.tryit.canvas import canvas
 
 EXAMPLE, INPUT = "try-example", "try-input"
 """Session state keys: number of the test example, from 1; and which way to give an input is chosen."""

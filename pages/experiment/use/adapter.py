@@ -1,4 +1,4 @@
-"""The Adapters page: download the adapters that LoRA runs trained, and verify adapter files from elsewhere."""
+"""The adapter of a run: its sizes, files, certificate, and the code that loads it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import streamlit as st
 
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.errors import LabError
-from core.lab import current
+from core.lab import Lab
+from core.methods.method import Role
 from core.numbers import bytes_text, count_text, listed
-from core.store.record import Result, Run
-from pages.adapters.listed import adapter_texts, listed_adapters, of_an_experiment, said_of
-from pages.adapters.upload import upload_adapter
+from core.store.record import Experiment, Result, Run
+from core.study.report.answer import last_read
+from pages.experiment.use.said import Said, adapter_texts, said_of
 from pages.shared.experiment.exports import export_files
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download_of_run
@@ -22,43 +23,26 @@ from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.pickers import pick
 from pages.shared.ui.primary import on_primary
 
-LOADING = """\
-from pathlib import Path
-from zipfile import ZipFile
-
-from core.network_file import read_network
-from peft import PeftModel
-
-base = read_network(Path("{base}-network.safetensors"))
-ZipFile("{run}-adapter.zip").extractall("adapter")
-model = PeftModel.from_pretrained(base, "adapter").eval()
-"""
-
 MAX_LAYERS = 3
 """Maximum number of layers of one rank that are named."""
 
-lab = current()
 
-
-def adapter_of_a_run() -> None:
-    """Draw a choice of runs with the files of the chosen one."""
-    asked = st.query_params.get("adapter")
-    everything = listed_adapters(lab, asked)
-    if not everything:
-        st.info("Adapters are listed here once a run that trains one has finished.", icon=":material/info:")
-        link("new", "New experiment")
+def adapter_part(lab: Lab, experiment: Experiment) -> None:
+    """Draw a choice of the experiment's adapters, that of its answer first, with the files of the chosen one."""
+    members = lab.store.members(experiment)
+    found = last_read(lab, experiment, members)
+    first = [] if found.offered is None or found.offered.run is None else [found.offered.run]
+    runs = {run.id: run for run in (*first, *members) if run.result is not None and run.spec.role is Role.ADAPTER}
+    if not runs:
+        st.info("An adapter is here once a run that trains one has ended.", icon=":material/info:")
         return
-    runs = of_an_experiment(lab, everything, asked)
-    if asked in everything and asked not in runs:  # another experiment was chosen since
-        del st.query_params["adapter"]
     run = runs[pick("Adapter", adapter_texts(runs), "adapter")]
     if run.result is not None:
-        show(run, run.result)
+        show(lab, run, run.result, said_of(lab, experiment, members, run))
 
 
-def show(run: Run, result: Result) -> None:
+def show(lab: Lab, run: Run, result: Result, said: Said) -> None:
     """Show sizes, downloads, certificate and loading instructions of a run's adapter."""
-    said = said_of(lab, run)
     with st.container(horizontal=True):
         st.metric("Adapter", bytes_text(result.adapter_bytes), border=True)
         st.metric("Full checkpoint", bytes_text(result.checkpoint_bytes), border=True)
@@ -66,10 +50,8 @@ def show(run: Run, result: Result) -> None:
         title = run.spec.objective.primary.title
         about = f"Of this adapter alone, seed {run.spec.seed}, on the test part of the target task."
         st.metric(title, run.score_text(), border=True, help=about)
-        if said is not None:
-            said.show_mean()
-    if said is not None:
-        said.show_answer()
+        said.show_mean()
+    said.show_answer()
     try:
         lab.artifacts.path(run.id, ADAPTER)  # raises LabError if the file is missing, as the next line does
         if run.spec.base is not None:
@@ -81,21 +63,19 @@ def show(run: Run, result: Result) -> None:
             else:
                 help = "The network that the adapter applies to."
                 download_of_run("Base", run.spec.base, NETWORK, "base-download", help=help)
-            if said is not None:
-                link("experiment", "Compare", {"experiment": said.experiment.id})
     except LabError as error:
         st.error(literal(str(error)))
         return
     checked, loading = st.columns(2, gap="large")
     with checked:
-        show_certificate(run)
+        show_certificate(lab, run)
     with loading:
-        show_loading(run)
+        show_loading(lab, run)
     st.subheader("Files for other tools")
     export_files(lab, run)
 
 
-def show_certificate(run: Run) -> None:
+def show_certificate(lab: Lab, run: Run) -> None:
     """Show what was checked when the adapter was written."""
     st.subheader("Certificate")
     try:
@@ -148,46 +128,25 @@ def _difference(value: float) -> str:
     return f"within {value:.1e}" if value else "identical"
 
 
-def show_loading(run: Run) -> None:
-    """Show code that loads the adapter without this app."""
+def show_loading(lab: Lab, run: Run) -> None:
+    """Show code that loads the adapter without this project, as it stands in the model card in the zip."""
     st.subheader("Load the adapter")
     if run.spec.base is None:
         name = literal(lab.networks.title_of(run.spec.network))
-        head = "" if run.spec.objective.targets == "texts" else "The trained head is in the zip. "
+        head = "" if run.spec.objective.targets == "texts" else " The trained head is in the zip."
         st.caption(
-            f"The base is the network {name} as it was imported: its details on Networks say in which folder its files "
-            f"are. {head}This is from the model card in the zip:"
+            f"The base is the network {name} as it was imported: its details in the Library say where its files are."
+            f"{head}"
         )
-        st.code(_code_of_card(run), language="python", wrap_lines=True)
-        return
-    st.caption(
-        "Put adapter and base into the current folder. The model card in the zip shows how to load the adapter without "
-        "LoRA Lab."
-    )
-    st.code(LOADING.format(run=run.id, base=run.spec.base), language=None, wrap_lines=True)
-    st.caption("Verify the file from the command line:")
-    st.code(
-        f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}-network.safetensors",
-        language=None,
-        wrap_lines=True,
-    )
+    else:
+        st.caption("In a folder that has the unpacked adapter and the base; it needs torch, peft and safetensors.")
+    st.code(_code_of_card(lab, run), language="python", wrap_lines=True)
+    if run.spec.base is not None:
+        st.caption("Verify the file from the command line:")
+        verify = f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}-network.safetensors"
+        st.code(verify, language=None, wrap_lines=True)
 
 
-def _code_of_card(run: Run) -> str:
+def _code_of_card(lab: Lab, run: Run) -> str:
     """The first code in the model card of an adapter."""
     return lab.artifacts.card(run.id).partition("```python\n")[2].partition("```")[0]
-
-
-st.title("Adapters")
-st.markdown(
-    "Each run of LoRA or a variant of it saves an **adapter**: a small zip file that Hugging Face PEFT can load onto "
-    "the base."
-)
-
-of_runs, of_files = st.tabs(["From runs", "From a file"], key="adapters-from", on_change="rerun", bind="query-params")
-if of_runs.open:
-    with of_runs:
-        adapter_of_a_run()
-if of_files.open:
-    with of_files:
-        upload_adapter(lab)

@@ -1,4 +1,4 @@
-"""The networks that answer on the Try it page: an experiment, a seed, and some of its settings."""
+"""The networks that answer: a seed of an experiment, and some of its settings."""
 
 from __future__ import annotations
 

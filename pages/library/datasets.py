@@ -1,4 +1,4 @@
-"""The Data page: published datasets and uploaded ones."""
+"""Datasets: published ones, and those that people have uploaded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import streamlit as st
 
 from core.data.dataset import LANGUAGE
 from core.data.sources.source import DatasetInfo
-from core.lab import Lab, current
-from pages.data.image_upload import draw_images
-from pages.data.passage_upload import draw_passages
-from pages.data.text_upload import draw_texts
-from pages.data.upload import delete_button, next_steps, upload_dataset
+from core.lab import Lab
+from pages.library.image_upload import draw_images
+from pages.library.passage_upload import draw_passages
+from pages.library.text_upload import draw_texts
+from pages.library.upload import delete_button, next_steps, upload_dataset
 from pages.shared.forms.datasets import STATES, about, download
 from pages.shared.ui.literal import errors_shown, literal
 
@@ -38,10 +38,7 @@ def browse(lab: Lab, info: DatasetInfo) -> None:
         EXAMPLES[info.kind](dataset, f"browse-{info.name}")
 
 
-lab = current()
-
-
-def row(info: DatasetInfo) -> None:
+def row(lab: Lab, info: DatasetInfo) -> None:
     """Show a dataset with its state and examples, and buttons to download or delete it."""
     word, colour, icon = STATES[info.state]
     with st.container(border=True, gap="small"):
@@ -63,26 +60,25 @@ def row(info: DatasetInfo) -> None:
             download(lab, info, f"data-{info.name}")
 
 
-st.title("Data")
-st.markdown(
-    "The datasets that networks learn from: published ones, and your own images and texts. They are classified, each "
-    "image or text as one class, or texts are continued by a language model: passages, completions of prompts, or "
-    "answers in conversations. Several labels per text, and numbers to be predicted, are not learned."
-)
-
-infos = lab.catalog.list()
-brought, published = st.columns(2, gap="large")  # on a phone the file in review is then at the top
-with brought:
-    st.subheader("Your datasets")
-    owned = [info for info in infos if info.is_own]
-    for info in owned:
-        row(info)
-    if not owned:
-        st.caption("Datasets that you upload are listed here. They stay on this machine.")
-    st.subheader("Upload a dataset")
-    upload_dataset(lab)
-with published:
-    st.subheader("Published")
-    for info in infos:
-        if not info.is_own:
-            row(info)
+def datasets_part(lab: Lab) -> None:
+    """Draw the datasets that networks learn from, and how others are uploaded."""
+    infos = lab.catalog.list()
+    brought, published = st.columns(2, gap="large")  # on a phone the file in review is then at the top
+    with brought:
+        st.subheader("Your datasets")
+        owned = [info for info in infos if info.is_own]
+        for info in owned:
+            row(lab, info)
+        if not owned:
+            st.caption("Datasets that you upload are listed here. They stay on this machine.")
+        st.subheader(
+            "Upload a dataset",
+            help="Images or texts with one class each, or texts that a language model learns to continue: passages, "
+            "completions of prompts, conversations. Several labels per text are not learned.",
+        )
+        upload_dataset(lab)
+    with published:
+        st.subheader("Published")
+        for info in infos:
+            if not info.is_own:
+                row(lab, info)

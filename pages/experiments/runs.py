@@ -1,4 +1,4 @@
-"""The Runs page: a list of all runs, and details of the selected ones."""
+"""All runs in a list with filters, and details of the selected ones."""
 
 from __future__ import annotations
 
@@ -8,27 +8,22 @@ from dataclasses import replace
 import streamlit as st
 
 from core.errors import UnknownRunError
-from core.lab import Lab, current
-from core.numbers import bytes_text, count_text
+from core.lab import Lab
+from core.numbers import count_text
 from core.results.setting import labels_of, setting_of
 from core.store.record import UNFINISHED
-from core.store.search import Entry, Query
+from core.store.search import Entry
 from core.study.arms.settings import differences
 from core.study.figures.curves import Axis, NamedCurve, loss_curves
 from core.study.figures.palette import shades_of
-from pages.runs.actions import actions, problem
-from pages.runs.cluster import where_runs_train
-from pages.runs.delete import delete_dialog
-from pages.runs.detail import detail, heading
-from pages.runs.experiments import EXPERIMENTS, LEVEL, RUNS, experiments_list, judged_list
-from pages.runs.filters import filters
-from pages.runs.table import runs_table, selected
-from pages.shared.experiment.live import live_panel
-from pages.shared.experiment.notice import notice_of_recovery
+from pages.experiments.actions import actions, problem
+from pages.experiments.delete import delete_dialog
+from pages.experiments.detail import detail, heading
+from pages.experiments.filters import filters
+from pages.experiments.table import runs_table, selected
 from pages.shared.experiment.state import finish_button
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import chart
-from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
 
 MAX_CURVES = 12
@@ -70,38 +65,8 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
 MAX_FINISHED = 1000
 """Maximum number of runs that are finished at once."""
 
-WATCH_SECONDS = 2.0
-"""Seconds between two checks for changes of the list while runs train."""
 
-
-WARNING_SHARE = 0.9
-"""Share of the limit above which the page shows a warning."""
-
-
-def watch(lab: Lab, seen: tuple[object, ...]) -> None:
-    """Redraw the page if the store has changed since it was drawn."""
-    if lab.search.version() != seen:
-        st.rerun()
-
-
-def usage_bar(lab: Lab) -> None:
-    """Draw a bar of the disk usage by kind of data."""
-    usage = lab.usage.measure()
-    share = min(1.0, usage.total / usage.limit)
-    st.progress(
-        share,
-        f"{bytes_text(usage.total)} of {bytes_text(usage.limit)} stored: {bytes_text(usage.runs)} of files, "
-        f"{bytes_text(usage.store)} of curves and settings, {bytes_text(usage.datasets)} of datasets, "
-        f"{bytes_text(usage.networks)} of networks",
-    )
-    if share >= WARNING_SHARE:
-        st.warning(
-            "New runs are refused when the limit is reached. Sort the list by largest files, or look through the "
-            "archive, and delete runs that you no longer need."
-        )
-
-
-def runs_level(lab: Lab) -> None:
+def runs_part(lab: Lab) -> None:
     """Draw the list of runs, and details of the selected ones."""
     chosen = selected()
     entries = lab.search.entries(chosen)
@@ -131,39 +96,3 @@ def runs_level(lab: Lab) -> None:
         if states := tuple(state for state in UNFINISHED if not query.states or state in query.states):
             unfinished = lab.search.find(replace(query, states=states), size=MAX_FINISHED).entries
             finish_button(lab, [entry.run for entry in unfinished], "runs-all")
-
-
-lab = current()
-seen = lab.search.version()
-
-st.title("Runs")
-notice_of_recovery(lab)
-
-live = [run.id for run in lab.live()]
-live_panel(lab, live, "runs-live")
-where_runs_train(lab)
-if live:
-    st.fragment(watch, run_every=WATCH_SECONDS)(lab, seen)
-
-if not lab.search.count(Query(archived=None)):
-    st.info("Every run is listed here as soon as it is queued.", icon=":material/info:")
-    link("home", "Run the comparison")
-    judged_list(lab)
-    st.stop()
-
-level = st.segmented_control(
-    "Show",
-    [EXPERIMENTS, RUNS],
-    default=RUNS,
-    required=True,
-    key=LEVEL,
-    bind="query-params",
-    label_visibility="collapsed",
-)
-if level == EXPERIMENTS:
-    experiments_list(lab)
-    delete_dialog(lab)
-    problem()
-else:
-    runs_level(lab)
-usage_bar(lab)

@@ -13,8 +13,8 @@ from core.numbers import counted
 from core.store.search import Entry
 from core.study.arms.settings import share_base_and_task
 from core.study.report.answer import last_read
-from pages.runs.delete import ask_to_delete
-from pages.runs.table import select
+from pages.experiments.delete import ask_to_delete
+from pages.experiments.table import select
 from pages.shared.experiment.actions import action_button, action_dialog
 from pages.shared.experiment.state import finish_button
 from pages.shared.ui.links import link

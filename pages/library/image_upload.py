@@ -11,8 +11,8 @@ from core.numbers import counted
 from core.objectives.registry import objectives_for
 from core.study.figures.class_counts import class_counts
 from core.wording.tasks import target_text
-from pages.data.review import is_reviewed
-from pages.data.upload_kind import UploadKind
+from pages.library.review import is_reviewed
+from pages.library.upload_kind import UploadKind
 from pages.shared.ui.figure_panel import chart
 from pages.shared.ui.literal import literal
 from pages.shared.ui.picture import picture

@@ -16,7 +16,7 @@ from core.networks.network import NetworkSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
 from core.wording.tasks import task_text
-from pages.adapters.scores import show_scores
+from pages.library.adapter_scores import show_scores
 from pages.shared.forms.task import task_form
 from pages.shared.ui.download import download
 from pages.shared.ui.links import link

@@ -19,12 +19,12 @@ from core.study.weights.answering import base_predictions, source_predictions
 from core.study.weights.predicted import predictions, test_texts, true_targets
 from core.wording.csv_file import csv_of
 from core.wording.tasks import examples_text
+from pages.experiment.use.choice import Chosen
+from pages.experiment.use.inputs import EXAMPLE, INPUT, TEST
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.widget_key import widget_key
-from pages.tryit.choice import Chosen
-from pages.tryit.inputs import EXAMPLE, INPUT, TEST
 
 SHOWN = 500
 """Maximum number of rows in the table; the file has all."""

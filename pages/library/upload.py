@@ -11,10 +11,10 @@ from core.errors import LabError
 from core.lab import Lab
 from core.networks.registry import families_for
 from core.spec import bounds
-from pages.data.chosen_file import ChosenFile, chosen_file, file_field, forget_file, take_as
-from pages.data.image_upload import IMAGES
-from pages.data.text_upload import TEXTS
-from pages.data.upload_kind import UploadKind
+from pages.library.chosen_file import ChosenFile, chosen_file, file_field, forget_file, take_as
+from pages.library.image_upload import IMAGES
+from pages.library.text_upload import TEXTS
+from pages.library.upload_kind import UploadKind
 from pages.shared.forms import widgets
 from pages.shared.forms.datasets import QUERY
 from pages.shared.ui.confirm import delete_or_cancel

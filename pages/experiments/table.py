@@ -9,7 +9,7 @@ from core.numbers import NOTHING, count_text, counted
 from core.store.search import Query
 from core.study.arms.tables import entries_table
 from core.wording.csv_file import csv_of
-from pages.runs.columns import choose_columns, column_config
+from pages.experiments.columns import choose_columns, column_config
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
 from pages.shared.ui.widget_key import widget_key

@@ -12,8 +12,9 @@ from core.lab import Lab
 from core.numbers import NOTHING, seconds_text
 from core.store.record import ExperimentRow
 from core.study.report.answer import last_read
-from pages.runs.delete import ask_to_delete
-from pages.runs.table import page_picker
+from pages.experiments.actions import problem
+from pages.experiments.delete import ask_to_delete, delete_dialog
+from pages.experiments.table import page_picker
 from pages.shared.experiment.current import QUERY, known, missing_sentence, remember
 from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.state import counts_text
@@ -21,13 +22,8 @@ from pages.shared.experiment.verdict_view import verdict_view
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.tabs import VIEW
 from pages.shared.ui.widget_key import widget_key
-
-LEVEL = "level"
-"""Session state key, and name in the address: which of the two levels the page shows."""
-
-EXPERIMENTS, RUNS = "Experiments", "Runs"
-"""The two levels: an experiment that is chosen in one is the filter of the other."""
 
 ROWS = 20
 """Experiments per page."""
@@ -36,7 +32,7 @@ PAGE = "experiments-page"
 """URL parameter with the number of the page."""
 
 
-def experiments_list(lab: Lab) -> None:
+def experiments_part(lab: Lab) -> None:
     """Draw one page of the list, the newest first, and the selected experiment, which the address names."""
     pages = max(1, -(-lab.search.count_experiments() // ROWS))
     place = st.container()
@@ -50,6 +46,8 @@ def experiments_list(lab: Lab) -> None:
         st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
     else:
         _selected(lab, asked)
+    delete_dialog(lab)
+    problem()
     judged_list(lab)
 
 
@@ -113,7 +111,7 @@ def _selected(lab: Lab, id: str) -> None:
 
 
 def _show_runs() -> None:
-    st.session_state[LEVEL] = RUNS
+    st.session_state[VIEW] = "Runs"
 
 
 def _state(row: ExperimentRow) -> str:

@@ -27,7 +27,7 @@ from core.errors import LabError
 from core.lab import Lab, current
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
-from pages.data.review import as_tokens, choose_column, is_reviewed
+from pages.library.review import as_tokens, choose_column, is_reviewed
 from pages.shared.forms import widgets
 from pages.shared.forms.task_preview import BATCH, SCORED
 from pages.shared.forms.task_preview import draw_passages as draw_as_tokens

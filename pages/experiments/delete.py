@@ -10,7 +10,7 @@ from core.methods.method import Role
 from core.numbers import bytes_text, count_text, counted, listed
 from core.store.notes import DeletionEffects
 from core.store.record import Run
-from pages.runs.table import select, selected
+from pages.experiments.table import select, selected
 from pages.shared.experiment.current import QUERY as EXPERIMENT
 from pages.shared.experiment.current import known
 from pages.shared.ui.literal import literal

@@ -26,9 +26,9 @@ from core.objectives.objective import ObjectiveSpec, Targets
 from core.objectives.registry import objective_of, objectives_for
 from core.study.figures.class_counts import class_counts
 from core.wording.tasks import target_text
-from pages.data.passage_upload import draw_passages_upload, read_as_plain
-from pages.data.review import as_tokens, choose_column, is_reviewed
-from pages.data.upload_kind import UploadKind
+from pages.library.passage_upload import draw_passages_upload, read_as_plain
+from pages.library.review import as_tokens, choose_column, is_reviewed
+from pages.library.upload_kind import UploadKind
 from pages.shared.forms import widgets
 from pages.shared.forms.task_preview import BATCH, draw_tokens
 from pages.shared.forms.view import length

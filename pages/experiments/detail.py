@@ -84,8 +84,8 @@ def detail(lab: Lab, entry: Entry) -> None:
         if run.result is not None:
             st.markdown("**Files for other tools**")
             export_files(lab, run)
-            if run.spec.role is Role.ADAPTER:
-                link("adapters", "Open in Adapters", {"adapter": run.id})
+            if run.spec.role is Role.ADAPTER and run.experiment:
+                link("adapters", "Use it", {"experiment": run.experiment, "adapter": run.id})
 
 
 def _result(lab: Lab, run: Run) -> None:

@@ -1,0 +1,26 @@
+"""What an experiment's networks are good for: the adapter, trying networks, and how programs ask them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.experiment.comparison import Comparison
+from pages.experiment.use.adapter import adapter_part
+from pages.experiment.use.programs import programs_part
+from pages.experiment.use.tryit import try_part
+
+USES = {"Adapter": adapter_part, "Try it": try_part, "Programs": programs_part}
+
+
+def use_part(shown: Comparison) -> None:
+    """Draw the choice of a use, and that use."""
+    use = st.segmented_control(
+        "Use",
+        list(USES),
+        default=next(iter(USES)),
+        key="use",
+        bind="query-params",
+        required=True,
+        label_visibility="collapsed",
+    )
+    USES[use](shown.lab, shown.experiment)
