@@ -264,7 +264,7 @@ def test_pages_speak_of_texts_and_not_of_classes(done: Done, which: str, page: s
 
 
 def test_a_text_on_which_settings_differ_is_opened_token_by_token(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pages.tryit.answers.APART", 0.01)
+    monkeypatch.setattr("pages.experiment.use.answers.APART", 0.01)
     full, lora = arms_of(rows_of(done.lab.store.members(done.topics)))
     found = text_costs(done.lab, full, lora, 4)
     app = draw("tryit", experiment=done.topics.id, **{"try-example": str(found.rows[3] + 1)})

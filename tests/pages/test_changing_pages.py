@@ -11,13 +11,9 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.plan.search import TuneSpec
-from core.results.row import rows_of
-from pages.adapters import listed
 from pages.shared.ui.links import script
 from tests.conftest import BOTH, compared, short
 from tests.pages.test_pages import asked_anew, draw, links, set_state, texts, views
-from tests.store.many import write_many
-from tests.study.samples import decided_on
 from tests.trained_home import TrainedHome
 
 
@@ -26,28 +22,10 @@ def put(lab: Lab, state: str, *ids: str) -> None:
     set_state(lab, state, *ids, result=None, step=0)
 
 
-def test_an_adapter_older_than_those_that_are_listed_is_shown_where_it_is_asked_for(
-    opened: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_many(opened.store, 100)
-    adapters = [run for run in opened.store.runs() if run.spec.role == "adapter" and run.result]
-    assert "Only the newest" not in texts(draw("adapters"))
-    monkeypatch.setattr(listed, "LISTED", 3)
-    app = draw("adapters", adapter=adapters[-1].id)
-    assert "There is no adapter" not in texts(app)
-    assert app.selectbox(key="pick-adapter").value == adapters[-1].id
-    assert len(app.selectbox(key="pick-adapter").options) <= 4
-    assert "Only the newest 3 adapters are listed" in texts(app)
-    for id in "r-none", next(run.id for run in opened.store.runs() if run.spec.role != "adapter"):
-        assert "There is no adapter" in texts(draw("adapters", adapter=id))
-
-
 def test_links_to_adapters_name_the_adapter_of_what_is_shown(filled: Lab) -> None:
     experiment = filled.store.experiments()[0]
-    offered = decided_on(rows_of(filled.store.members(experiment))).offered
-    assert links(draw("experiment", view="Table"))["Download adapters"]["adapter"] == offered.id
     for run in filled.store.members(experiment):
-        named = links(draw("runs", run=run.id)).get("Open in Adapters", {})
+        named = links(draw("runs", run=run.id)).get("Use it", {})
         assert named.get("adapter") == (run.id if run.spec.role == "adapter" else None)
 
 

@@ -16,7 +16,7 @@ from core.methods.lora import LoRASpec
 from core.plan.configuration import Configuration
 from core.settings import Settings
 from core.store.record import Run
-from pages.runs.cluster import CHOICE
+from pages.experiments.cluster import CHOICE
 from tests.conftest import HANG, TURNED, short
 from tests.pages.test_pages import draw, texts
 from tests.trained_home import TrainedHome

@@ -1,4 +1,4 @@
-"""One current experiment on Compare, Report, Weights, Sweep and Home: in the address, and kept from page to page."""
+"""One current experiment: in the address, and kept from place to place."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pages.shared.ui.links import script
-from tests.pages.test_pages import draw, texts
+from tests.pages.test_pages import Shell, draw, registered, texts
 from tests.trained_home import TrainedHome
 
-PAGES = ["compare", "report", "weights"]
+PAGES = ["experiment", "weights"]
 
 pytestmark = pytest.mark.usefixtures("everything")
 
@@ -40,9 +40,7 @@ def test_the_experiment_stays_from_page_to_page_and_the_address_decides_also_aft
     assert f"{newer.name} ·" in texts(go(app, "home"))
 
 
-@pytest.mark.parametrize(
-    ("first", "page"), [("home", "compare"), ("home", "tryit"), ("new", "report"), ("runs", "weights")]
-)
+@pytest.mark.parametrize(("first", "page"), [("home", "experiment"), ("new", "experiment"), ("experiments", "weights")])
 def test_the_experiment_of_an_address_that_was_followed_is_the_one_of_other_pages(
     trained_home: TrainedHome, first: str, page: str
 ) -> None:
@@ -66,7 +64,7 @@ def places(app: AppTest) -> list[str]:
 
 
 def test_an_unknown_experiment_is_told_of_and_the_choice_offered(trained_home: TrainedHome) -> None:
-    for page in (*PAGES, "study"):
+    for page in PAGES:
         app = draw(page, experiment="e-<b>none")
         assert "There is no experiment" in texts(app), page
         choice = app.selectbox(key="pick-experiment")
@@ -82,25 +80,32 @@ def test_an_unknown_experiment_is_told_of_and_the_choice_offered(trained_home: T
 
 
 def test_an_unknown_run_is_told_of() -> None:
-    for page, query in (("weights", "run"), ("compare", "runs"), ("new", "base")):
+    for page, query in (("weights", "run"), ("experiment", "runs"), ("new", "base")):
         assert "may have been deleted" in texts(draw(page, **{query: "r-<script>alert(1)</script>"})), page
 
 
-def test_the_address_of_sweeps_of_earlier_versions_still_opens_them_and_what_is_no_sweep_is_told_of(
-    trained_home: TrainedHome,
-) -> None:
+OLD = {"compare": {}, "report": {}, "study": {}, "adapters": {"view": "Use it"}, "tryit": {"use": "Try it"}}
+"""Pages of earlier versions that showed one experiment, and what of the address names their place now."""
+
+
+@pytest.mark.parametrize("page", OLD)
+def test_addresses_of_earlier_versions_lead_to_the_place_of_today(trained_home: TrainedHome, page: str) -> None:
+    app = Shell()
+    app.query_params |= {"experiment": trained_home.tuned.id}
+    app._registered_pages = registered()
+    (hashed,) = [key for key, each in registered().items() if each["url_pathname"] == page]
+    app._page_hash = hashed
+    app.run()
+    assert app.title[0].value == "Experiment"
+    assert app.selectbox(key="pick-experiment").value == trained_home.tuned.id
+    assert OLD[page].items() <= {name: value for name, value in app.query_params.items()}.items()
+
+
+def test_the_address_of_sweeps_of_earlier_versions_still_opens_them(trained_home: TrainedHome) -> None:
     app = draw("study", sweep=trained_home.tuned.id)
     assert app.selectbox(key="pick-experiment").value == trained_home.tuned.id
     assert dict(app.query_params)["experiment"] in (trained_home.tuned.id, [trained_home.tuned.id])
     assert "sweep" not in app.query_params
-
-    older = trained_home.one_seed
-    app = go(draw("experiment", experiment=older.id), "study")
-    assert f"“{older.name}” is no study and no sweep" in texts(app)
-    choice = app.selectbox(key="pick-experiment")
-    assert choice.value is None
-    choice.set_value(trained_home.sweep.id).run()
-    assert "The answer" in texts(app)
 
 
 def test_settings_that_are_gone_and_runs_that_are_not_compared_are_said(trained_home: TrainedHome) -> None:
@@ -112,7 +117,7 @@ def test_settings_that_are_gone_and_runs_that_are_not_compared_are_said(trained_
 
 
 @pytest.mark.parametrize(
-    ("page", "query", "label"), [("tryit", {}, "Networks"), ("compare", {"view": "Curves"}, "Arms")]
+    ("page", "query", "label"), [("tryit", {}, "Networks"), ("experiment", {"view": "Curves"}, "Arms")]
 )
 def test_all_settings_of_another_experiment_are_shown_at_first(
     trained_home: TrainedHome, page: str, query: dict[str, str], label: str

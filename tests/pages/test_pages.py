@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -12,23 +11,19 @@ from urllib.parse import parse_qsl
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from streamlit.testing.v1.element_tree import Block, Button, Node
+from streamlit.testing.v1.element_tree import Button
 
 from core.answer.lines import headline
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import ADAPTER, NETWORK
 from core.lab import Lab
-from core.methods.pretrain import PretrainSpec
 from core.networks.perceptron import PerceptronSpec
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.report.answer import place_of
-from pages.adapters.listed import ALONE
-from pages.shared.experiment.estimate import SEE_FORM
 from pages.shared.experiment.live import WATCHED
 from pages.shared.ui.download import OFFERS
-from pages.shared.ui.links import ENTRIES, script
-from pages.shared.ui.literal import literal
+from pages.shared.ui.links import ENTRIES, placed, script
 from pages.shared.ui.primary import on_primary
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
 from tests.data.idx_files import MNIST, idx_files, put
@@ -59,11 +54,12 @@ def registered() -> dict[str, Any]:
 
 
 def draw(page: str, /, **query: str | list[str]) -> AppTest:
-    """Open a page by its address, without drawing the first page before it."""
+    """Open a page, or what stands within one, by its address, without drawing the first page before it."""
+    name, asked = placed(page, query)
     app = Shell()
     app._registered_pages = registered()
-    app.query_params |= query
-    return app.switch_page(script(page)).run()
+    app.query_params |= asked
+    return app.switch_page(script(name)).run()
 
 
 def draw_with_digits(page: str) -> AppTest:
@@ -192,7 +188,7 @@ def test_home_shows_what_runs_stops_all_of_it_and_keeps_the_curves_until_they_ar
     assert not views(app)
 
 
-@pytest.mark.parametrize("page", ["home", "compare", "report"])
+@pytest.mark.parametrize("page", ["home", "experiment"])
 def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
     experiment = filled.store.experiments()[0]
     last = next(run.id for run in filled.store.members(experiment) if run.spec.seed == 1 and run.spec.role != "adapter")
@@ -204,13 +200,11 @@ def test_an_answer_without_what_was_stopped_is_given_when_somebody_asks_for_it(f
     app.button(key=f"{key}-answer").click().run()
     assert "No verdict yet: 1 of 4" not in texts(app)
     assert filled.store.run(last).archived
-    if page == "report":  # it shows the answer, and nothing beside it
-        return
     app.button(key=f"{key}-finish").click().run()
     assert [run.state for run in finish(filled, last)] == ["finished"]
 
 
-@pytest.mark.parametrize("page", ["home", "compare"])
+@pytest.mark.parametrize("page", ["home", "experiment"])
 def test_runs_that_were_deleted_are_named_and_trained_again_when_somebody_asks_for_it(filled: Lab, page: str) -> None:
     experiment = filled.store.experiments()[0]
     last = next(run for run in filled.store.members(experiment) if run.spec.seed == 1 and run.spec.role == "adapter")
@@ -231,110 +225,13 @@ def test_what_ended_early_or_waits_for_its_base_is_told_of_on_every_page_and_fin
     one, other, *waiting = experiment.runs
     for state, ids in ("interrupted", [experiment.base, other]), ("stopped", [one]), ("queued", waiting):
         set_state(filled, state, *ids, result=None)
-    panels = {"home": "home-{}", "compare": "compare-{}", "new": "new-live-{}", "runs": "runs-live"}
+    panels = {"home": "home-{}", "experiment": "experiment-{}", "runs": "runs-live"}
     for page, panel in panels.items():
         app = draw(page, experiment=experiment.id)
         assert "0 of 5 finished, 2 queued, 1 stopped, 2 interrupted" in texts(app), page
         assert app.button(key=f"{panel.format(experiment.id)}-finish")
     press(app, "runs-live-finish")
     assert {run.state for run in finish(filled, str(experiment.base), *experiment.runs)} == {"finished"}
-
-
-def test_finetune_shows_each_experiment_by_itself_and_stops_no_other(opened: Lab) -> None:
-    arms = [(optim.but(epochs=200), lora) for optim, lora in BOTH]
-    one, other = (
-        compared(opened, preset, "digits", None, short(rate=0.001), arms, seeds=range(2))
-        for preset in ("rotation-45", "inversion")
-    )
-    app = draw("new")
-    panels = [f"new-live-{each.id}" for each in (one, other)]
-    for panel in panels:
-        app.session_state[f"{panel}-stop"] = True  # the popover is open
-    app.run()
-    assert [app.button(key=f"{panel}-stop-all").label for panel in panels] == ["Stop 4 runs"] * 2
-    assert all(literal(each.name) in texts(app) for each in (one, other))
-    app.button(key=f"{panels[1]}-stop-all").click().run()
-    assert {run.state for run in finish(opened, *other.runs)} == {"stopped"}
-    assert any(run.is_live for run in opened.store.members(one))
-    stop_all(opened)
-
-
-def test_pretrain_starts_what_the_form_shows(opened: Lab) -> None:
-    app = draw_with_digits("pretrain")
-    app.slider(key="pretrain-epochs").set_value(3).run()
-    app.select_slider(key="pretrain-rate").set_value(0.002).run()
-    shown = metrics(app)
-    assert shown["Trainable parameters"] == "136,074"
-    press(app, "Start pretraining")
-    (run,) = opened.store.runs()
-    assert (run.spec.optim.epochs, run.spec.optim.learning_rate) == (3, 0.002)
-    assert shown["Steps"] == str(finish(opened, run.id)[0].steps)
-
-
-def test_a_base_that_leaves_classes_out_has_new_rows_and_a_head_that_is_trained_whole_on_them(opened: Lab) -> None:
-    app = draw_with_digits("pretrain")
-    app.button_group(key="pretrain-classes").set_value([0, 1, 2, 3, 4]).run()
-    app.slider(key="pretrain-epochs").set_value(1).run()
-    press(app, "Start pretraining")
-    (run,) = opened.live()
-    assert run.spec.method == PretrainSpec(new_rows=True)
-    finish(opened, run.id)
-    form = draw("new", base=run.id)
-    assert "new rows" in " ".join(form.selectbox(key="pick-base").options)
-    form.button_group(key="new-preset").set_value("split").run()
-    assert form.select_slider(key="new-head-rate").value == PerceptronSpec.head_rate
-    form.button_group(key="new-preset").set_value("own").run()
-    form.button_group(key="new-classes").set_value([0, 1]).run()
-    assert "new-head-rate" not in {str(slider.key) for slider in form.select_slider}, "the base knows both"
-
-
-def test_a_second_press_opens_the_base_of_the_first_and_another_seed_is_another_base(opened: Lab) -> None:
-    app = press(draw_with_digits("pretrain"), "Start pretraining")
-    (run,) = opened.store.runs()
-    assert "This base is there already" not in texts(app)
-    press(app, "Start pretraining")
-    assert "This base is there already" in texts(app)
-    assert [run.id for run in opened.store.runs()] == [run.id]
-    press(app.slider(key="pretrain-seed").set_value(1).run(), "Start pretraining")
-    assert len(opened.store.runs()) == 2
-    stop_all(opened)
-
-
-def drawn(block: Block) -> Iterator[Node]:
-    """Every element of a part of a page, from the top to the bottom."""
-    for child in block.children.values():
-        yield child
-        if isinstance(child, Block):
-            yield from drawn(child)
-
-
-def test_what_is_missing_in_the_form_is_said_beside_its_field_and_the_cost_refers_to_it(filled: Lab) -> None:
-    app = draw("new")
-    for key, sentence in (
-        ("new-rank", "Choose at least one rank for LoRA and DoRA."),
-        ("new-layers", "Choose at least one layer."),
-        ("new-methods", "Choose at least one method or control."),
-    ):
-        app.pills(key="new-methods").set_value(["full", "lora", "dora"]).run()
-        assert not app.error
-        chosen = app.pills(key=key).value
-        app.pills(key=key).set_value([]).run()
-        assert [error.value for error in app.error] == [sentence]
-        elements = [each for each in drawn(app.main) if not isinstance(each, Block)]
-        place = next(n for n, each in enumerate(elements) if getattr(each, "key", None) == key)
-        assert elements[place + 1].type == "error"
-        assert SEE_FORM in texts(app)
-        app.pills(key=key).set_value(chosen).run()
-        assert not app.error
-        assert SEE_FORM not in texts(app)
-
-
-def test_one_learning_rate_for_both_gives_a_warning(filled: Lab) -> None:
-    app = draw("new")
-    app.toggle(key="new-found").set_value(False).run()
-    assert "handicaps" not in texts(app)
-    app.select_slider(key="new-rate-lora").set_value(0.001).run()
-    assert "handicaps" in texts(app)
 
 
 def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: Lab) -> None:
@@ -351,14 +248,14 @@ def test_a_failed_run_shows_its_cause_and_its_traceback_only_on_demand(filled: L
 def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -> None:
     experiment = filled.store.experiments()[0]
     set_state(filled, "stopped", *experiment.runs)
-    for page in ("home", "compare", "report"):
+    for page in ("home", "experiment"):
         app = draw(page)
         assert "No verdict yet: 4 of 4 runs were stopped." in texts(app), page
         assert any("Finish: 4 runs" in button.label for button in app.button), page
     assert not draw("home").get("plotly_chart")
     assert not [link for link in draw("home").get("link_button") if "Adapter" in link.proto.label]
     app = draw("experiment", view="Curves")
-    assert [tab.label for tab in app.tabs] == ["Validation", "Curves"], "each has one rate"
+    assert [tab.label for tab in app.tabs] == ["Validation", "Curves", "Use it"], "each has one rate"
     assert len(app.get("plotly_chart")) == 2
     compare, weights = draw("experiment"), draw("weights")
     assert not compare.warning, "the answer says that runs were stopped"
@@ -387,7 +284,7 @@ def test_a_setting_that_a_failed_seed_rules_out_is_named_on_every_page(filled: L
     experiment = filled.store.experiments()[0]
     lora = next(run for run in filled.store.members(experiment) if run.spec.role == "adapter")
     set_state(filled, "failed", lora.id, result=None, cause="Planted.")
-    for page in ("home", "compare", "report", "weights"):
+    for page in ("home", "experiment", "weights"):
         sentence = f"Left out of the choice because a seed failed: LoRA r=4 (seed {lora.spec.seed})."
         assert sentence in texts(draw(page)).replace("\\", ""), page
     assert "No verdict yet" in texts(draw("experiment"))
@@ -441,38 +338,29 @@ def test_an_adapter_has_the_mean_of_its_setting_and_the_answer_of_its_experiment
     assert values["Mean of 2 seeds"] == f"{told.arm.interval('accuracy').mean:.1f} %"
     assert headline(found) in texts(app).replace("\\", "")
     assert "comes first, because its seed is the nearest to the mean of its setting" in texts(app)
-    assert "no other page offers an adapter of it" not in texts(app)
+    assert "no adapter is offered above" not in texts(app)
     other = next(run for run in told.arm.runs if run.id != first.id)
     assert "comes first" not in texts(draw("adapters", adapter=other.id))
     set_state(filled, "stopped", other.id)  # a mean of the test part is not to be read before all have ended
     app = draw("adapters", adapter=first.id)
-    assert "no other page offers an adapter of it" in texts(app)
+    assert "no adapter is offered above" in texts(app)
     assert "No verdict yet: 1 of 4 runs was stopped." in texts(app)
     assert not [metric.label for metric in app.metric if metric.label.startswith("Mean")]
 
 
-def test_each_adapter_can_be_chosen_by_its_experiment_also_those_that_read_alike(filled: Lab) -> None:
+def test_each_adapter_of_an_experiment_can_be_chosen_that_of_its_answer_first(filled: Lab) -> None:
     adapters = {run.id for run in filled.store.runs(methods=["lora"])}
-    one = filled.store.runs(methods=["lora"])[0]
-    two = filled.launcher.launch(one.spec).id
-    finish(filled, two)  # to the same minute and the same accuracy
-    set_state(filled, "finished", two, result=json.dumps(one.result.to_dict()), created=one.created)
     (answered,) = filled.store.experiments()
-    longer = one.spec.optim.but(epochs=one.spec.optim.epochs + 1), one.spec.method
-    alone = fine_tune(filled, filled.bases()[0], one.spec.task, [longer], [one.spec.seed], "Alone")
-    finish(filled, *alone.runs)
     offered = place_of(filled, answered).offered
-    app = draw("adapters")
-    assert app.selectbox(key="pick-adapter").value == offered.id, "a later experiment without an answer is no answer"
-    assert len(app.selectbox(key="pick-adapter").options) == len({run for run in answered.runs if run in adapters})
-    for id, owner in ((one.id, answered.id), (two, ALONE), (alone.runs[0], alone.id), (one.id, answered.id)):
-        app.selectbox(key="pick-experiment").set_value(owner).run()
+    app = draw("adapters", experiment=answered.id)
+    assert app.selectbox(key="pick-adapter").value == offered.id
+    assert len(app.selectbox(key="pick-adapter").options) == len(adapters & set(answered.runs))
+    for id in sorted(adapters):
         app.selectbox(key="pick-adapter").set_value(id).run()
         assert app.query_params["adapter"] in (id, [id])
         assert any(f"{id}-adapter.zip" in code.value for code in app.code)
         linked = draw("adapters", adapter=id)
-        assert linked.selectbox(key="pick-adapter").value == id
-        assert linked.selectbox(key="pick-experiment").value == owner, "a link needs no experiment"
+        assert linked.selectbox(key="pick-adapter").value == id, "a link needs no experiment"
 
 
 def test_the_page_of_the_example_lists_runs_by_the_size_of_their_files(opened: Lab, base: Run) -> None:

@@ -13,7 +13,7 @@ from core.serving.inputs import READ
 from core.serving.request import PredictRequest, Row
 from core.store.record import Run
 from core.web.predict import PREDICT
-from pages.serve.examples import EXAMPLES, curl, python
+from pages.experiment.use.code import EXAMPLES, curl, python
 from pages.shared.ui import access
 from tests.pages.test_pages import draw, metrics, texts
 from tests.trained_home import TrainedHome

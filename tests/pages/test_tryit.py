@@ -98,7 +98,7 @@ def test_the_file_of_disputes_has_all_rows_where_the_table_is_cut_and_the_source
     compared = [labels for label, labels in expected.items() if on_source or label != "Base"]
     rows = disputed(compared).tolist()  # on the source with the base, which has learned these classes
     assert len(rows) > 3
-    monkeypatch.setattr("pages.tryit.disputes.SHOWN", 3)
+    monkeypatch.setattr("pages.experiment.use.disputes.SHOWN", 3)
     app = draw("tryit", **{"try-task": task})
     assert not app.error
     table = next(frame.value for frame in app.dataframe if "Example" in frame.value)

@@ -34,7 +34,7 @@ from core.serving.request import MAX_BYTES, MAX_ROWS
 from core.settings import Settings
 from core.web.predict import PREDICT, description, routes
 from core.web.request_checks import FULL_OF_REQUESTS, MAX_HELD
-from pages.serve.examples import curl, python
+from pages.experiment.use.code import curl, python
 from tests import forked
 from tests.browser.conftest import free_port
 from tests.conftest import HANG, compared, finish, short, wait_until

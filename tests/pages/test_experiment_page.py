@@ -1,4 +1,4 @@
-"""Report, and what Compare and Fine-tune have for a fair comparison, through AppTest."""
+"""An experiment: its answer first, its sections in tabs, its report as a file; through AppTest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest
 
 from core.answer.lines import headline
 from core.engine.jobs.run_files import NETWORK
@@ -23,7 +22,6 @@ from core.study.arms.forgetting_notes import OWN_RATES
 from core.study.report import answer
 from core.study.report.parts import Plot, Table
 from core.study.report.report import command_of, report_of
-from core.study.weights import remeasured
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.literal import literal
 from tests.pages.test_pages import draw, metrics, press, stop_all, texts
@@ -58,19 +56,7 @@ def judged(lab: Lab, experiment: Experiment, objective: ObjectiveSpec) -> Iterat
             db.executemany("UPDATE runs SET spec = ? WHERE id = ?", [(spec, id) for id, spec in kept])
 
 
-def unfold(app: AppTest) -> AppTest:
-    """Open every fold of the page."""
-    for fold in app.expander:
-        app.session_state[f"report-{fold.label}"] = True
-    return app.run()
-
-
-def unfolded(experiment: Experiment) -> AppTest:
-    """The page of an experiment, with all that is folded away."""
-    return unfold(draw("report", experiment=experiment.id))
-
-
-def test_finetune_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(opened: Lab, base: Run) -> None:
+def test_the_form_starts_what_the_form_says_tuned_and_with_a_base_for_each_seed(opened: Lab, base: Run) -> None:
     app = draw("new")
     app.slider(key="new-epochs").set_value(1).run()
     app.slider(key="new-seeds").set_value(3).run()
@@ -93,30 +79,31 @@ def test_the_answer_does_not_wait_for_what_is_measured_again(
     def missing(*_: object) -> None:
         raise NetworkFileError("Nothing can be measured.")
 
-    monkeypatch.setattr(remeasured, "remeasure", missing)
-    app = draw("report", experiment=tuned[1].id)
-    assert not app.error, "what is folded away is not measured"
-    unfold(app)
+    monkeypatch.setattr("pages.experiment.report.remeasure", missing)
+    app = draw("experiment", experiment=tuned[1].id)
+    assert not app.error, "what is not open is not measured"
+    assert said(tuned) in texts(app)
+    app = draw("experiment", experiment=tuned[1].id, view="Details")
     assert {error.value for error in app.error} == {"Nothing can be measured."}
     assert said(tuned) in texts(app)
 
 
-def test_the_report_begins_with_the_answer_and_folds_away_all_but_its_figure_and_its_table(
-    tuned: tuple[Lab, Experiment],
-) -> None:
+def test_the_page_has_all_that_its_report_has(tuned: tuple[Lab, Experiment]) -> None:
     lab, experiment = tuned
-    app = draw("report", experiment=experiment.id)
-    assert said(tuned) in app.markdown[0].value, "nothing stands before the answer"
-    assert (len(app.get("plotly_chart")), len(app.dataframe), len(app.code)) == (1, 1, 0)
-    assert list(app.dataframe[0].value.columns[:2]) == ["Setting", "Accuracy"], "a phone shows no more"
-    assert list(app.dataframe[0].value["Setting"]) == ["Full", "LoRA r=1", "LoRA r=4", "Head only"]
-    unfold(app)
     found = report_of(lab, experiment)
-    parts = [part for section in found.sections for part in section.parts]
-    assert len(app.get("plotly_chart")) == sum(isinstance(part, Plot) for part in parts)
-    assert len(app.dataframe) == sum(isinstance(part, Table) for part in parts)
+    app = draw("experiment", experiment=experiment.id)
+    assert app.tabs[0].label == found.sections[0].title
+    for section in found.sections:
+        app = draw("experiment", experiment=experiment.id, view=section.title)
+        plots = [part.key for part in section.parts if isinstance(part, Plot)]
+        drawn = " ".join(each.proto.id for each in app.get("plotly_chart"))
+        live = {"curves"}  # drawn with choices on the page
+        assert all(f"figure-{key}" in drawn for key in plots if key not in live), section.title
+        frames = [list(frame.value.columns) for frame in app.dataframe]
+        assert all(list(part.frame.columns) in frames for part in section.parts if isinstance(part, Table))
+    app = draw("experiment", experiment=experiment.id, view="Details")
     shown = texts(app)
-    for told in (*found.answer[:2], *found.warnings, found.question, found.scope):
+    for told in (*found.answer[:2], found.question, found.scope):
         assert literal(told) in shown
     assert all(literal(check.line).replace(" %", "\N{NO-BREAK SPACE}%") in shown for check in found.checks)
     for name, value in (*found.facts, *found.words):
@@ -129,17 +116,14 @@ def test_the_report_begins_with_the_answer_and_folds_away_all_but_its_figure_and
 
 
 def test_what_a_customer_costs_is_in_the_page_and_in_its_file(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("report", experiment=tuned[1].id)
-    app.session_state["report-Cost"] = True
-    app.run()
-    app.select_slider(key="report-customers").set_value(20).run()
+    app = draw("experiment", experiment=tuned[1].id, view="Cost")
+    app.select_slider(key="customers").set_value(20).run()
     assert any("To store, 20 customers" in frame.value for frame in app.dataframe)
+    app.run()  # the menu above the tab has the number of the last run
     offer = app.session_state[OFFERS].get("report-file")
     assert "To store, 20 customers" in offer.content()
     result = next(run.result for run in tuned[0].store.members(tuned[1]) if run.result)
-    both = f"one base of {bytes_text(result.checkpoint_bytes)} and one adapter per customer"
-    assert both in texts(app)
-    assert both in texts(draw("experiment", experiment=tuned[1].id, view="Cost"))
+    assert f"one base of {bytes_text(result.checkpoint_bytes)} and one adapter per customer" in texts(app)
 
 
 def test_what_could_not_be_measured_is_measured_once_it_can_be(
@@ -149,23 +133,19 @@ def test_what_could_not_be_measured_is_measured_once_it_can_be(
     st.cache_data.clear()
     file = lab.settings.runs / plain.base / NETWORK
     away = file.rename(file.with_suffix(".away"))
-    assert "could not be measured again" in texts(unfolded(plain))
+    assert "could not be measured again" in texts(draw("experiment", experiment=plain.id, view="Details"))
     away.rename(file)
-    assert "could not be measured again" not in texts(unfolded(plain))
+    assert "could not be measured again" not in texts(draw("experiment", experiment=plain.id, view="Details"))
 
 
 def test_the_page_has_the_answer_at_the_margin_of_the_experiment(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("report", experiment=tuned[1].id)
-    assert not app.error
-    assert "Good enough here means: at most 0.5 points" in texts(app).replace("\\", "")
-    assert said(tuned) in texts(app)
-    assert [slider.label for slider in app.slider] == []
-    with judged(*tuned, CLASSIFICATION.but(within=3.0)):
-        app = draw("report", experiment=tuned[1].id)
-        assert "Good enough here means: at most 3 points" in texts(app).replace("\\", "")
-        assert said(tuned) in texts(app)
-    assert any("Within 3 points" in frame.value for frame in app.dataframe)
-    assert unfold(app).code[0].value.startswith(f"python -m core compare --config {tuned[1].id}.json ")
+    for objective, margin in ((CLASSIFICATION, "0.5 points"), (CLASSIFICATION.but(within=3.0), "3 points")):
+        with judged(*tuned, objective):
+            app = draw("experiment", experiment=tuned[1].id, view="Details")
+            assert not app.error
+            assert f"Good enough here means: at most {margin}" in texts(app).replace("\\", "")
+            assert said(tuned) in texts(app)
+            assert app.code[0].value.startswith(f"python -m core compare --config {tuned[1].id}.json ")
 
 
 def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, Experiment]) -> None:
@@ -174,7 +154,7 @@ def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, E
         (CLASSIFICATION.but(measure="macro_f1", within=1.0), "judged by macro-f1, margin 1 point"),
     ):
         with judged(*tuned, objective):
-            for page in ("home", "compare", "study"):
+            for page in ("home", "experiment"):
                 assert sentence in texts(draw(page, experiment=tuned[1].id)).lower().replace("\\", ""), page
 
 
