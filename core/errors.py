@@ -80,7 +80,7 @@ class DamagedFileError(LabError, ValueError):
         """Args: what: subject of the sentence, as in ``The base of this run``; path: of the file."""
         super().__init__(
             f"{what} is damaged: {path.parent.name}/{path.name} is no longer what was written there. "
-            "Put a copy back from a backup, or train that run again with Repeat on the Runs page."
+            "Put a copy back from a backup, or train that run again with Repeat, under Experiments and Runs."
         )
 
 

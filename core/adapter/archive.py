@@ -58,13 +58,13 @@ def _entries(content: bytes | BinaryIO, size: int) -> dict[str, bytes]:
     if isinstance(content, bytes) and content[8:10] == b'{"':
         raise AdapterError(
             "The file is a safetensors file: an adapter is a zip with adapter_config.json beside its weights, and a "
-            "network is imported on the page Networks."
+            "network is imported in the Library."
         )
     unpacked = min(MAX_BYTES, max(MIN_UNPACKED, MAX_GROWTH * size))
     archive = UntrustedZip(content, ZipLimits(MAX_ENTRIES, unpacked), "The adapter file", AdapterError)
     names = {entry.name.rpartition("/")[2] for entry in archive.entries}
     if CONFIG not in names and NETWORK_CONFIG in names:
-        raise AdapterError("The file is a whole network, not an adapter: import it on the page Networks.")
+        raise AdapterError("The file is a whole network, not an adapter: import it in the Library.")
     wanted = [entry for entry in archive.entries if not is_beside_weights(entry.name)]
     for entry in wanted:
         _check(entry.name, entry.size)

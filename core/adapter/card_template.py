@@ -34,7 +34,7 @@ They work only with the base that they were trained on.
 {% endfor %}
 
 {% if card.seed is not none %}
-These values are of seed {{ card.seed }} alone; LoRA Lab's page Adapters shows the mean of all seeds of this setting.
+These values are of seed {{ card.seed }} alone; LoRA Lab shows the mean of all seeds of this setting beside the adapter.
 {% endif %}
 {{ overlap | plain }}
 
@@ -45,11 +45,11 @@ The input is {{ network.input_text }}, preprocessed as {{ "below" if reads else 
 
 Put `{{ adapter_file }}` and the base, `{{ base_file }}`, into one folder.
 {% if not folder %}
-The base is what LoRA Lab's page Adapters offers as *Base*, beside the adapter.
+The base is what LoRA Lab offers as *Base*, beside the adapter.
 {% elif card.base %}
-The base is what the zip `{{ card.base | plain }}-hugging-face.zip` unpacks to, which the page Runs makes of that run.
+The base is what the zip `{{ card.base | plain }}-hugging-face.zip` unpacks to, which LoRA Lab makes of that run.
 {% else %}
-The base is a folder with config, tokenizer and weights of the network named above; LoRA Lab's page Networks names it.
+The base is a folder with config, tokenizer and weights of the network named above; LoRA Lab's Library names it.
 Only if the network was imported from Hugging Face, its name in place of `"base"` loads the same weights from there.
 {% endif %}
 

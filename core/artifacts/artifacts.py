@@ -80,7 +80,7 @@ class Artifacts:
         if not path.exists() and name == NETWORK and known is None:
             raise UnknownRunError(
                 f"The network of run {run} was not kept, since validation chose another setting: repeat the run on the "
-                "Runs page if you need it."
+                "Runs tab if you need it."
             )
         if not path.exists():
             raise UnknownRunError(f"The file {name} of run {run} is gone from {path.parent}.")

@@ -16,7 +16,7 @@ from core.spec import Spec, bounds
 
 RUNS_KEPT = (
     "Every run is kept with its progress. To go on, run python -m core grow with the id that list prints and --finish, "
-    "or start the dashboard on the same home folder (streamlit run app.py) and press Finish on the Runs page."
+    "or start the dashboard on the same home folder (streamlit run app.py) and press Finish under Experiments."
 )
 LATEST = 5
 """Experiments that are named where there is none of the id that was given."""

@@ -32,7 +32,7 @@ from core.training.stepper import StepLoss
 def run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.description = (
-        "Train a run again from the JSON file that the Runs page offers, and its base first if it has one. "
+        "Train a run again from the JSON file that its details offer, and its base first if it has one. "
         "The same device and thread count give the same results."
     )
     parser.set_defaults(command=run, kept=NOTHING_KEPT)

@@ -110,7 +110,7 @@ class DiskUsage:
         if used + coming > limit and not self._make_room(used + coming - limit):
             raise StorageFullError(
                 f"LoRA Lab stores {used / 1e9:.2f} GB, and this would bring it to {(used + coming) / 1e9:.2f} GB; "
-                f"the limit is {limit / 1e9:g} GB: delete runs on the Runs page, or raise LORA_LAB_MAX_GB."
+                f"the limit is {limit / 1e9:g} GB: delete runs under Experiments, or raise LORA_LAB_MAX_GB."
             )
 
     def _make_room(self, missing: int) -> bool:

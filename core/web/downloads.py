@@ -147,7 +147,7 @@ def download(request: Request) -> Response:
     """One file of a run as an attachment, or an error with the reason why there is none."""
     run_id, kind = request.path_params["run_id"], request.path_params["kind"]
     if not RUN_ID.fullmatch(run_id) or (kind not in KEPT and kind not in MADE):
-        return answer(request.scope, "There is no such file; use the link on the Adapters or Runs page.", 404)
+        return answer(request.scope, "There is no such file; use the link of the run or its experiment.", 404)
     opened = lab.current()
     try:
         if kind in KEPT:

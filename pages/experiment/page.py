@@ -99,7 +99,7 @@ for run in failed[:MAX_FAILURES]:
     setting = f"{run.spec.label}, learning rate {run.spec.optim.learning_rate:g}, seed {run.spec.seed}"
     st.error(literal(f"{setting}: {run.cause}"))
 if len(failed) > MAX_FAILURES:
-    st.caption(f"And {count_text(len(failed) - MAX_FAILURES)} more that failed; the Runs page has them all.")
+    st.caption(f"And {count_text(len(failed) - MAX_FAILURES)} more that failed; Experiments has them all.")
 
 if along is not None and at is None:
     with errors_shown():

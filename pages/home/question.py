@@ -166,7 +166,7 @@ def _price(lab: Lab, planned: Mapping[str, Planned], chosen: Planned) -> None:
             told, more = (literal(" ".join(part)) for part in (sentences[:2], sentences[2:]))
             st.caption(told, help=more or None)
         if not fit_warning(lab, chosen.specs):
-            link("new", "Choose other settings on Fine-tune")
+            link("new", "All settings")
 
 
 def _is_direct(lab: Lab) -> bool:

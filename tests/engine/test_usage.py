@@ -55,7 +55,7 @@ def test_what_deleting_frees_in_the_store_counts_as_free(idle: Lab) -> None:
 
 def test_no_run_is_queued_that_would_go_beyond_the_limit(settings: Settings) -> None:
     with closing(Lab(replace(settings, max_stored_bytes=3_300_000))) as lab:
-        sentence = r"would bring it to 0\.0\d GB; the limit is 0\.0033 GB: delete runs on the Runs page"
+        sentence = r"would bring it to 0\.0\d GB; the limit is 0\.0033 GB: delete runs under Experiments"
         queued: list[str] = []
         with pytest.raises(StorageFullError, match=sentence):
             queued.extend(lab.launcher.launch(SPEC.but(seed=seed)).id for seed in range(10))

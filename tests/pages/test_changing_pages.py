@@ -13,7 +13,7 @@ from core.methods.lora import LoRASpec
 from core.plan.search import TuneSpec
 from pages.shared.ui.links import script
 from tests.conftest import BOTH, compared, short
-from tests.pages.test_pages import asked_anew, draw, links, set_state, texts, views
+from tests.pages.test_pages import draw, links, set_state, texts, views
 from tests.trained_home import TrainedHome
 
 
@@ -122,22 +122,6 @@ def test_compare_says_whether_a_comparison_will_come(filled: Lab) -> None:
     assert "No setting has finished" not in texts(app)
 
 
-def test_the_report_shows_how_far_its_runs_are_until_they_have_ended(filled: Lab) -> None:
-    experiment = filled.store.experiments()[0]
-    put(filled, "running", experiment.runs[0])
-    app = draw("report", experiment=experiment.id)
-    assert "The report appears once all runs" in texts(app)
-    view = f"report-{experiment.id}-curves"
-    assert "left" in views(app)[view]["words"], "progress and time, as on Home"
-    assert app.session_state[f"report-{experiment.id}-stop"] is False, "and what stops it"
-    assert {link.proto.label for link in app.main.get("page_link")} == {"Home", "Compare"}
-    put(filled, "finished", experiment.runs[0])
-    assert asked_anew(app, view)["version"] != views(app)[view]["version"], "the page is drawn again"
-    app.run()
-    assert "What was run" in [fold.label for fold in app.expander]
-    assert view not in views(app)
-
-
 def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_empty_lab(
     filled: Lab, trained_home: TrainedHome
 ) -> None:
@@ -145,9 +129,9 @@ def test_an_experiment_that_is_gone_is_not_the_current_one_any_more_nor_in_an_em
     app = draw("experiment", experiment=trained_home.one_seed.id)
     filled.notes.delete(trained_home.one_seed.runs)
     app.query_params.clear()
-    app.switch_page(script("report")).run()
+    app.switch_page(script("experiment")).run()
     assert "There is no experiment" not in texts(app)
     assert app.query_params["experiment"] == trained_home.plain.id
     filled.notes.delete([run.id for run in filled.store.runs()])
-    for page in ("compare", "report", "weights", "study", "home", "new"):
+    for page in ("experiment", "weights", "home"):
         assert "There is no experiment" in texts(draw(page, experiment=trained_home.plain.id)), page

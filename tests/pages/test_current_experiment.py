@@ -98,7 +98,7 @@ def test_addresses_of_earlier_versions_lead_to_the_place_of_today(trained_home: 
     app.run()
     assert app.title[0].value == "Experiment"
     assert app.selectbox(key="pick-experiment").value == trained_home.tuned.id
-    assert OLD[page].items() <= {name: value for name, value in app.query_params.items()}.items()
+    assert OLD[page].items() <= dict(app.query_params.items()).items()
 
 
 def test_the_address_of_sweeps_of_earlier_versions_still_opens_them(trained_home: TrainedHome) -> None:

@@ -20,12 +20,11 @@ from core.engine.jobs.run_files import ADAPTER
 from core.lab import Lab
 from core.networks.file import base_fingerprint
 from core.run_spec import RunSpec
-from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal
 from tests.adapter.samples import BASE, WHOLE
 from tests.conftest import DIGITS, TURNED, finish, short, wait_until
 from tests.data.uploaded import arrays, folders, noise, zipped
-from tests.pages.test_pages import draw, links, press, stop_all, texts
+from tests.pages.test_pages import draw, links, press, stop_all, texts, visit
 from tests.trained_home import TrainedHome
 
 HOSTILE = "![x](http://evil.org/x.png)"
@@ -101,12 +100,6 @@ def test_an_upload_has_a_name_of_its_own_which_must_be_valid_and_discarding_it_l
     app.button(key="delete-yes").click().run()
     app.button(key="dataset-delete-yes").click().run()
     assert "yes.safetensors" not in files(opened)
-
-
-def visit(app: AppTest, page: str) -> AppTest:
-    """Go to another page in the same session."""
-    app.switch_page(script(page)).run()
-    return app
 
 
 def test_a_file_in_review_is_kept_over_a_visit_to_another_page_until_it_is_saved_or_discarded(opened: Lab) -> None:
@@ -244,7 +237,7 @@ def test_a_dataset_whose_files_were_removed_after_its_download_can_be_downloaded
 
 def with_adapter(base: str, content: bytes) -> AppTest:
     """The page Adapters with a file for a base."""
-    app = draw("adapters", base=base, **{"adapters-from": "From a file"})
+    app = draw("files", base=base)
     return upload(app, "adapter.zip", content, "adapter-file")
 
 

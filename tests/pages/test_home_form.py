@@ -26,13 +26,12 @@ from core.store.record import Experiment
 from core.study.report.example import example, example_verdict
 from pages.home.asked import Question, question_of, targets
 from pages.home.plans import PLANS
-from pages.shared.ui.links import script
 from pages.shared.ui.literal import literal
 from pages.shared.ui.pickers import when
 from tests.conftest import BOTH, compared, finish, short
 from tests.data.text_files import CSV
 from tests.data.uploaded import keep_noise
-from tests.pages.test_pages import draw, draw_with_digits, stop_all, texts
+from tests.pages.test_pages import draw, draw_with_digits, stop_all, texts, visit
 from tests.text_home import import_tiny
 from tests.trained_home import TrainedHome
 
@@ -81,16 +80,15 @@ def test_the_first_visit_shows_an_example_which_it_says_and_which_goes_when_ther
     assert "Example:" not in texts(draw("home"))
 
 
-def test_home_fine_tune_and_sweep_begin_with_the_same_question(opened: Lab, asked: list[Any]) -> None:
+def test_home_and_the_form_with_everything_begin_with_the_same_question(opened: Lab, asked: list[Any]) -> None:
     draw_with_digits("home")
     home = asked[-1]
     base = opened.launcher.launch(home.base)
     finish(opened, base.id)
-    for page in ("new", "study"):
-        asked.clear()
-        draw(page, base=base.id)
-        assert asked[-1].asks_the_same(home), page
-        assert asked[-1].base == home.base
+    asked.clear()
+    draw("new", base=base.id)
+    assert asked[-1].asks_the_same(home)
+    assert asked[-1].base == home.base
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
@@ -160,10 +158,7 @@ def test_what_a_link_or_a_person_chose_stays_while_experiments_get_runs_and_end(
     (rotation,) = opened.store.experiments()
     assert app.query_params["experiment"] in (rotation.id, [rotation.id])
 
-    app.switch_page(script("data")).run()
-    app.query_params.clear()
-    app.query_params["dataset"] = "mine"  # as "Ask on Home" does
-    app.switch_page(script("home")).run()
+    visit(visit(app, "data"), "home", dataset="mine")  # as "Ask on Home" does
     assert chosen(app)[:2] == ("mnist-16k", "data:mine")
     stop_all(opened)
     app.radio(key="home-plan").set_value("thorough").run()
@@ -209,8 +204,8 @@ def test_own_images_own_texts_and_imported_networks_can_be_asked_about(opened: L
     opened.workers.close(1.0)  # what is queued waits
     app = draw("home")
     links = {link.proto.label: link.proto.page for link in app.get("page_link")}
-    assert links["Upload images or texts"].endswith("data")
-    assert links["Import a network"].endswith("networks")
+    assert links["Upload images or texts"].endswith("library")
+    assert links["Import a network"].endswith("library")
     app.selectbox(key="home-dataset").set_value("definitions").run()
     assert app.button_group(key="home-learned").value == "language", "which needs no network that is not there"
     assert app.button(key="home-run")
@@ -257,18 +252,10 @@ def test_they_do_with_texts_and_an_imported_network_too(
     app = draw("home")
     app.selectbox(key="home-dataset").set_value("pets").run()
     quick = asked[-1]
-    app.radio(key="home-plan").set_value("thorough").run()  # Sweep searches for rates, too
-    home = asked[-1]
-    assert home.network is not None, "as it was imported"
-    for page in ("new", "study"):
-        app = draw(page, base=trained_home.digest)
-        if page == "study":  # its form is folded where there is a sweep
-            for count in range(len(everything.store.experiments())):
-                app.session_state[f"study-new-{count}"] = True
-            app.run()
-        asked.clear()
-        app.selectbox(key=f"{page}-dataset").set_value("pets").run()
-        assert asked[-1] == quick if page == "new" else asked[-1].asks_the_same(home)
+    app = draw("new", base=trained_home.digest)
+    asked.clear()
+    app.selectbox(key="new-dataset").set_value("pets").run()
+    assert asked[-1] == quick
     base = everything.store.run(str(trained_home.after_source.base))
     asked.clear()
     draw("new", base=base.id)
@@ -279,8 +266,7 @@ def test_the_form_shows_the_question_of_texts(everything: Lab, trained_home: Tra
     app = draw("home", experiment=trained_home.direct.id)
     assert chosen(app)[:2] == ("pets", "same")
     assert app.toggle(key="home-direct").value
-    app.query_params["experiment"] = trained_home.after_source.id
-    app.switch_page(script("home")).run()
+    visit(app, "home", experiment=trained_home.after_source.id)
     assert chosen(app)[:2] == ("pets", "split")
     assert not app.toggle(key="home-direct").value
 

@@ -77,21 +77,18 @@ def test_a_bad_file_is_one_sentence_and_keeps_nothing(opened: Lab) -> None:
     assert opened.judged.list() == []
 
 
-def test_what_was_kept_is_on_home_in_the_lists_on_compare_and_report_and_nowhere_else(
-    filled: Lab, kept: Judged
-) -> None:
+def test_what_was_kept_is_on_home_in_the_lists_and_opens_as_an_experiment_does(filled: Lab, kept: Judged) -> None:
     said = literal(headline(judged_evidence(filled, kept).verdict))
     for page, query in (
         ("home", {}),
-        ("runs", {"level": "Experiments"}),
-        ("compare", {"experiment": kept.id}),
-        ("report", {"experiment": kept.id}),
+        ("experiments", {}),
+        ("experiment", {"experiment": kept.id}),
         ("judge", {"experiment": kept.id}),
     ):
         app = draw(page, **query)
         assert said in texts(app), page
         assert "reported by others" in texts(app).lower(), page
-    for page in ("weights", "study", "adapters", "tryit"):
+    for page in ("weights", "adapters", "tryit"):
         app = draw(page)
         assert said not in texts(app), page
         assert kept.id not in texts(app), page
@@ -123,7 +120,7 @@ def test_results_are_deleted_only_when_somebody_confirms_it(opened: Lab, kept: J
 
 def test_results_that_are_gone_are_said_to_be(opened: Lab, kept: Judged) -> None:
     opened.judged.delete(kept.id)
-    for page in ("judge", "compare", "report"):
+    for page in ("judge", "experiment"):
         app = draw(page, experiment=kept.id)
         assert "may have been deleted" in texts(app), page
 

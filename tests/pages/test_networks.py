@@ -133,8 +133,8 @@ def test_the_refusal_of_one_network_replaces_the_one_before(opened: Lab, folder:
     bring(app, opened, tmp_path / "adapter")
     (error,) = app.error
     assert [len(column.error) for column in app.columns] == [0, 1], "beside the button, and not on the other side"
-    assert "is an adapter, not a network: check it on the page Adapters" in error.value.replace("\\", "")
-    assert draw("adapters", **links(app)["Check this adapter"]).file_uploader
+    assert "is an adapter, not a network: check it in the Library, under Adapter files" in error.value.replace("\\", "")
+    assert draw("library", **links(app)["Check this adapter"]).file_uploader
 
 
 def test_a_zip_is_brought(opened: Lab, folder: Path) -> None:

@@ -30,11 +30,11 @@ def rotation() -> Iterator[Axis]:
 
 
 def test_its_form_offers_its_usual_points(opened: Lab, base: Run) -> None:
-    app = draw("study")
-    app.pills(key="study-axis").set_value("rotation").run()
+    app = draw("new")
+    app.pills(key="new-axis").set_value("rotation").run()
     assert "The rotation of every image, in degrees." in texts(app)
-    assert app.multiselect(key="study-points-rotation").value == ["15", "45"]
-    assert any(button.key == "study-start" for button in app.button)
+    assert app.multiselect(key="new-points-rotation").value == ["15", "45"]
+    assert any(button.key == "new-run" for button in app.button)
 
 
 def test_a_file_has_it(opened: Lab) -> None:
@@ -61,7 +61,7 @@ def test_the_command_line_trains_it_and_the_page_draws_its_figure_and_sentence(
         figure = study_figure(found)
         assert figure.layout.xaxis.title.text == "Rotation"
         assert list(figure.layout.xaxis.ticktext) == ["15", "45"]
-        app = draw("study", experiment=experiment.id)
+        app = draw("experiment", experiment=experiment.id)
         assert "How far?" in texts(app)
         assert any("at every point" in line or "at any point" in line or "degrees" in line for line in [texts(app)])
     finally:

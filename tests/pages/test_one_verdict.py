@@ -119,7 +119,7 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
             assert ("at equal accuracy" in checks["forgetting"].line) is (bool(told) and found.seeds > 2)
 
         drawn = {}
-        for page in ("home", "compare", "report", "study"):
+        for page in ("home", "experiment"):
             answer._answers.clear()  # as in another process
             drawn[page] = draw(page, experiment=experiment.id)
             shown = texts(drawn[page]).replace("#### ", "")
@@ -135,19 +135,16 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
         ]
         assert len(found.looks) == (0 if found.withheld else 1)
 
-        # p-values in the tables of Compare and of the report are those of the verdict.
-        drawn["report"].session_state["report-Differences"] = True
-        drawn["report"].run()
-        drawn["compare"] = draw("experiment", experiment=experiment.id, view="Differences")
-        for page in ("compare", "report"):
-            drawn_table = next(frame for frame in drawn[page].dataframe if "Finding" in frame.value)
-            table = drawn_table.value
-            assert "Leaning" in drawn_table.proto.columns, "the heading explains it"
-            rows = dict(zip(table["Setting"], table["p"], strict=True))
-            tested = found.told.found
-            own = table["Finding"][list(rows).index(found.told.arm.name)] == "Shown: within the margin"
-            p = None if tested is None else tested.within if own else tested.differs
-            assert rows[found.told.arm.name] == (NOTHING if p is None else p_text(p)), page
+        # p-values in the table are those of the verdict.
+        app = draw("experiment", experiment=experiment.id, view="Differences")
+        drawn_table = next(frame for frame in app.dataframe if "Finding" in frame.value)
+        table = drawn_table.value
+        assert "Leaning" in drawn_table.proto.columns, "the heading explains it"
+        rows = dict(zip(table["Setting"], table["p"], strict=True))
+        tested = found.told.found
+        own = table["Finding"][list(rows).index(found.told.arm.name)] == "Shown: within the margin"
+        p = None if tested is None else tested.within if own else tested.differs
+        assert rows[found.told.arm.name] == (NOTHING if p is None else p_text(p))
         check_commands(lab, experiment, found, capsys)
         check_offered(lab, experiment, found, drawn["home"])
 
@@ -159,7 +156,7 @@ def test_while_runs_wait_to_be_finished_nobody_shows_the_test_part(
         set_state(lab, "stopped", experiment.runs[-1])
         members = lab.store.members(experiment)
         said = "No verdict yet: 1 of 81 runs was stopped."
-        for page in ("home", "compare", "report", "study"):
+        for page in ("home", "experiment"):
             app = draw(page, experiment=experiment.id)
             assert said in texts(app), page
             assert not app.warning, "what is missing is said once, and not by setting"
@@ -186,7 +183,7 @@ def test_a_run_that_is_far_from_the_others_of_its_setting_is_named_with_a_link(
         set_state(lab, "finished", run.id, result=json.dumps(measured(run.result, accuracy=20.0).to_dict()))
         app = draw("experiment", experiment=experiment.id)
         assert f"Full, seed {run.spec.seed}, is far off with 20.00\N{NO-BREAK SPACE}%: look at it." in texts(app)
-        assert links(app)[f"Full, seed {run.spec.seed}"] == {"run": run.id}
+        assert links(app)[f"Full, seed {run.spec.seed}"] == {"view": "Runs", "run": run.id}
 
 
 @pytest.mark.parametrize("failed", [None, "LoRA r=4"])
@@ -262,7 +259,7 @@ def test_a_look_that_cannot_be_recorded_says_so_on_every_page_and_is_none(
 
     monkeypatch.setattr(Looks, "record", full)
     with as_planted(lab, experiment, ({"Full": 0, "LoRA r=1": -9, "LoRA r=4": -9}, 8)):
-        for page in ("home", "compare"):
+        for page in ("home", "experiment"):
             app = draw(page, experiment=experiment.id)
             assert "No verdict yet: this look cannot be recorded." in texts(app)
             assert "The disk is full." in texts(app)
@@ -340,7 +337,7 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
             )
             for state in ("queued", "stopped"):
                 set_state(lab, state, *new)
-                for page in ("home", "report") if state == "queued" else ("home",):
+                for page in ("home", "experiment"):
                     app = draw(page, experiment=experiment.id)
                     assert said in texts(app), state
                     assert "The answer as it was before 8 runs were added." in texts(app), (page, state)
@@ -353,7 +350,7 @@ def test_an_answer_that_was_read_stays_on_home_and_report_while_what_was_added_t
                 "labels of one experiment, although most of its runs are of another one, too"
             )
             set_state(lab, "queued", *new)
-            for page in ("home", "compare"):
+            for page in ("home", "experiment"):
                 app = draw(page, experiment=experiment.id)
                 shown = texts(app)
                 assert said in shown, page
@@ -380,18 +377,18 @@ def test_who_only_mentions_an_experiment_takes_no_look_and_says_that_it_is_ready
     lab: Lab, experiment: Experiment
 ) -> None:
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
-        for page in ("runs", "weights", "tryit", "adapters", "serve"):
+        for page in ("runs", "experiments", "weights", "library"):
             draw(page, experiment=experiment.id)
         offered_adapter(lab)
         before = last_read(lab, experiment)
         assert (before.reason, before.unread, before.candidates) == (READY.text, True, ())
-        assert literal(READY.text) in texts(draw("runs", level="Experiments", experiment=experiment.id))
+        assert literal(READY.text) in texts(draw("experiments", experiment=experiment.id))
         assert lab.looks.of(experiment.id) == []
         found = place_of(lab, experiment)
         assert [look.seeds for look in lab.looks.of(experiment.id)] == [8]
         answer._answers.clear()  # as in another process
         assert headline(last_read(lab, experiment)) == headline(found) != READY.text
-        assert literal(headline(found)) in texts(draw("runs", level="Experiments", experiment=experiment.id))
+        assert literal(headline(found)) in texts(draw("experiments", experiment=experiment.id))
         assert [look.seeds for look in lab.looks.of(experiment.id)] == [8]
 
 
@@ -438,13 +435,13 @@ def check_offered(lab: Lab, experiment: Experiment, found: Place, home: AppTest)
     )
     bases = [link.proto.url for link in home.get("link_button") if link.proto.label == "Its base"]
     assert bases == [f"/download/{run.spec.base}/network.safetensors"]
-    adapters = draw("adapters").selectbox[0]
+    adapters = draw("adapters", experiment=experiment.id).selectbox(key="pick-adapter")
     assert adapters.value == run.id
     assert f"learning rate {run.spec.optim.learning_rate:g}, " in adapters.options[0]
-    assert f", seed {run.spec.seed} · {run.score_text()} · " in adapters.options[0]
-    serve = draw("serve")
+    assert f", seed {run.spec.seed} · {run.score_text()}" in adapters.options[0]
+    serve = draw("serve", experiment=experiment.id)
     assert run.id in serve.code[0].value
-    assert serve.dataframe[0].value["Adapter"].iloc[0] == run.id
+    assert serve.dataframe[-1].value["Adapter"].iloc[0] == run.id
     assert as_json(lab, experiment, [], lab.store.members(experiment))["verdict"]["adapter_run"] == run.id
     assert TestClient(Starlette(routes=predict.routes(str, offered_adapter))).get(ADAPTERS).json()["offered"] == run.id
 

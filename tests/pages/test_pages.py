@@ -25,6 +25,7 @@ from pages.shared.experiment.live import WATCHED
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.links import ENTRIES, placed, script
 from pages.shared.ui.primary import on_primary
+from pages.shared.ui.tabs import VIEW
 from tests.conftest import BOTH, DIGITS, HANG, compared, finish, short, wait_until
 from tests.data.idx_files import MNIST, idx_files, put
 from tests.data.uploaded import keep_noise
@@ -55,10 +56,18 @@ def registered() -> dict[str, Any]:
 
 def draw(page: str, /, **query: str | list[str]) -> AppTest:
     """Open a page, or what stands within one, by its address, without drawing the first page before it."""
-    name, asked = placed(page, query)
     app = Shell()
     app._registered_pages = registered()
+    return visit(app, page, **query)
+
+
+def visit(app: AppTest, page: str, /, **query: str | list[str]) -> AppTest:
+    """Go from what is open to another page, or to what stands within one, by its address."""
+    name, asked = placed(page, query)
+    app.query_params.clear()
     app.query_params |= asked
+    if VIEW in asked and VIEW in app.session_state:  # a browser takes it from the address, AppTest keeps the tab
+        app.session_state[VIEW] = asked[VIEW]
     return app.switch_page(script(name)).run()
 
 

@@ -80,7 +80,7 @@ def test_an_address_that_means_nothing_is_no_crash(opened: Lab, many: list[str])
         {"run": ",,r-00000001,r-none"},
         {"dataset": "none", "tag": "none", "text": "%" * 5000},
     ):
-        assert draw("runs", **query).title[0].value == "Runs", query
+        assert draw("runs", **query).title[0].value == "Experiments", query
 
 
 def test_every_page_can_be_reached_and_a_filter_begins_at_the_first(opened: Lab, many: list[str]) -> None:
@@ -141,7 +141,7 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     trained_home.bring(opened, *bases, *(id for experiment in brought for id in experiment.runs))
     experiments = opened.store.experiments()
     answers = [place_of(opened, experiment) for experiment in experiments]
-    app = draw("runs", level="Experiments")
+    app = draw("experiments")
     table = app.dataframe[0].value
     assert table["Experiment"].tolist() == [experiment.name for experiment in experiments]
     assert table["Verdict"].tolist() == [headline(answer) for answer in answers]
@@ -153,16 +153,16 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
     assert states[trained_home.plain.id] == "finished"
     assert states[trained_home.stopped.id] == "0 of 2 finished, 2 stopped"
 
-    app = draw("runs", level="Experiments", experiment=trained_home.plain.id)
+    app = draw("experiments", experiment=trained_home.plain.id)
     assert literal(trained_home.plain.name) in [heading.value for heading in app.subheader]
-    (link,) = (each.proto for each in app.get("page_link") if each.proto.label == "Compare")
-    assert (link.page, link.query_string) == ("compare", f"experiment={trained_home.plain.id}")
+    (link,) = (each.proto for each in app.get("page_link") if each.proto.label == "Open")
+    assert (link.page, link.query_string) == ("experiment", f"experiment={trained_home.plain.id}")
     press(app, "experiments-runs")
     assert set(listed(app)) == set(trained_home.plain.runs)
     app.selectbox(key="runs-experiment").set_value(None).run()
     assert "experiment" not in app.query_params
     assert len(listed(app)) > len(trained_home.plain.runs)
-    press(app := draw("runs", level="Experiments", experiment=trained_home.plain.id), "experiments-delete")
+    press(app := draw("experiments", experiment=trained_home.plain.id), "experiments-delete")
     press(app, "runs-delete-sure")
     assert trained_home.plain.id not in {experiment.id for experiment in opened.store.experiments()}
     assert "There is no experiment" not in texts(app)
@@ -170,14 +170,14 @@ def test_every_experiment_has_its_verdict_and_leads_to_its_runs(opened: Lab, tra
 
 def test_experiments_are_listed_page_by_page(opened: Lab) -> None:
     write_many(opened.store, 21 * 50)
-    app = draw("runs", **{"level": "Experiments", "experiments-page": "2"})
+    app = draw("experiments", **{"experiments-page": "2"})
     assert app.dataframe[0].value["Experiment"].tolist() == [opened.store.experiments()[-1].name]
 
 
 @pytest.mark.parametrize("level", ["Experiments", "Runs"])
 def test_an_experiment_or_a_run_that_is_gone_is_said(opened: Lab, trained: list[Run], level: str) -> None:
     assert "There is no experiment 'e-gone'; it may have been deleted." in texts(
-        draw("runs", level=level, experiment="e-gone")
+        draw("experiments", view=level, experiment="e-gone")
     ).replace("\\", "")
 
 
@@ -395,7 +395,7 @@ def test_a_base_takes_its_runs_along_or_stays(opened: Lab, trained: list[Run]) -
     app.toggle(key="runs-delete-dependents").set_value(True).run()
     press(app, "runs-delete-sure")
     assert opened.store.runs() == []
-    assert "Every run is listed here" in texts(app)
+    assert "Every experiment is listed here" in texts(app)
 
 
 def test_a_run_that_trains_is_stopped_before_it_is_deleted(opened: Lab) -> None:
@@ -433,7 +433,7 @@ def test_what_is_stored_stands_on_the_page_and_advice_where_it_is_much(settings:
         app = draw("runs", run=lab.store.runs()[0].id)
         assert "New runs are refused when the limit is reached" in texts(app)
         press(app, "runs-repeat")
-        assert "delete runs on the Runs page" in texts(app)
+        assert "delete runs under Experiments" in texts(app)
         assert len(lab.store.runs()) == 1
     finally:
         close_lab()

@@ -22,11 +22,10 @@ from core.networks.transformer import TransformerSpec
 from core.run_spec import RunSpec
 from core.settings import Settings
 from pages.shared.forms.task import OWN
-from pages.shared.ui.links import script
 from tests.conftest import HANG, finish, short
 from tests.launching import fine_tune
 from tests.networks.tiny import save_tiny
-from tests.pages.test_pages import draw
+from tests.pages.test_pages import draw, visit
 
 LONGEST = 64
 """Tokens that the base was trained with."""
@@ -124,15 +123,13 @@ ADAPTERS = {"adapter", "rank", "alpha", "target_modules"}
 
 @pytest.mark.parametrize(
     ("page", "left_out"),
-    [("new", {Role.BASE}), ("study", {"rank", Role.BASE}), ("pretrain", {*ADAPTERS, "learning_rate"})],
+    [("new", {Role.BASE}), ("pretrain", {*ADAPTERS, "learning_rate"})],
 )
 def test_the_help_of_a_field_gives_the_reason_for_the_value_that_it_starts_at(
     lab: Lab, page: str, left_out: set[str]
 ) -> None:
     app = draw(page, **({} if page == "pretrain" else {"base": lab.networks.list()[0].digest}))
     app.selectbox(key=f"{page}-dataset").set_value("long").run()
-    if page == "study":  # where rates are chosen by hand
-        app.toggle(key="study-found").set_value(False).run()
     told = "\n".join(widget.help for widget in widgets(app))
     for name, reason in TransformerSpec.reasons.items():
         assert (f": {reason}." in told) == (name not in left_out), name
@@ -151,7 +148,7 @@ def test_the_form_of_a_perceptron_gives_no_reasons(lab: Lab) -> None:
 
 def widgets(app: AppTest) -> list[Any]:
     """The fields of a form that have a help."""
-    kinds = ("slider", "select_slider", "pills", "segmented_control", "selectbox", "toggle")
+    kinds = ("slider", "select_slider", "pills", "segmented_control", "selectbox", "multiselect", "toggle")
     return [widget for kind in kinds for widget in app.get(kind) if getattr(widget, "help", "")]
 
 
@@ -193,13 +190,11 @@ def test_every_block_of_another_network_is_chosen_and_a_choice_for_it_stays_as_d
         lab.networks.remove(deep)
 
 
-@pytest.mark.parametrize("page", ["new", "study"])
-def test_settings_that_contradict_each_other_are_a_sentence(lab: Lab, page: str) -> None:
+def test_settings_that_contradict_each_other_are_a_sentence(lab: Lab) -> None:
     app = draw("networks")
-    app.session_state[f"{page}-transformer-batch"] = 8
-    app.session_state[f"{page}-transformer-accumulation"] = 16
-    app.query_params["base"] = lab.networks.list()[0].digest
-    app.switch_page(script(page)).run()
+    app.session_state["new-transformer-batch"] = 8
+    app.session_state["new-transformer-accumulation"] = 16
+    visit(app, "new", base=lab.networks.list()[0].digest)
     (error,) = app.error
     assert "16" in error.value
 

@@ -159,9 +159,7 @@ def _unzipped(content: bytes) -> bytes:
 def check_holds_data(archive: UntrustedZip) -> None:
     """Check that a zip is no network and no adapter. Raises: DatasetError: it is one."""
     if NETWORK_FILES & {entry.name.rpartition("/")[2] for entry in archive.entries}:
-        raise DatasetError(
-            "The zip holds a network or an adapter, not data: import it on the page Networks or Adapters."
-        )
+        raise DatasetError("The zip holds a network or an adapter, not data: the Library has a tab for each.")
 
 
 PLAIN = (".txt", ".txt.gz", ".md")

@@ -82,7 +82,7 @@ def choose(names: Collection[str], what: str) -> NetworkFiles:
     """
     if ADAPTER in names and WEIGHTS not in names and INDEX not in names:
         raise NetworkFileError(
-            f"{what} {IS_ADAPTER}: check it on the page Adapters, under From a file, and import the network "
+            f"{what} {IS_ADAPTER}: check it in the Library, under Adapter files, and import the network "
             "that it was trained on here."
         )
     if CONFIG not in names:

@@ -54,7 +54,7 @@ def stop_button(lab: Lab, runs: Sequence[Run], labels: Mapping[str, str], key: s
         for run in live[:MAX_ROWS] if len(live) > 1 else ():
             _run(lab, run, labels[run.spec.arm], key)
         if len(live) > MAX_ROWS:
-            st.caption(f"And {len(live) - MAX_ROWS} more; the Runs page lists them all.")
+            st.caption(f"And {len(live) - MAX_ROWS} more; Experiments lists them all.")
     return True
 
 
