@@ -35,7 +35,7 @@ from core.networks.tokenizer import Tokenizer
 from core.networks.tokenizer_form import check_form
 from core.reader import process, reading_here
 from core.settings import Settings
-from core.study.learn.language_models import counted_file
+from core.study.learn.counting import count_file
 from tests.bad_files.adapters import BASE, SOUND
 from tests.bad_files.catalog import MAX_GROWTH, catalog
 from tests.bad_files.networks import CONFIG, TOKENIZER, changed, put, sound, stored
@@ -92,7 +92,7 @@ def entry_points(root: Path) -> Mapping[str, Callable[[bytes], object]]:
         "network": lambda content: lab.networks.import_zip(content, "a.zip"),
         "folder": lambda content: in_folder(content, lab.networks.import_folder),
         "base": lambda content: in_folder(stored(("base.safetensors", content)), base),
-        "config": counted_file,
+        "config": count_file,
         "form": lambda content: check_form(json.loads(content)),
         "tokenizer": tokenizer,
     }

@@ -86,10 +86,6 @@ COLOR_RULES = {"type": "rule", "values": ["color-contrast", "link-in-text-block"
 STREAMLITS = {
     ("list", '[data-testid="stSidebarNav"] *'): "the navigation puts its headings and lists into a list without items",
     ("listitem", '[data-testid="stSidebarNav"] *'): "the same: its entries lie in a div instead of a list",
-    (
-        "scrollable-region-focusable",
-        ".katex-display",
-    ): "st.latex scrolls a wide formula, and the keyboard cannot focus it",
 }
 """Violations that are Streamlit's own, by rule and element, with the reason. This list may only shrink."""
 

@@ -107,7 +107,9 @@ def test_a_network_is_named_when_it_is_imported_and_renamed_and_shown_so_whereve
     assert home.selectbox(key="home-network").options == ["Tickets *v2*"]
     assert home.selectbox(key="home-network").value == card.digest
     assert "network" not in home.query_params
-    assert any(option.startswith("Tickets *v2*") for option in draw("learn").selectbox(key="learn_network").options)
+    learned = draw("learn").selectbox(key="learn_network")
+    (option,) = [option for option in learned.options if option.startswith("Tickets *v2*")]
+    assert any("head included" in metric.delta for metric in learned.set_value(option).run().metric)
     assert "That network is not here" in texts(draw("home", **shown["Ask on Home"] | {"network": "0" * 64}))
 
 

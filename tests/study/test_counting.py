@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 import torch
@@ -22,20 +21,21 @@ from core.methods.roles import ALL, ROLES
 from core.methods.targets import find_targets
 from core.networks.hugging_face import build_language_model
 from core.networks.perceptron import PerceptronSpec
-from core.study.learn.counting import ADAM_STATE, LayerCount, Network, perceptron, storage
-from core.study.learn.language_models import PUBLISHED as CONFIGS
-from core.study.learn.language_models import (
-    counted,
-    counted_file,
+from core.study.learn.counting import PUBLISHED as CONFIGS
+from core.study.learn.counting import (
+    LayerCount,
+    Network,
+    count_config,
+    count_file,
+    count_spec,
     language_models,
-    model_table,
-    projection_table,
-    target_choices,
 )
+from tests.study.transformers_changed import tiny_spec
 
 PUBLISHED = {  # safetensors totals on huggingface.co
     "RoBERTa base": 124_697_433,
     "GPT-2 small": 124_439_808,
+    "SmolLM2 135M": 134_515_008,
     "Llama 3.2 1B": 1_235_814_400,
     "Gemma 2 2B": 2_614_341_888,
     "Llama 2 7B": 6_738_415_616,
@@ -79,14 +79,17 @@ by_name = pytest.mark.parametrize("network", LANGUAGE_MODELS, ids=lambda network
 
 def real(network: Network) -> nn.Module:
     """The network as transformers builds it, without memory for weights."""
-    (config,) = (each["config"] for each in json.loads(CONFIGS.read_text()) if each["name"] == network.name)
-    return build_language_model(json.dumps(config))
+    return build_language_model(json.dumps(json.loads(CONFIGS.read_text())[network.name]["config"]))
+
+
+def trained(network: Network, choice: str, rank: int) -> int:
+    """The numbers in A and B of all layers of a choice, as the page shows them."""
+    return int(network.table(network.choices[choice], rank)["A and B, all"].sum())
 
 
 def test_the_documents_example_is_250_times_fewer():
     count = LayerCount(1000, 1000, 2)
-    assert (count.full, count.lora, count.times_fewer) == (1_000_000, 4_000, 250)
-    assert count.first_rank_without_saving == count.break_even == 500
+    assert (count.full, count.lora, count.first_rank_without_saving) == (1_000_000, 4_000, 500)
 
 
 @given(sizes, sizes, sizes)
@@ -102,8 +105,8 @@ def test_a_layer_counts_what_its_matrices_hold(in_features, out_features, rank):
 def test_the_first_rank_without_saving_is_the_first(in_features, out_features):
     first = LayerCount(in_features, out_features, 1).first_rank_without_saving
     ranks = range(1, min(in_features, out_features) + 1)
-    saving = [rank for rank in ranks if LayerCount(in_features, out_features, rank).saves]
-    assert saving == list(range(1, first))
+    counts = [LayerCount(in_features, out_features, rank) for rank in ranks]
+    assert [count.rank for count in counts if count.lora < count.full] == list(range(1, first))
 
 
 @pytest.mark.parametrize("wrong", [(0, 1, 1), (1, -1, 1), (1, 1, 0)])
@@ -115,11 +118,11 @@ def test_sizes_below_one_are_refused_with_a_sentence(wrong):
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(2, 40), st.data())
 def test_the_perceptrons_counts_are_the_librarys(features, hidden_1, hidden_2, classes, data):
     spec = PerceptronSpec(num_features=features, num_hidden_1=hidden_1, num_hidden_2=hidden_2, num_classes=classes)
-    own, built = perceptron(spec), spec.build()
+    own, built = count_spec(spec.sizes, spec), spec.build()
     assert own.parameters == count_parameters(built)
     most = max(min(kind.in_features, kind.out_features) for kind in own.kinds)
     rank = data.draw(st.integers(1, most))
-    assert own.trainable(rank) == count_parameters(add_lora(built, LoRASpec(rank=rank)), trainable=True)
+    assert trained(own, "all linear", rank) == count_parameters(add_lora(built, LoRASpec(rank=rank)), trainable=True)
 
 
 @by_name
@@ -134,37 +137,26 @@ def test_kinds_of_layers_are_those_of_the_architecture(name):
     assert found == KINDS[name]
 
 
-@by_name
-def test_the_fields_of_a_shape_multiply_to_it_and_the_rows_sum_to_what_the_network_trains(network):
-    table, values = projection_table(network, 16), {name: str(value) for name, value in network.config.items()}
-    assert table["lora_all"].sum() == network.trainable(16)
-    assert table.loc[table["role"] == "attention", "lora_all"].sum() == network.trainable(16, "attention")
-    for row in table.to_dict("records"):
-        sides = [[int(values.get(part, part)) for part in side.split(" · ")] for side in row["fields"].split(" → ")]
-        assert [math.prod(side) for side in sides] == [row["in"], row["out"]]
-
-
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gpt2"])
 def test_the_whole_config_of_a_decoder_is_counted_as_transformers_saves_it(kind, tied, read_here):
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 40}
     config = AutoConfig.for_model(kind, **sizes, tie_word_embeddings=tied, intermediate_size=32)
-    found = counted_file(config.to_json_string().encode())
+    found = count_file(config.to_json_string().encode())
     with torch.device("meta"):
         plain = AutoModelForCausalLM.from_config(config)
     assert found.parameters == sum(each.numel() for each in set(plain.parameters()))
-    assert found.output == (0 if tied else 40 * 16)
     peft = inject_adapter_in_model(LoraConfig(r=2, target_modules=ALL, fan_in_fan_out=kind == "gpt2"), plain)
-    assert found.trainable(2) == count_parameters(peft, trainable=True)
+    assert trained(found, "all linear", 2) == count_parameters(peft, trainable=True)
 
 
 def test_any_language_model_is_counted_from_its_config_and_others_are_refused_by_name():
     config = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     config |= {"vocab_size": 40, "pad_token_id": 0}
-    found = counted("Phi", {"model_type": "phi3", **config})
-    assert found.trainable(2, "attention") == 2 * 2 * (16 + 3 * 16 + 16 + 16)
+    found = count_config({"model_type": "phi3", **config}, "Phi")
+    assert trained(found, "attention", 2) == 2 * 2 * (16 + 3 * 16 + 16 + 16)
     with pytest.raises(SpecError, match="'vit'"):
-        counted("ViT", {"model_type": "vit"})
+        count_config({"model_type": "vit"}, "ViT")
 
 
 @pytest.mark.parametrize(
@@ -174,41 +166,36 @@ def test_any_language_model_is_counted_from_its_config_and_others_are_refused_by
 )
 def test_trainable_counts_are_those_of_peft(network):
     gpt2 = network.name == "GPT-2 small"
-    plain = real(network)
-    for targets in target_choices(network).values():
-        modules = list(find_targets(plain, targets))
-        config = LoraConfig(r=16, target_modules=modules if targets != (ALL,) else ALL, fan_in_fan_out=gpt2)
+    for choice, kinds in network.choices.items():
+        modules = [path for kind in kinds for path in kind.paths]
+        if choice in ROLES:
+            assert sorted(modules) == sorted(find_targets(real(network), [choice]))
+        config = LoraConfig(r=16, target_modules=ALL if choice == "all linear" else modules, fan_in_fan_out=gpt2)
         adapted = inject_adapter_in_model(config, real(network), low_cpu_mem_usage=True)
-        assert count_parameters(adapted, trainable=True) == network.trainable(16, *targets)
+        assert count_parameters(adapted, trainable=True) == trained(network, choice, 16)
 
 
-@pytest.mark.parametrize("targets", [("query", "value"), ("query,value",), ("query, value",)])
-def test_roberta_base_trains_294_912_numbers_at_rank_8_on_q_and_v_as_in_the_paper(targets):
-    assert language_models()["RoBERTa base"].trainable(8, *targets) == 294_912
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama"])
+def test_an_imported_classifier_trains_its_adapters_and_its_new_head(kind):
+    spec = tiny_spec(kind)
+    found = count_spec(kind, spec)
+    tuned = add_lora(spec.build(), LoRASpec.of(rank=2))
+    assert found.head > 0
+    assert trained(found, "all linear", 2) + found.head == count_parameters(tuned, trainable=True)
+    assert found.parameters == count_parameters(spec.build())
 
 
-@pytest.mark.parametrize("target", ["q", "quer", "attention", ""])
-def test_a_target_that_no_layer_has_is_refused(target):
-    with pytest.raises(LoRAError, match="No layer of 784-128-256-10 matches"):
-        perceptron(PerceptronSpec()).trainable(8, "layers.0", target)
+def test_roberta_base_trains_294_912_numbers_at_rank_8_on_q_and_v_as_in_the_paper():
+    assert trained(language_models()["RoBERTa base"], "q and v", 8) == 294_912
 
 
-def test_a_table_row_adds_up():
-    for row in model_table(8).to_dict("records"):
-        assert row["adam_full"] == ADAM_STATE * PUBLISHED[row["model"]]
-        assert row["adam_saved"] == row["adam_full"] - row["adam_lora"]
-        assert row["all_linear_percent"] == pytest.approx(100 * row["all_linear"] / row["parameters"])
-        assert row["attention"] < row["all_linear"] < row["parameters"]
+def test_a_network_without_attention_does_not_offer_it():
+    assert list(count_spec("digits", PerceptronSpec()).choices) == ["all linear"]
 
 
-@given(st.integers(1, 100_000), st.integers(1, 256), st.sampled_from([perceptron(PerceptronSpec()), *LANGUAGE_MODELS]))
-def test_full_copies_grow_by_a_network_a_customer_and_shared_storage_by_an_adapter(customers, rank, network):
-    one, many = storage(network, rank, 1), storage(network, rank, customers)
-    assert many.full_copies == customers * one.full_copies == customers * one.base
-    assert many.shared - many.base == customers * network.trainable(rank) * network.bytes_each
-    assert one.shared > one.full_copies
-
-
-def test_nobody_is_no_customer():
-    with pytest.raises(LoRAError, match="Customers"):
-        storage(LANGUAGE_MODELS[0], 1, 0)
+@given(st.integers(1, 100_000), st.integers(1, 10**9), st.sampled_from(LANGUAGE_MODELS))
+def test_full_copies_grow_by_a_network_a_customer_and_shared_storage_by_an_adapter(customers, adapter, network):
+    base = network.parameters * network.bytes_each
+    full, shared = network.storage(adapter, customers)
+    assert full == customers * base
+    assert shared - base == customers * adapter * network.bytes_each

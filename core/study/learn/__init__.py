@@ -1,1 +1,1 @@
-"""Numbers and figures of the Learn page, which explains LoRA."""
+"""The numbers of the Learn page: what LoRA trains, what merging changes, and a program that adds adapters."""

@@ -1,18 +1,25 @@
-"""Exact counts of what each method trains, stores and keeps in memory, computed from shapes."""
+"""What LoRA trains in one linear layer and in a whole network, counted from shapes without memory for weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import nn
 
-from core.errors import LoRAError
+from core.errors import LoRAError, NetworkFileError
 from core.methods.linear import count_parameters, features
-from core.methods.roles import ALL, Kind, Layers, is_named
-from core.methods.targets import find_targets, names
-from core.networks.perceptron import PerceptronSpec
+from core.methods.roles import ALL, ROLES, Kind, Layers
+from core.methods.targets import find_targets, head_parameters
+from core.networks.hugging_face import build_language_model
+from core.networks.library.files import check_kind, check_numbers
+from core.networks.network import NetworkSpec
+from core.reader import Limits, in_reader
 
 FLOAT32 = 4
 """Bytes per trained number."""
@@ -23,10 +30,19 @@ BFLOAT16 = 2
 ADAM_STATE = 2 * FLOAT32
 """Bytes that Adam (Kingma & Ba 2014, arXiv 1412.6980) keeps per trained number: two running moments."""
 
+PUBLISHED = Path(__file__).with_name("language_models.json")
+"""Well-known language models from small to large: the fields of each ``config.json`` that shapes depend on."""
+
+OWN = "Your config.json"
+"""Display name of a language model that somebody else's config describes."""
+
+QUERY_VALUE = ("query", "value", "q, k, v")
+"""Labels of the layers that compute q and v; GPT-2 has one for q, k and v."""
+
 
 @dataclass(frozen=True)
 class LayerCount:
-    """The cost of fine-tuning one linear layer in full and with LoRA."""
+    """The numbers that full fine-tuning and LoRA train in one linear layer."""
 
     in_features: int
     out_features: int
@@ -40,14 +56,9 @@ class LayerCount:
                 raise LoRAError(f"{name} must be a whole number of at least 1, not {value}.")
 
     @property
-    def largest_rank(self) -> int:
-        """The maximum rank of a matrix of this shape."""
-        return min(self.in_features, self.out_features)
-
-    @property
     def used_rank(self) -> int:
-        """The rank that is used: ranks above the maximum would add numbers without expressiveness."""
-        return min(self.rank, self.largest_rank)
+        """The requested rank, or the maximum rank of a matrix of this shape: more would add no expressiveness."""
+        return min(self.rank, self.in_features, self.out_features)
 
     @property
     def full(self) -> int:
@@ -60,104 +71,27 @@ class LayerCount:
         return self.used_rank * (self.in_features + self.out_features)
 
     @property
-    def times_fewer(self) -> float:
-        """Reduction factor of LoRA; below 1 if it trains more numbers."""
-        return self.full / self.lora
-
-    @property
-    def break_even(self) -> float:
-        """The rank at which both methods train equally many numbers: in · out / (in + out)."""
-        return self.full / (self.in_features + self.out_features)
-
-    @property
     def first_rank_without_saving(self) -> int:
-        """The smallest whole rank at or above :attr:`break_even`."""
+        """The smallest rank at which LoRA trains no fewer numbers: in · out / (in + out), rounded up."""
         return -(-self.full // (self.in_features + self.out_features))
-
-    @property
-    def saves(self) -> bool:
-        """Whether LoRA trains fewer numbers than full fine-tuning."""
-        return self.lora < self.full
-
-    @property
-    def extra_share(self) -> float:
-        """Additional multiplications per input for the adapter, as a share of those of the layer."""
-        return self.lora / self.full
 
 
 @dataclass(frozen=True)
 class KindOfLayer(Kind):
-    """The linear layers of one kind in a network, and those of them that get adapters."""
+    """The linear layers of one kind in a network, all of one shape."""
 
     in_features: int
     out_features: int
     paths: tuple[str, ...]
-    chosen: tuple[str, ...]
-    """Paths of those with an adapter."""
 
     @property
     def is_in_blocks(self) -> bool:
-        """Whether it is a place in every block, and not a single layer outside of them."""
+        """Whether there is one in every block, and not a single layer outside of them."""
         return self.paths != (self.name,)
 
-    @property
-    def shape(self) -> str:
-        """Inputs and outputs, as in ``384 → 1,536``."""
-        return f"{self.in_features:,} → {self.out_features:,}"
-
-    def count(self, rank: int) -> LayerCount:
-        """The cost of one of them."""
-        return LayerCount(self.in_features, self.out_features, rank)
-
-
-def kinds_of(network: nn.Module, targets: Iterable[str] = (ALL,)) -> tuple[KindOfLayer, ...]:
-    """The linear layers of a network by kind: attention first, then feed-forward, then layers outside of the blocks.
-
-    Args:
-        network: built, on any device; its output layer or classifier is left out.
-        targets: which of its layers get adapters, see :func:`core.methods.targets.find_targets`.
-
-    Raises:
-        LoRAError: it has no linear layer, or a target matches nothing.
-    """
-    layers, chosen = find_targets(network, [ALL]), find_targets(network, targets)
-    return tuple(
-        KindOfLayer(
-            kind.role, kind.name, *features(layers[paths[0]]), paths, tuple(path for path in paths if path in chosen)
-        )
-        for kind, paths in Layers(tuple(layers)).by_kind.items()
-    )
-
-
-def kinds_table(kinds: Iterable[KindOfLayer], rank: int) -> pd.DataFrame:
-    """Return one row per kind of layer: its shape, how many have an adapter, and the numbers in A and B.
-
-    Args:
-        kinds: of a network.
-        rank: of the adapters; limited in each layer to its maximum.
-
-    Returns:
-        Columns ``layer``, ``role``, ``in``, ``out``, ``copies``, ``chosen``, ``full`` and ``lora`` for one layer,
-        ``times_fewer``, and ``lora_all``.
-    """
-    rows = []
-    for kind in kinds:
-        count = kind.count(rank)
-        rows.append(
-            {
-                "layer": kind.name,
-                "role": kind.role or "other",
-                "in": kind.in_features,
-                "out": kind.out_features,
-                "copies": len(kind.paths),
-                "chosen": len(kind.chosen),
-                "full": count.full,
-                "lora": count.lora,
-                "times_fewer": count.times_fewer,
-                "lora_all": count.lora * len(kind.chosen),
-            }
-        )
-    return pd.DataFrame(rows)
+    def lora(self, rank: int) -> int:
+        """Numbers in A and B of one of them, whose rank is limited to the maximum of its shape."""
+        return LayerCount(self.in_features, self.out_features, rank).lora
 
 
 @dataclass(frozen=True)
@@ -168,67 +102,112 @@ class Network:
     parameters: int
     """Number of parameters of the whole network, embeddings, norms and output layer included."""
     kinds: tuple[KindOfLayer, ...]
-    bytes_each: int = FLOAT32
+    """Attention first, then feed-forward, then layers outside of the blocks; output layer and head are left out."""
+    blocks: int
+    head: int
+    """Numbers in a new classifier, which every method trains whole; 0 for a language model, which has none."""
+    bytes_each: int
     """Bytes per stored number."""
-    checkpoint: str = ""
-    """Repository on huggingface.co with its published config."""
-    config: Mapping[str, int] = field(default_factory=dict)
-    """The fields of ``config.json`` that the shapes come from."""
-    output: int = 0
-    """Numbers of the output layer of a language model; 0 where it is the embedding, and for other networks."""
-
-    def trainable(self, rank: int, *targets: str) -> int:
-        """Return how many numbers LoRA trains.
-
-        Args:
-            rank: limited in each layer to its maximum rank.
-            targets: as those of :func:`core.methods.targets.find_targets`; all-linear if there are none. Embeddings and
-                the output layer are never included.
-
-        Raises:
-            LoRAError: a target matches nothing.
-        """
-        found: set[str] = set()
-        for target in names(targets or (ALL,)):
-            matches = {kind.name for kind in self.kinds if target in (ALL, kind.role) or is_named(kind.name, target)}
-            if not matches:
-                raise LoRAError(f"No layer of {self.name} matches the target {target!r}.")
-            found |= matches
-        return sum(kind.count(rank).lora * len(kind.paths) for kind in self.kinds if kind.name in found)
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Disk space of fine-tuned networks for many customers, in bytes."""
-
-    customers: int
-    full_copies: int
-    """One complete fine-tuned network per customer."""
-    base: int
-    """The network that all adapters share."""
-    adapters: int
-    """One adapter per customer."""
+    checkpoint: str
+    """Repository on huggingface.co with its published config; empty if there is none."""
 
     @property
-    def shared(self) -> int:
-        """The base and all adapters together."""
-        return self.base + self.adapters
+    def choices(self) -> dict[str, tuple[KindOfLayer, ...]]:
+        """Layers that adapters can stand beside, by the name of the choice; choices without a layer are left out."""
+        found: dict[str, tuple[KindOfLayer, ...]] = {
+            "all linear": self.kinds,
+            **{role: tuple(kind for kind in self.kinds if kind.role == role) for role in ROLES},
+            "q and v": tuple(kind for kind in self.kinds if kind.label in QUERY_VALUE),
+        }
+        return {name: kinds for name, kinds in found.items() if kinds}
+
+    def table(self, chosen: Collection[KindOfLayer], rank: int) -> pd.DataFrame:
+        """Return one row per kind of layer, with the numbers that LoRA trains in one of them and in all of them.
+
+        Args:
+            chosen: the kinds that get adapters.
+            rank: of the adapters, limited in each layer to its maximum.
+
+        Returns:
+            Columns ``Layer``, ``Inputs``, ``Outputs``, ``Layers``, ``A and B, each`` and ``A and B, all``.
+        """
+        rows = []
+        for kind in self.kinds:
+            each = kind.lora(rank) if kind in chosen else 0
+            rows.append((kind.name, kind.in_features, kind.out_features, len(kind.paths), each, each * len(kind.paths)))
+        return pd.DataFrame(rows, columns=["Layer", "Inputs", "Outputs", "Layers", "A and B, each", "A and B, all"])
+
+    def storage(self, trained: int, customers: int) -> tuple[int, int]:
+        """Bytes on disk for customers with a fine-tuned network each, without file headers.
+
+        Args:
+            trained: numbers that an adapter file has.
+            customers: how many there are.
+
+        Returns:
+            The bytes of a full copy for each of them, and of one base with an adapter for each.
+        """
+        base = self.parameters * self.bytes_each
+        return customers * base, base + customers * trained * self.bytes_each
 
 
-def storage(network: Network, rank: int, customers: int) -> Storage:
-    """Compute the disk space of ``customers`` fine-tuned networks, without file headers.
+def count_network(name: str, network: nn.Module, bytes_each: int = FLOAT32, checkpoint: str = "") -> Network:
+    """Describe a built network.
+
+    Args:
+        name: display name.
+        network: on any device, such as ``meta``.
+        bytes_each: bytes per stored number.
+        checkpoint: repository on huggingface.co with its config.
 
     Raises:
-        LoRAError: fewer than one customer, or a rank below 1.
+        LoRAError: it has no linear layer.
     """
-    if customers < 1:
-        raise LoRAError(f"Customers must be a whole number of at least 1, not {customers}.")
-    base = network.parameters * network.bytes_each
-    adapter = network.trainable(rank) * network.bytes_each
-    return Storage(customers, customers * base, base, customers * adapter)
+    linears = find_targets(network, [ALL])
+    layers = Layers(tuple(linears))
+    kinds = tuple(
+        KindOfLayer(kind.role, kind.name, *features(linears[paths[0]]), paths) for kind, paths in layers.by_kind.items()
+    )
+    head = sum(each.numel() for each in head_parameters(network).values())
+    return Network(name, count_parameters(network), kinds, len(layers.blocks), head, bytes_each, checkpoint)
 
 
-def perceptron(spec: PerceptronSpec) -> Network:
-    """Describe LoRA Lab's multilayer perceptron."""
-    network = spec.build()
-    return Network(spec.sizes, count_parameters(network), kinds_of(network))
+@lru_cache(maxsize=64)
+def count_spec(name: str, spec: NetworkSpec) -> Network:
+    """Describe a network of the lab, such as an imported one, with its new head. Raises: see :func:`count_network`."""
+    return count_network(name, spec.build())
+
+
+def count_config(config: Mapping[str, Any], name: str, bytes_each: int = BFLOAT16, checkpoint: str = "") -> Network:
+    """Describe a language model by the content of its ``config.json``. Args: see :func:`count_network`.
+
+    Raises:
+        SpecError: transformers has no language model of this architecture.
+        LoRAError: it has no linear layer.
+    """
+    return count_network(name, build_language_model(json.dumps(dict(config))), bytes_each, checkpoint)
+
+
+@in_reader(
+    NetworkFileError,
+    "This config.json",
+    Limits(memory=2**31, cpu=60, wall=180),
+    imports=("transformers.models.auto.modeling_auto",),
+)
+def count_file(content: bytes) -> Network:
+    """Describe a language model by a ``config.json`` that somebody has.
+
+    Raises:
+        NetworkFileError: not a config, or a number in it is out of bounds.
+        SpecError, LoRAError: see :func:`count_config`.
+    """
+    values = check_kind(content, "This network")
+    check_numbers(values, (), "This network")
+    return count_config(values, OWN)
+
+
+@lru_cache(maxsize=1)
+def language_models() -> Mapping[str, Network]:
+    """The well-known language models of :data:`PUBLISHED` by name, from small to large."""
+    entries: Mapping[str, Mapping[str, Any]] = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    return {name: count_config(name=name, **entry) for name, entry in entries.items()}
