@@ -40,7 +40,7 @@ from core.web.chain import below_pages, chain
 from core.web.guard import Access
 from core.web.request_checks import Limits
 from core.web.server import limit
-from pages.shared.ui.links import ENTRIES
+from pages.shared.ui.links import ENTRIES, PLACES, placed
 
 STOP_SECONDS = 3.0
 """Timeout for the workers to finish their current step when the server stops."""
@@ -158,7 +158,7 @@ app = st.App(
     routes=[
         *downloads.routes(at),
         *predict.routes(at, offered_adapter),
-        *below_pages(at, {name: entry.title for name, entry in ENTRIES.items() if name != "home"}),
+        *below_pages(at, {name: ENTRIES[placed(name, {})[0]].title for name in (*ENTRIES, *PLACES) if name != "home"}),
     ],
     exception_handlers={Exception: server_error},
 )

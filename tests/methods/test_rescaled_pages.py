@@ -65,27 +65,6 @@ def test_fine_tuning_asks_for_its_own_fields_and_trains_it(done: Done) -> None:
     assert like.slider(key="new-spread").value == 0.25
 
 
-def test_a_sweep_varies_its_own_size(done: Done) -> None:
-    app = draw("study", like=done.experiment.id, base=done.base.id)
-    assert app.pills(key="study-ranks").value == [2]
-    app.segmented_control(key="study-adapters").set_value("rescaled").run()
-    assert app.pills(key="study-groups").label == "IA3: groups"
-    assert [each.label for each in app.button_group if each.key == "study-alphas"] == []
-    app.pills(key="study-groups").set_value([1, 4])
-    app.pills(key="study-rates").set_value([0.01, 0.0316])
-    app.pills(key="study-full-rates").set_value([0.001])
-    app.slider(key="study-seeds").set_value(1)
-    app.slider(key="study-epochs").set_value(1).run()
-    next(button for button in app.button if "Start the sweep" in button.label).click().run()
-    assert not app.exception
-    newest = done.lab.store.experiments()[0]
-    runs = finish(done.lab, *newest.runs)
-    assert {run.spec.method for run in runs} == {FullSpec(), RescaledSpec.of(), RescaledSpec.of(group=4)}
-    app = draw("study", experiment=newest.id)
-    assert not app.error
-    assert "IA3 g=" in texts(app)
-
-
 def test_the_command_line_asks_for_its_own_fields(
     registered: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

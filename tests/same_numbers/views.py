@@ -18,7 +18,7 @@ from core.errors import LabError
 from core.lab import Lab, close_lab, open_lab
 from core.settings import Settings
 from core.study.weights import predicted
-from pages.shared.ui.links import script
+from pages.shared.ui.links import placed, script
 from tests.same_numbers.drawn import drawn
 from tests.same_numbers.homes import TESTS
 
@@ -26,15 +26,12 @@ SHELL = str(TESTS.parent / "pages" / "shell.py")
 SECONDS = 240.0
 """Time after which a page counts as hanging."""
 
-COMPARE = ("Accuracy", "Rates", "By budget", "Curves", "Forgetting", "Cost", "Examples", "Table")
+TABS = ("Accuracy", "Rates", "By budget", "Curves", "Forgetting", "Cost", "Examples", "Table", "Use it")
 WEIGHTS = ("Spectrum", "Rank", "Alpha", "Subspaces")
 """Tabs of pages. Weights is drawn for one experiment of a home, and of a transformer, for which it takes seconds, its
-first tab; so does the page Report, whose content is that of the file."""
+first tab."""
 
-BY_EXPERIMENT = ("home", "report", "study")
-"""Pages that show one experiment without tabs."""
-
-WHOLE = ("runs", "adapters")
+WHOLE = ("experiments", "runs")
 """Pages that show all runs."""
 
 QUESTION = "Run the comparison"
@@ -80,12 +77,12 @@ def views_of(lab: Lab) -> dict[str, View]:
     for number, experiment in enumerate(sorted(lab.store.experiments(), key=lambda experiment: experiment.id)):
         asked = {"experiment": experiment.id}
         is_slow = lab.store.members(experiment)[0].spec.network.brought is not None
-        found += [(page, asked) for page in BY_EXPERIMENT if page != "report" or not is_slow]
-        found += [("compare", {**asked, "view": tab}) for tab in COMPARE]
+        found.append(("home", asked))
+        found += [("experiment", {**asked, "view": tab}) for tab in TABS]
         if not number:
             found += [("weights", {**asked, "view": tab}) for tab in (WEIGHTS[:1] if is_slow else WEIGHTS)]
-        found += [("compare", {**asked, "all-tried": "true"}), ("compare", {**asked, "masked": "true"})]
-        found.append(("compare", {**asked, "masked": "true", "view": "Forgetting"}))
+        found += [("experiment", {**asked, "all-tried": "true"}), ("experiment", {**asked, "masked": "true"})]
+        found.append(("experiment", {**asked, "masked": "true", "view": "Forgetting"}))
     first = {(run.experiment, run.spec.label, run.state): run.id for run in lab.store.runs()}
     found += [("runs", {"run": id}) for id in sorted(first.values())]
     return {
@@ -99,23 +96,14 @@ def registered() -> dict[str, Any]:
     return dict(AppTest.from_file(SHELL, default_timeout=SECONDS).run()._registered_pages)
 
 
-def unfold(app: AppTest) -> None:
-    """Open every fold of the page Report, whose content is made while it is open."""
-    for fold in app.expander:
-        app.session_state[f"report-{fold.label}"] = True
-    app.run()
-
-
 def draw(view: View, home: Path) -> dict[str, Any]:
     """What a view shows; see :func:`tests.same_numbers.drawn.drawn`."""
     page, asked = view
     app = AppTest.from_file(SHELL, default_timeout=SECONDS)
     app._registered_pages = registered()
-    for name, value in asked.items():
-        app.query_params[name] = value
-    app.switch_page(script(page)).run()
-    if page == "report":
-        unfold(app)
+    name, asked = placed(page, asked)
+    app.query_params |= asked
+    app.switch_page(script(name)).run()
     assert not app.exception, app.exception
     found = drawn(app, home)
     if page == "home":  # the question before it is about datasets, and has forecasts below its button

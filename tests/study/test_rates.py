@@ -1,41 +1,27 @@
-"""A sweep chooses on validation and never on test, counts only what finished, and draws whatever it is given."""
+"""Settings are chosen on validation and never on test, by what finished, and figures draw whatever they are given."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import SpecError
-from core.methods.full import FullSpec
 from core.methods.lora import LoRASpec
 from core.results.arm import Arm
 from core.results.choice import best
 from core.results.intervals import t_interval
 from core.results.row import rows_of
 from core.results.setting import setting_of
-from core.run_spec import OptimSpec
 from core.store.record import Run
-from core.study.arms.rates import (
-    Grid,
-    at_alpha,
-    best_adapters,
-    chosen,
-    is_sweep,
-    trained_seconds,
-    tried_arms,
-)
+from core.study.arms.rates import at_alpha, best_adapters, chosen, tried_arms
 from core.study.figures.palette import FULL, RANKS, colour_of
-from core.study.figures.rates import heat_map, ink_on, lowest_of_interest, rate_curves, size_curve
+from core.study.figures.rates import has_map, lowest_of_interest, rate_curves, rate_map, size_curve
 from tests.study.samples import make_run, within
-from tests.study.shown import contrast, themed
-
-GRID = Grid(
-    varied={"rank": (8, 1), "alpha": (16.0, 8.0)}, learning_rates=(0.01, 0.001), full_learning_rates=(0.001,), seeds=3
-)
+from tests.study.shown import themed
 
 
 def made(
@@ -69,39 +55,6 @@ ARMS = sweep(
 )
 
 
-def test_a_grid_is_every_combination_once_and_full_fine_tuning_first():
-    optim, lora = OptimSpec.of(epochs=3), LoRASpec.of(scaling="alpha")
-    arms = GRID.arms(optim, lora)
-    assert arms[0] == (optim.but(learning_rate=0.001), FullSpec())
-    found = [(lora.rank, lora.alpha, optim.learning_rate) for optim, lora in arms[1:] if isinstance(lora, LoRASpec)]
-    assert found == [(r, a, rate) for r in (1, 8) for a in (8.0, 16.0) for rate in (0.001, 0.01)]
-    assert {optim.epochs for optim, _ in arms} == {3}
-    assert {lora.scaling for _, lora in arms if isinstance(lora, LoRASpec)} == {"alpha"}
-    assert (GRID.num_arms, GRID.num_runs) == (len(arms), 27)
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"seeds": 250}, "at most 2,000 runs and this one has 2,250"),
-        ({"varied": {"rank": (), "alpha": (8.0,)}}, "at least 4 settings and this one has 1"),
-        ({"varied": {"rank": (), "alpha": (8.0,)}, "full_learning_rates": ()}, "this one has 0"),
-        ({"varied": {"rank": (1, 1000), "alpha": (8.0,)}}, "Rank must be at most 512"),
-        ({"learning_rates": (0.1, 2.0)}, "Learning rate must be at most 1"),
-    ],
-)
-def test_a_grid_that_does_not_hold_gets_a_sentence(changes, sentence):
-    with pytest.raises(SpecError, match=sentence):
-        replace(GRID, **changes).arms(OptimSpec.of(), LoRASpec.of())
-
-
-def test_what_differs_in_four_settings_is_a_sweep_and_seeds_are_no_setting():
-    runs = [run for arm in ARMS for run in arm.runs]
-    assert is_sweep(map(setting_of, (run.spec for run in runs)))
-    assert not is_sweep(map(setting_of, (run.spec for arm in ARMS[:3] for run in arm.runs)))
-    assert not is_sweep(map(setting_of, (make_run("lora", seed).spec for seed in range(9))))
-
-
 @given(st.permutations([run for arm in ARMS for run in arm.runs]))
 def test_cells_do_not_depend_on_the_order_of_runs(runs):
     assert tried_arms(rows_of(runs)) == ARMS
@@ -125,8 +78,8 @@ def test_only_finished_runs_with_a_finite_value_count(state):
 
 def test_a_seed_that_was_trained_again_counts_once():
     again = [make_run("full", 0, state="failed", optim={"learning_rate": 0.01}), *made(None, 0.01, [90.0, 91.0])]
-    (tile,) = heat_map(sweep(again)).tiles
-    assert "2 of 2 seeds" in tile.label
+    (heat,) = rate_map(sweep(again)).data
+    assert "2 of 2 seeds" in heat.hovertext[0][0]
 
 
 def test_one_alpha_or_the_best_at_each_place():
@@ -139,72 +92,55 @@ def test_one_alpha_or_the_best_at_each_place():
         assert [arm for arm in shown if arm.spec.kind == "full"] == ARMS[:3]
 
 
-POINTS = st.lists(st.tuples(st.integers(1, 9).map(float), st.integers(0, 9).map(float)), max_size=12)
+def test_the_map_has_each_setting_in_its_place_and_frames_what_was_chosen():
+    figure = rate_map(ARMS, chosen(ARMS))
+    (heat,) = figure.data
+    assert (list(heat.x), list(heat.y)) == (["Full", "r=1", "r=4"], ["0.0005", "0.001", "0.002", "0.01", "0.1"])
+    for arm in at_alpha(ARMS, None):
+        size = arm.spec.method.size
+        row, column = heat.y.index(f"{arm.learning_rate:g}"), heat.x.index(f"r={size}" if size else "Full")
+        assert heat.z[row][column] == arm.validated.mean
+        assert heat.text[row][column] == f"{arm.validated.mean:.1f}"
+        assert arm.label in heat.hovertext[row][column]
+    assert np.isnan(heat.z).sum() == 15 - 9
+    assert [shape.line.color for shape in figure.layout.shapes] == [FULL, RANKS[4]]
+    assert has_map(ARMS)
+    assert not has_map(ARMS[:6]), "of one rank, curves say as much"
 
 
-def test_a_clock_that_is_set_changes_no_duration():
-    for started, ended in ((0.0, 10.0), (1e9, 0.0), (0.0, 1e9)):
-        run = replace(make_run("lora"), training_seconds=10.0, started=started, ended=ended)
-        assert trained_seconds(rows_of([run, replace(run, state="running", training_seconds=4.0, step=50)])) == 14
-
-
-def test_the_heat_map_has_a_tile_a_cell_with_its_value_and_key():
-    heat = heat_map(ARMS, None, chosen(ARMS))
-    assert heat.columns == ("Full", "r=1", "r=4")
-    assert heat.rows == ("0.0005", "0.001", "0.002", "0.01", "0.1")
-    by_key = {arm.key: arm for arm in ARMS}
-    assert len({(tile.column, tile.row) for tile in heat.tiles}) == len(heat.tiles) == 9
-    for tile in heat.tiles:
-        arm = by_key[tile.key]
-        assert heat.rows[tile.row] == f"{arm.learning_rate:g}"
-        assert heat.columns[tile.column] == (f"r={arm.spec.method.size}" if arm.spec.method.size else "Full")
-        assert tile.text == f"{arm.validated.mean:.1f}"
-        assert arm.label in tile.label
-    assert max(heat.tiles, key=lambda tile: float(tile.text)).colour == heat.scale[-1]
-    full, lora = chosen(ARMS)
-    assert {tile.key: tile.frame for tile in heat.tiles if tile.frame} == {full.key: FULL, lora.key: RANKS[4]}
-
-
-def test_a_tile_says_what_waits_and_what_failed():
+def test_a_place_says_what_waits_and_what_failed():
     part = made(4, 0.01, [90.0, 91.0])
     part[1] = replace(part[1], state="failed", result=None)
     waiting = {0.02: "failed", 0.05: "queued", 0.1: "stopped"}
-    heat = heat_map(sweep(part, *(made(4, rate, [90.0], state=state) for rate, state in waiting.items())))
-    tiles = {heat.rows[tile.row]: tile for tile in heat.tiles}
-    found = {rate: (tile.text, tile.colour is None) for rate, tile in tiles.items()}
-    assert found == {"0.01": ("90.0 ✕", False), "0.02": ("✕", True), "0.05": ("", True), "0.1": ("", True)}
-    assert "1 of 2 seeds, 1 failed" in tiles["0.01"].label
-    assert "no result yet" in tiles["0.05"].label
-    assert tiles["0.1"].label.endswith("no result")
-
-
-def test_numbers_on_tiles_are_read_on_every_colour():
-    arms = sweep(*(made(rank, 0.01, [50.0 + rank]) for rank in range(1, 40)))
-    for tile in heat_map(arms).tiles:
-        channels = [float(part) for part in tile.colour.removeprefix("rgb(").removesuffix(")").split(",")]
-        assert contrast(channels, {"black": [0] * 3, "white": [255] * 3}[tile.ink]) >= 4.5
-    assert (ink_on("rgb(255, 255, 255)"), ink_on("rgb(0, 0, 0)")) == ("black", "white")
+    (heat,) = rate_map(sweep(part, *(made(4, rate, [90.0], state=state) for rate, state in waiting.items()))).data
+    assert dict(zip(heat.y, [row[0] for row in heat.text], strict=True)) == {
+        "0.01": "90.0 ✕",
+        "0.02": "✕",
+        "0.05": "",
+        "0.1": "",
+    }
+    hovers = dict(zip(heat.y, [row[0] for row in heat.hovertext], strict=True))
+    assert "1 of 2 seeds<br>1 failed" in hovers["0.01"]
+    assert hovers["0.05"].endswith("no result yet")
+    assert hovers["0.1"].endswith("no result")
 
 
 def test_one_setting_that_learnt_nothing_does_not_make_the_others_look_alike():
     assert lowest_of_interest([10.0, 95.0, 96.0, 97.0]) == pytest.approx(95.5 - 4.5)
     assert lowest_of_interest([95.0, 96.0, 97.0]) == 95.0
     assert lowest_of_interest([90.0]) == 90.0
-    heat = heat_map(sweep(*(made(4, rate, [v]) for rate, v in ((0.1, 10.0), (0.2, 95.0), (0.3, 96.0), (0.4, 97.0)))))
-    assert heat.low.startswith("≤ ")
-    assert len({tile.colour for tile in heat.tiles}) == 4
+    arms = sweep(*(made(4, rate, [v]) for rate, v in ((0.1, 10.0), (0.2, 95.0), (0.3, 96.0), (0.4, 97.0))))
+    (heat,) = rate_map(arms).data
+    assert (heat.zmin, heat.zmax, heat.reversescale) == (pytest.approx(91.0), 97.0, False)
 
 
-def test_a_low_loss_is_the_good_end_of_the_heat_map_and_a_high_one_is_cut_off():
+def test_a_low_loss_is_the_good_end_of_the_map_and_a_high_one_is_cut_off():
     losses = {0.1: 9.0, 0.2: 0.5, 0.3: 0.4, 0.4: 0.3}
     runs = [made(4, rate, [90.0], validation_loss=loss, loss=loss)[0] for rate, loss in losses.items()]
     arms = tried_arms(rows_of(within(runs, None, "loss")))
-    heat = heat_map(arms)
-    tiles = {heat.rows[tile.row]: tile for tile in heat.tiles}
-    assert [tiles[rate].text for rate in ("0.1", "0.4")] == ["9.000", "0.300"]
-    assert (tiles["0.1"].colour, tiles["0.4"].colour) == (heat.scale[0], heat.scale[-1])
-    assert len({tile.colour for tile in heat.tiles}) == 4
-    assert (heat.low, heat.high) == ("≥ 0.900", "0.300")
+    (heat,) = rate_map(arms).data
+    assert dict(zip(heat.y, [row[0] for row in heat.text], strict=True))["0.1"] == "9.000"
+    assert (heat.zmin, heat.zmax, heat.reversescale) == (0.3, pytest.approx(0.9), True)
     layout = rate_curves(arms).layout
     low, high = layout.yaxis.range
     assert low < 0.3 < 0.5 < high < 9.0
@@ -252,4 +188,4 @@ def test_a_rank_has_one_colour_in_all_figures():
 @pytest.mark.parametrize("draw", [rate_curves, size_curve])
 def test_figures_draw_whatever_there_is_without_colouring_text(draw, arms):
     themed(draw(arms))
-    heat_map(arms)
+    rate_map(arms)
