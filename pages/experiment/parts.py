@@ -13,6 +13,7 @@ from core.study.report.cost import COST, cost_section
 from core.study.report.sections import Chapter
 from pages.experiment.comparison import Comparison
 from pages.experiment.single_pair import single_pair
+from pages.experiment.use.part import uses
 from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import section_view, show
@@ -71,3 +72,8 @@ def curves_part(shown: Comparison) -> None:
 def table_part(shown: Comparison) -> None:
     """All figures of each arm."""
     dataframe(comparison_text(shown.shown), hide_index=True, alt="All figures of each setting")
+
+
+def use_part(shown: Comparison) -> None:
+    """What the networks are good for."""
+    uses(shown.lab, shown.experiment)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.experiment.comparison import Comparison
+from core.lab import Lab
+from core.store.record import Experiment
 from pages.experiment.use.adapter import adapter_part
 from pages.experiment.use.programs import programs_part
 from pages.experiment.use.tryit import try_part
@@ -12,7 +13,7 @@ from pages.experiment.use.tryit import try_part
 USES = {"Adapter": adapter_part, "Try it": try_part, "Programs": programs_part}
 
 
-def use_part(shown: Comparison) -> None:
+def uses(lab: Lab, experiment: Experiment) -> None:
     """Draw the choice of a use, and that use."""
     use = st.segmented_control(
         "Use",
@@ -23,4 +24,4 @@ def use_part(shown: Comparison) -> None:
         required=True,
         label_visibility="collapsed",
     )
-    USES[use](shown.lab, shown.experiment)
+    USES[use](lab, experiment)
