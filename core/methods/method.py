@@ -215,4 +215,4 @@ def with_values(
         if method.strength_field:
             own[method.strength_field] = strength.factor * size if isinstance(strength, TimesSize) else strength
         found.append(method.of(**own).on(targets).of_size(size))
-    return list(dict.fromkeys(found))
+    return found

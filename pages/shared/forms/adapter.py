@@ -55,7 +55,9 @@ def adapter_form(
             refused.append(widgets.refuse("Choose at least one layer."))
     if refused:
         raise refused[0]
-    return {method.name(): with_values(method, fields, values, targets) for method in methods}
+    made = {method.name(): with_values(method, fields, values, targets) for method in methods}
+    # An alpha may be one that follows the rank, too.
+    return {kind: list(dict.fromkeys(settings)) for kind, settings in made.items()}
 
 
 def draw_all(key: str, fields: Sequence[OwnField]) -> dict[str, Any]:
