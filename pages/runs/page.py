@@ -61,7 +61,7 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
         NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.store.curve(run.id))
         for run in begun[:MAX_CURVES]
     ]
-    figure = loss_curves(curves, axis, smoothing=0.9, log=False)
+    figure = loss_curves(curves, axis)
     chart(figure, "runs-curves", "Training and validation loss of the selected runs", "runs-loss")
     if len(begun) > MAX_CURVES:
         st.caption(f"Showing the first {MAX_CURVES} of {count_text(len(begun))} curves.")

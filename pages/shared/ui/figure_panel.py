@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.study.figures.curves import chart_config, export_html
+from core.study.figures.style import chart_config, export_html
 from core.study.report.parts import Plot, Section
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
