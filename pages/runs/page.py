@@ -15,7 +15,7 @@ from core.store.record import UNFINISHED
 from core.store.search import Entry, Query
 from core.study.arms.settings import differences
 from core.study.figures.curves import Axis, NamedCurve, loss_curves
-from core.study.figures.palette import shades_of
+from core.study.figures.palette import colours_of
 from pages.runs.actions import actions, problem
 from pages.runs.cluster import where_runs_train
 from pages.runs.delete import delete_dialog
@@ -56,7 +56,8 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
         required=True,
         persist_state="session",
     )
-    labels, colours = labels_of(setting_of(run.spec) for run in runs), shades_of(run.spec for run in runs)
+    labels = labels_of(setting_of(run.spec) for run in runs)
+    colours = colours_of((run.spec for run in runs), by_rate=True)
     curves = [
         NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.store.curve(run.id))
         for run in begun[:MAX_CURVES]

@@ -148,11 +148,8 @@ def test_stopped_runs_are_in_no_mean_of_finished_ones():
     assert (full.label, lora.label, lora.name) == ("Full", *["LoRA r=4 (stopped early)"] * 2)
     colours = colours_of([full, lora])
     figure = arm_dots([full, lora], colours, rows_of(runs[5:6]))
-    assert [
-        value
-        for value, symbol in zip(figure.data[0].x, figure.data[0].marker.symbol, strict=True)
-        if symbol == "circle-open"
-    ] == [40.0]
+    dots = figure.data[0]
+    assert dict(zip(dots.x, dots.marker.symbol, strict=True)) == {90.0: "circle", 40.0: "circle-open"}
     (mean,) = [trace for trace in figure.data if trace.marker.symbol == "diamond"]
     assert list(mean.x) == [90.0]
     assert "hollow: stopped early" in figure.layout.title.subtitle.text

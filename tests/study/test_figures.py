@@ -38,7 +38,6 @@ from core.study.figures.palette import (
     colours_of,
     rank_colour,
     shade_of,
-    shades_of,
 )
 from core.study.figures.style import LINE_HEIGHT, MAX_LINE, export_html, layout_of, subtitle_lines
 from tests.study.samples import make_arm_runs, make_curve, make_run
@@ -247,12 +246,12 @@ def test_a_subset_keeps_its_colours():
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.label)
 def test_shades_tell_learning_rates_apart_and_appear_only_where_there_are_several(spec):
     tried = [spec.but(optim=spec.optim.but(learning_rate=rate)) for rate in (0.0001, 0.001, 0.01, 0.1)]
-    shades = shades_of(tried)
+    shades = colours_of(tried, by_rate=True)
     assert [shades[one.arm] for one in tried] == [shade_of(setting_of(one)) for one in tried]
     light = [luminance(parts_of(shade)) for shade in shades.values()]
     assert light == sorted(light)
     assert len(set(shades.values())) == len(tried)
-    assert shades_of(tried[:1]) == colours_of(tried[:1])
+    assert colours_of(tried[:1], by_rate=True) == colours_of(tried[:1])
 
 
 def test_colours_and_shades_have_a_contrast_of_3_with_both_pages():

@@ -25,7 +25,7 @@ from core.rule.settled import Course, course_of
 from core.rule.tuning import reference_name
 from core.study.arms.difference_tables import full_differences
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
-from core.study.figures.style import GRID, LOG, layout_of, scatter, whiskers
+from core.study.figures.style import GRID, layout_of, log_axis, scatter, whiskers
 
 ASIDE = 0.16
 """Distance of the mean and of the single runs of a row from its middle, as a share of its height."""
@@ -126,7 +126,7 @@ def rows(lines: Sequence[Line], title: str, subtitle: str, axis: str) -> go.Figu
     names = [f"{line.label.replace(', ', '<br>')}<br>{line.below}".removesuffix("<br>") for line in lines]
     layout["yaxis"] |= {"tickvals": list(range(len(lines))), "ticktext": names, "range": [len(lines) - 0.5, -0.5]}
     layout["yaxis"] |= {"showgrid": False, "fixedrange": True}
-    layout["xaxis"] |= {"nticks": 6}
+    layout["xaxis"] |= {"nticks": 6, "showgrid": True}
     layout["xaxis"]["title"] |= {"standoff": 8}
     return go.Figure(traces, layout | {"annotations": notes})
 
@@ -322,6 +322,6 @@ def passed_figure(found: Sequence[Passed], objective: ObjectiveSpec, colours: Ma
         f"{measure.difference_unit or measure.noun}, minus full",
         height=360,
     )
-    layout["xaxis"] |= LOG
+    layout["xaxis"] |= log_axis(np.concatenate([each.epochs for each in found]).tolist())
     layout["shapes"] = no_difference(objective.margin, "y")
     return go.Figure(traces, layout)

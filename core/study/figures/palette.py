@@ -91,31 +91,23 @@ def shade_of(setting: Setting) -> str:
     return _hex(light * aim / luminance if aim < luminance else 1 - (1 - light) * (1 - aim) / (1 - luminance))
 
 
-def colours_of(arms: Iterable[Arm | Setting | RunSpec]) -> dict[str, str]:
+def colours_of(arms: Iterable[Arm | Setting | RunSpec], by_rate: bool = False) -> dict[str, str]:
     """Return the colour of each arm, by its key: that of its method and rank, whatever other arms there are.
 
     Args:
         arms: arms, settings or specs of runs; several of one setting are allowed.
+        by_rate: whether shades tell learning rates apart where a method and rank has several arms.
 
     Returns:
         Colours as ``#RRGGBB``.
     """
-    return {setting.key: colour_of(setting) for setting in _settings(arms)}
-
-
-def shades_of(arms: Iterable[Arm | Setting | RunSpec]) -> dict[str, str]:
-    """Return colours that tell learning rates apart: shades where a method and rank has several arms.
-
-    Args and returns: see :func:`colours_of`.
-    """
-    settings = {setting.key: setting for setting in _settings(arms)}
+    found = [
+        setting_of(each) if isinstance(each, RunSpec) else each.setting if isinstance(each, Arm) else each
+        for each in arms
+    ]
+    settings = {setting.key: setting for setting in found}
     count = Counter(setting.group for setting in settings.values())
-    return {key: (shade_of if count[own.group] > 1 else colour_of)(own) for key, own in settings.items()}
-
-
-def _settings(arms: Iterable[Arm | Setting | RunSpec]) -> Iterable[Setting]:
-    for each in arms:
-        yield setting_of(each) if isinstance(each, RunSpec) else each.setting if isinstance(each, Arm) else each
+    return {key: (shade_of if by_rate and count[own.group] > 1 else colour_of)(own) for key, own in settings.items()}
 
 
 def _number(setting: Setting) -> int:

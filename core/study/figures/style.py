@@ -23,8 +23,8 @@ LINE_HEIGHT = 36
 """Room for one more line of a subtitle, in pixels; half of it is above the title, centered in the margin."""
 
 
-LOG = {"type": "log", "tickformat": "~s"}
-"""A logarithmic axis, with ticks such as 20k."""
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+"""Letters after large numbers."""
 
 
 def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: int = 400) -> dict[str, Any]:
@@ -87,6 +87,25 @@ def whiskers(intervals: Sequence[Interval], measure: Quantity) -> dict[str, Any]
         "array": np.nan_to_num(np.array([end.high - end.mean for end in ends])),
         "arrayminus": np.nan_to_num(np.array([end.mean - end.low for end in ends])),
     }
+
+
+def log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis for values from 1, with ticks at powers of ten, and at 2 and 5 times them for few.
+
+    Plotly's own ticks between powers cannot be styled like the others.
+    """
+    if not values:
+        return {"type": "log"}
+    low, high = math.log10(min(values)), math.log10(max(values))
+    steps = (1, 2, 5) if high - low <= 2 else (1,)
+    ticks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
+    return {"type": "log", "tickvals": ticks, "ticktext": [_short(tick) for tick in ticks]}
+
+
+def _short(value: float) -> str:
+    """A number as in ``20k``."""
+    size, unit = next((size, unit) for size, unit in UNITS if value >= size)
+    return f"{value / size:g}{unit}"
 
 
 def plain(value: Any) -> Any:

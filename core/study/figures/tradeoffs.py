@@ -19,7 +19,7 @@ from core.study.arms.accuracies import Accuracies
 from core.study.figures.curves import mean_epochs
 from core.study.figures.intervals import means
 from core.study.figures.palette import NEUTRAL, dash_of
-from core.study.figures.style import LOG, layout_of, scatter
+from core.study.figures.style import layout_of, log_axis, scatter
 
 Cost = Literal["trainable_parameters", "storage"]
 
@@ -56,8 +56,10 @@ def learning_and_forgetting(
         if start is not None and first is not None and arm.spec.method.starts_from_base:
             x, y, texts = np.r_[first, x], np.r_[start.target, y], ["the base", *texts]
         sizes = np.append(np.full(len(x) - 1, 6.0), 11.0)
-        hover, marker, dash = f"{arm.label}, {reached}", {"size": sizes}, dash_of(arm.setting)
-        traces.append(_path(arm.setting.label, arm.key, x, y, colours[arm.key], hover, texts, marker=marker, dash=dash))
+        hover = f"{arm.label}, {reached}"
+        path = _path(arm.setting.label, arm.key, "epochs", x, y, colours[arm.key], sizes, hover, texts)
+        path["line"]["dash"] = dash_of(arm.setting)
+        traces.append(path)
     if start is not None and first is not None:
         mark = {"symbol": "x", "size": 11, "color": NEUTRAL}
         base = np.array([first]), np.array([start.target])
@@ -84,12 +86,12 @@ def frontier_figure(found: Sequence[Frontier], colours: Mapping[str, str], maske
     traces = []
     for each in found:
         hover = f"{each.label}, %{{text}}<br>target %{{y:.2f}} %, forgot %{{x:.2f}} points"
-        cloud = {"mode": "markers", "marker": {"size": 5, "opacity": 0.3}, "showlegend": False}
-        for part, points, style in (("all", each.points, cloud), ("frontier", each.best, {"marker": {"size": 8}})):
+        for part, points in (("all", each.points), ("frontier", each.best)):
             x, y = (np.array([getattr(point, name) for point in points]) for name in ("forgetting", "target"))
             texts = [f"rate {point.learning_rate:g}, epoch {point.epoch}" for point in points]
-            key = f"{each.key}:{part}"
-            traces.append(_path(each.label, key, x, y, colours[each.key], hover, texts, **style))
+            path = _path(each.label, each.key, part, x, y, colours[each.key], 8, hover, texts)
+            faint = {"mode": "markers", "opacity": 0.3, "showlegend": False}
+            traces.append(path | faint if part == "all" else path)
     among = ", its own classes only" if masked else ""
     layout = layout_of(
         "Accuracy against forgetting",
@@ -103,13 +105,11 @@ def frontier_figure(found: Sequence[Frontier], colours: Mapping[str, str], maske
 
 
 def _path(
-    label: str, uid: str, x: Any, y: Any, colour: str, hover: str, text: Sequence[str], dash: str = "solid", **more: Any
+    label: str, key: str, part: str, x: Any, y: Any, colour: str, size: Any, hover: str, text: Sequence[str]
 ) -> dict[str, Any]:
-    """Points that a line connects by default; those of a label are shown and hidden together."""
-    marker = {"color": colour} | more.pop("marker")
-    line = {"color": colour, "width": 2, "dash": dash}
-    style = {"uid": uid, "legendgroup": label, "text": text, "marker": marker, "line": line}
-    return scatter(more.pop("mode", "lines+markers"), label, x, y, hover, **style, **more)
+    """Points that a line connects; the parts of a key are shown and hidden together."""
+    style = {"marker": {"color": colour, "size": size}, "line": {"color": colour, "width": 2}}
+    return scatter("lines+markers", label, x, y, hover, uid=f"{key}:{part}", legendgroup=key, text=text, **style)
 
 
 def accuracy_against(
@@ -140,5 +140,5 @@ def accuracy_against(
     axis = f"Bytes to store for {counted(customers, 'customer')}" if is_storage else "Trainable parameters"
     title = f"{measure.title} against {against}"
     layout = layout_of(title, "test part; bars: 95 % interval", f"{axis}, log scale", measure.axis)
-    layout["xaxis"] |= LOG
+    layout["xaxis"] |= log_axis([trace["x"][0] for trace in traces])
     return go.Figure(traces, layout)

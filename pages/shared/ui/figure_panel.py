@@ -119,4 +119,6 @@ def _writes(trace: dict[str, Any]) -> bool:
     """Whether a trace writes its text beside its marks."""
     if trace["type"] == "scatter":
         return "text" in trace.get("mode", "")
+    if trace["type"] == "heatmap":
+        return "texttemplate" in trace
     return bool(trace["type"] == "bar" and trace.get("textposition") == "outside")
