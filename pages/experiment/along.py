@@ -10,7 +10,7 @@ from core.results.choice import dropped_sentences
 from core.rule.answer import Answer
 from core.store.record import Experiment, Run, is_under_way
 from core.study.arms.study_words import study_basis, study_headline, study_level, study_reason, study_table
-from core.study.figures.study import study_figure
+from core.study.figures.intervals import study_figure
 from core.study.report.answer import answer_of, place_of
 from core.study.report.html import report_html
 from core.study.report.report import report_of

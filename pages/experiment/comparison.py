@@ -22,7 +22,7 @@ from core.rule.tuning import is_tuned
 from core.store.record import Curve, Experiment, Run
 from core.study.arms.accuracies import Accuracies
 from core.study.arms.fairness import comparable
-from core.study.figures.palette import colours_of, shades_of
+from core.study.figures.palette import colours_of
 from core.study.report.answer import answer_before, place_of
 from core.study.report.evidence import epochs_of, overlaps_of
 from core.study.report.shown import Shown
@@ -120,7 +120,7 @@ class Comparison:
     def colours(self) -> Mapping[str, str]:
         """Colour of each arm of the experiment, by key."""
         specs = [run.spec for run in self.everything]
-        return shades_of(specs) if self.all_tried else colours_of(specs)
+        return colours_of(specs, by_rate=self.all_tried)
 
     @cached_property
     def drawn(self) -> list[Run]:

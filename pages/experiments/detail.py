@@ -22,7 +22,7 @@ from core.store.record import Result, Run
 from core.store.search import Entry
 from core.study.arms.settings import settings_of
 from core.study.arms.trained_memory import trained_memory
-from core.study.figures.curves import NamedCurve, live_figure_data, loss_curves
+from core.study.figures.curves import NamedCurve, live_losses, loss_curves
 from core.study.figures.palette import colour_of
 from core.wording.tasks import task_text
 from pages.shared.experiment.exports import export_files
@@ -129,15 +129,12 @@ def _curve(lab: Lab, run: Run) -> None:
     alt = f"Training and validation loss of run {run.id}, by step"
 
     def named() -> NamedCurve:
-        return NamedCurve(run=run.id, label=run.spec.label, colour=colour, curve=lab.store.curve(run.id))
+        return NamedCurve.of(run, run.spec.label, colour, lab.store.curve(run.id))
 
     if run.is_live:
-        live_view(
-            lambda: View(charts={f"{run.id}-loss": (live_figure_data([named()]), alt)}, height=380), "runs-own", TICK
-        )
+        live_view(lambda: View(charts={f"{run.id}-loss": (live_losses(named()), alt)}, height=380), "runs-own", TICK)
     else:
-        figure = loss_curves([named()], axis="step", smoothing=0.9, log=False)
-        chart(figure, "runs-curve", alt, f"{run.id}-loss")
+        chart(loss_curves([named()]), "runs-curve", alt, f"{run.id}-loss")
 
 
 def _notes(lab: Lab, entry: Entry) -> None:

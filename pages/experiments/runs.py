@@ -15,7 +15,7 @@ from core.store.record import UNFINISHED
 from core.store.search import Entry
 from core.study.arms.settings import differences
 from core.study.figures.curves import Axis, NamedCurve, loss_curves
-from core.study.figures.palette import shades_of
+from core.study.figures.palette import colours_of
 from pages.experiments.actions import actions, problem
 from pages.experiments.delete import delete_dialog
 from pages.experiments.detail import detail, heading
@@ -51,12 +51,13 @@ def diff(lab: Lab, entries: Sequence[Entry]) -> None:
         required=True,
         persist_state="session",
     )
-    labels, colours = labels_of(setting_of(run.spec) for run in runs), shades_of(run.spec for run in runs)
+    labels = labels_of(setting_of(run.spec) for run in runs)
+    colours = colours_of((run.spec for run in runs), by_rate=True)
     curves = [
         NamedCurve.of(run, labels[run.spec.arm], colours[run.spec.arm], lab.store.curve(run.id))
         for run in begun[:MAX_CURVES]
     ]
-    figure = loss_curves(curves, axis, smoothing=0.9, log=False)
+    figure = loss_curves(curves, axis)
     chart(figure, "runs-curves", "Training and validation loss of the selected runs", "runs-loss")
     if len(begun) > MAX_CURVES:
         st.caption(f"Showing the first {MAX_CURVES} of {count_text(len(begun))} curves.")

@@ -9,7 +9,7 @@ from core.data.uploads import Draft, first_images, read_upload, samples
 from core.errors import LabError
 from core.numbers import counted
 from core.objectives.registry import objectives_for
-from core.study.figures.class_counts import class_counts
+from core.study.figures.examples import class_counts
 from core.wording.tasks import target_text
 from pages.library.review import is_reviewed
 from pages.library.upload_kind import UploadKind

@@ -24,7 +24,7 @@ from core.lab import current
 from core.numbers import count_text
 from core.objectives.objective import ObjectiveSpec, Targets
 from core.objectives.registry import objective_of, objectives_for
-from core.study.figures.class_counts import class_counts
+from core.study.figures.examples import class_counts
 from core.wording.tasks import target_text
 from pages.library.passage_upload import draw_passages_upload, read_as_plain
 from pages.library.review import as_tokens, choose_column, is_reviewed

@@ -19,9 +19,9 @@ from core.objectives.registry import CLASSIFICATION
 from core.results.intervals import t_interval
 from core.rule.budgets import Passed
 from core.settings import Settings
-from core.study.figures.curves import export_html
-from core.study.figures.frontier import frontier_figure
-from core.study.figures.study import passed_figure
+from core.study.figures.intervals import passed_figure
+from core.study.figures.style import export_html
+from core.study.figures.tradeoffs import frontier_figure
 from core.study.report.html import write_report
 from core.study.report.report import report_of
 from tests.browser.conftest import BACKGROUNDS, Serve, downloaded, module_of

@@ -14,7 +14,7 @@ from core.plan.configuration_file import read_configuration, write_configuration
 from core.settings import Settings
 from core.store.record import Run
 from core.study.arms.study_words import study_headline, study_table
-from core.study.figures.study import study_figure
+from core.study.figures.intervals import study_figure
 from core.study.report.answer import answer_of
 from tests.pages.test_pages import draw, texts
 from tests.registered import with_entry

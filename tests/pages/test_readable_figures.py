@@ -13,6 +13,7 @@ FIGURE = {
         {"type": "scatter", "mode": "lines+text", "x": [1, 2], "y": [3.0, 4.0], "text": ["a", "b"], "name": "seen"},
         {"type": "scatter", "mode": "lines", "x": [1, 2], "y": [3, 4], "name": "hidden", "showlegend": False},
         {"type": "heatmap", "z": [[1, 2]], "colorbar": {"title": {"text": "bar"}}},
+        {"type": "heatmap", "z": [[1]], "text": [["25"]], "texttemplate": "%{text}"},
         {"type": "bar", "x": ["p"], "y": [1], "text": ["one"], "textposition": "outside"},
     ],
     "layout": {
@@ -36,5 +37,5 @@ def test_every_text_has_the_color_of_the_page_and_the_figure_itself_is_not_chang
     shown = go.Figure(readable(figure))  # which checks it
     assert (shown.layout.yaxis.tickprefix, shown.layout.yaxis.ticksuffix) == (START + "≥ ", " %" + END)
     assert (shown.layout.yaxis2.tickprefix, shown.layout.yaxis2.ticksuffix) == (START, END)
-    assert [trace.texttemplate is not None for trace in shown.data] == [True, False, False, True]
+    assert [trace.texttemplate is not None for trace in shown.data] == [True, False, False, True, True]
     assert figure.to_json() == before

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.study.arms.answers_table import answers_table, disputed
-from core.study.figures.probabilities import MAX_CLASSES, probabilities, probabilities_alt
+from core.study.figures.examples import MAX_CLASSES, probabilities
 
 
 @given(st.integers(1, 5).flatmap(lambda n: st.lists(st.tuples(*[st.integers(0, 4)] * n), min_size=1, max_size=30)))
@@ -44,16 +43,16 @@ def test_of_many_classes_the_most_probable_are_shown() -> None:
     found = {name: generator.dirichlet(np.full(100, 0.1)) for name in ("Base", "LoRA")}
     names = [f"name {label}" for label in range(100)]
     table = probabilities(found, names, truth=int(found["LoRA"].argmax()))
-    assert json.loads(json.dumps(asdict(table)))["classes"] == list(table.classes)
-    assert len(table.classes) == MAX_CLASSES
-    assert [row.network for row in table.rows] == list(found)
-    for row, values in zip(table.rows, found.values(), strict=True):
+    assert json.loads(json.dumps(table)) == table
+    assert len(table["classes"]) == MAX_CLASSES
+    assert [row["network"] for row in table["rows"]] == list(found)
+    for row, values in zip(table["rows"], found.values(), strict=True):
         best = int(values.argmax())
-        assert row.answer == names[best]
-        assert row.answer in table.classes
-        for name, cell in zip(table.classes, row.cells, strict=True):
-            assert cell.share == values[names.index(name)]
-            assert cell.text == (f"{100 * cell.share:.0f}" if cell.share >= 0.005 else "")
-        assert f"{row.network}: {names[best]}, " in probabilities_alt(table)
-    assert [row.right for row in table.rows] == [False, True]
-    assert [row.right for row in probabilities(found, names).rows] == [None, None]
+        assert row["answer"] == names[best]
+        assert row["answer"] in table["classes"]
+        for name, cell in zip(table["classes"], row["cells"], strict=True):
+            assert cell["share"] == values[names.index(name)]
+            assert cell["text"] == (f"{100 * cell['share']:.0f}" if cell["share"] >= 0.005 else "")
+        assert f"{row['network']}: {names[best]}, " in table["alt"]
+    assert [row["right"] for row in table["rows"]] == [False, True]
+    assert [row["right"] for row in probabilities(found, names)["rows"]] == [None, None]

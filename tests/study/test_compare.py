@@ -28,7 +28,8 @@ from core.run_spec import OptimSpec
 from core.study.arms.difference_tables import rank_sentences
 from core.study.arms.fairness import comparable
 from core.study.arms.tables import comparison_table, comparison_text, plain_table, runs_table
-from core.study.figures.curves import arm_dots
+from core.study.figures.intervals import arm_dots
+from core.study.figures.palette import colours_of
 from tests.study.samples import (
     QUANTITIES,
     SOURCE,
@@ -145,14 +146,14 @@ def test_stopped_runs_are_in_no_mean_of_finished_ones():
     assert full.values("accuracy") == (90.0,) * 5
     assert lora.values("accuracy") == (30.0,)
     assert (full.label, lora.label, lora.name) == ("Full", *["LoRA r=4 (stopped early)"] * 2)
-    figure = arm_dots([full, lora], "accuracy", stopped=rows_of(runs[5:6]))
-    (dot,) = [trace for trace in figure.data if trace.marker.symbol == "circle-open"]
-    assert list(dot.x) == [40.0]
-    assert dot.y[0] == figure.data[0].y[0]
+    colours = colours_of([full, lora])
+    figure = arm_dots([full, lora], colours, rows_of(runs[5:6]))
+    dots = figure.data[0]
+    assert dict(zip(dots.x, dots.marker.symbol, strict=True)) == {90.0: "circle", 40.0: "circle-open"}
     (mean,) = [trace for trace in figure.data if trace.marker.symbol == "diamond"]
     assert list(mean.x) == [90.0]
     assert "hollow: stopped early" in figure.layout.title.subtitle.text
-    assert "hollow" not in arm_dots([full, lora], "accuracy").layout.title.subtitle.text
+    assert "hollow" not in arm_dots([full, lora], colours).layout.title.subtitle.text
 
 
 @given(st.permutations(range(8)))

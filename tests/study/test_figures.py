@@ -14,19 +14,21 @@ from hypothesis.extra.numpy import arrays
 
 from core.methods.method import Role
 from core.methods.registry import methods
+from core.objectives.registry import CLASSIFICATION
 from core.results.arm import arms_of
-from core.results.measures import quantity
 from core.results.row import rows_of
 from core.results.setting import setting_of
 from core.study.figures.curves import (
     AXES,
+    MAX_POINTS,
     NamedCurve,
-    arm_dots,
-    export_html,
-    live_figure_data,
+    live_losses,
     loss_curves,
     measure_curves,
+    smooth,
+    thin,
 )
+from core.study.figures.intervals import arm_dots
 from core.study.figures.palette import (
     CONTROLS,
     FULL,
@@ -36,11 +38,9 @@ from core.study.figures.palette import (
     colours_of,
     rank_colour,
     shade_of,
-    shades_of,
 )
-from core.study.figures.style import LINE_HEIGHT, MAX_LINE, layout_of, subtitle_lines
-from core.study.figures.thinning import MAX_POINTS, smooth, thin
-from tests.study.samples import QUANTITIES, make_arm_runs, make_curve, make_run
+from core.study.figures.style import LINE_HEIGHT, MAX_LINE, export_html, layout_of, subtitle_lines
+from tests.study.samples import make_arm_runs, make_curve, make_run
 from tests.study.shown import contrast, linear, luminance, parts_of, read, themed
 
 CONFIG = Path(__file__).parents[2] / ".streamlit" / "config.toml"
@@ -57,7 +57,7 @@ ARMS = arms_of(
 
 
 def named(loss, run: str = "a", label: str = "Full", **curve) -> NamedCurve:
-    return NamedCurve(run, label, FULL, make_curve(loss, **curve))
+    return NamedCurve(run, label, FULL, make_curve(loss, **curve), run)
 
 
 def two_curves() -> list[NamedCurve]:
@@ -102,7 +102,7 @@ def test_a_loss_figure_has_the_traces_of_each_run_and_one_legend_entry_a_label(a
     assert len(figure.data) == 3 * (3 if smoothing else 2)
     assert [trace.name for trace in figure.data if trace.showlegend] == ["Full", "LoRA r=4"]
     assert len({trace.uid for trace in figure.data}) == len(figure.data)
-    assert {trace.line.dash for trace in figure.data if trace.uid.endswith("validation")} == {"dash"}
+    assert {trace.line.dash for trace in figure.data if trace.uid.endswith("validation_loss")} == {"dash"}
     assert all(trace.line.dash is None for trace in figure.data if trace.uid.endswith(("raw", "training")))
     assert figure.layout.xaxis.title.text == AXES[axis]
     assert figure.layout.yaxis.type == ("log" if log else "linear")
@@ -112,15 +112,15 @@ def test_axes_agree_with_each_other():
     by = {axis: {t.uid: t for t in loss_curves([named(np.ones(50))], axis, 0.0).data} for axis in AXES}
     # Fifty steps in two epochs: the second one ends at step 50.
     for axis, last in (("step", 50), ("epoch", 2.0)):
-        assert by[axis]["a:training"].x[-1] == last == by[axis]["a:validation"].x[-1]
+        assert by[axis]["a:training"].x[-1] == last == by[axis]["a:validation_loss"].x[-1]
     assert by["seconds"]["a:training"].x[-1] == pytest.approx(0.5)
 
 
 def test_the_first_epoch_is_placed_by_the_plan_and_not_guessed():
     curve = make_curve(np.ones(10), epochs=0)
-    with_plan = loss_curves([NamedCurve("a", "Full", FULL, curve, steps_per_epoch=20)], "epoch", 0.0)
+    with_plan = loss_curves([NamedCurve("a", "Full", FULL, curve, "a", steps_per_epoch=20)], "epoch", 0.0)
     assert with_plan.data[0].x[-1] == 0.5
-    without = loss_curves([NamedCurve("a", "Full", FULL, curve)], "epoch", 0.0)
+    without = loss_curves([NamedCurve("a", "Full", FULL, curve, "a")], "epoch", 0.0)
     assert np.isnan(without.data[0].x).all()
 
 
@@ -134,7 +134,7 @@ def test_a_diverged_run_ends_in_a_gap_and_a_cross(lost):
     cross = next(trace for trace in figure.data if trace.uid == "a:diverged")
     assert (cross.x[0], cross.y[0]) == (3001, 5.0)
     assert "step 3001" in cross.hovertemplate
-    live = live_figure_data([named(loss)], "step", 0.9)
+    live = live_losses(named(loss))
     assert next(trace for trace in live["data"] if trace["uid"] == "a:training")["y"][-1] is None
 
 
@@ -150,59 +150,49 @@ def test_curves_are_short_arrays_however_long_the_runs():
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_the_shortest_curves_draw(loss, epochs):
     curves = [named(loss, epochs=epochs)]
+    json.dumps(live_losses(curves[0]), allow_nan=False)
     for axis in AXES:
-        json.dumps(live_figure_data(curves, axis, 0.9, True), allow_nan=False)
         loss_curves(curves, axis).to_json()
-        measure_curves(curves, axis).to_json()
+        measure_curves(curves, axis, False, CLASSIFICATION).to_json()
 
 
 def test_live_data_is_the_figure_in_plain_json():
-    curves = two_curves()
-    live = json.loads(json.dumps(live_figure_data(curves, "epoch", 0.5, True), allow_nan=False))
-    figure = loss_curves(curves, "epoch", 0.5, True)
+    (curve, *_) = two_curves()
+    live = json.loads(json.dumps(live_losses(curve), allow_nan=False))
+    figure = loss_curves([curve])
     assert [trace["uid"] for trace in live["data"]] == [trace.uid for trace in figure.data]
     for plain, trace in zip(live["data"], figure.data, strict=True):
         np.testing.assert_allclose(plain["x"], trace.x, rtol=1e-4)
         np.testing.assert_allclose(plain["y"], trace.y, rtol=1e-4)
     go.Figure(live["data"], live["layout"])
-    assert live["layout"]["uirevision"] == live_figure_data(curves[:1])["layout"]["uirevision"]
 
 
 def test_source_accuracy_has_its_own_panel_only_where_it_was_measured():
-    both = measure_curves(two_curves())
+    both = measure_curves(two_curves(), "epoch", False, CLASSIFICATION)
     assert len(both.data) == 6
     assert [trace.name for trace in both.data if trace.showlegend] == ["Full", "LoRA r=4"]
     assert [trace.yaxis for trace in both.data] == [None] * 3 + ["y2"] * 3
     assert {trace.line.dash for trace in both.data[3:]} == {"dot"}
-    alone = measure_curves([named(np.ones(50), source=False)])
+    alone = measure_curves([named(np.ones(50), source=False)], "epoch", False, CLASSIFICATION)
     assert len(alone.data) == 1
     axes = (alone.layout.yaxis, both.layout.yaxis, both.layout.yaxis2)
     assert {axis.autorangeoptions.clipmax for axis in axes} == {100.0}
-    assert len(measure_curves(two_curves(), masked=True).data) == 3
+    assert len(measure_curves(two_curves(), "epoch", True, CLASSIFICATION).data) == 3
 
 
-@pytest.mark.parametrize("measure", QUANTITIES)
-def test_arm_figures_draw_every_measure_without_colouring_text(measure):
-    for arms in (ARMS, ARMS[:1], []):
-        layout = themed(arm_dots(arms, measure))
-        assert layout["title"]["text"] == quantity(measure).title
-        assert layout["xaxis"]["title"]["text"]
-
-
-def test_dots_show_each_run_and_no_mean_of_one():
-    figure = arm_dots(ARMS, "accuracy")
-    dots = [trace for trace in figure.data if not trace.uid.endswith(":mean")]
-    assert [list(trace.x) for trace in dots] == [[95.0, 96.0], [90.0, 91.0], [85.0]]
-    means = [trace for trace in figure.data if trace.uid.endswith(":mean")]
+def test_rows_show_each_run_and_no_mean_of_one_and_colour_no_text():
+    figure = arm_dots(ARMS, colours_of(ARMS))
+    assert themed(figure)["title"]["text"] == "Accuracy on the target"
+    means = [trace for trace in figure.data if trace.marker.symbol == "diamond"]
+    assert [list(trace.x) for trace in figure.data if trace not in means] == [[95.0, 96.0], [90.0, 91.0], [85.0]]
     assert [trace.x[0] for trace in means] == [95.5, 90.5]
     assert means[0].error_x.arrayminus[0] == pytest.approx(ARMS[0].interval("accuracy").half_width)
     assert means[0].error_x.array[0] == 100 - 95.5
 
 
 def test_a_missing_value_is_said_not_left_blank():
-    assert [(note.y, note.text) for note in arm_dots(ARMS, "adapter_bytes").layout.annotations] == [(0, "none")]
     lost = arms_of(rows_of([make_run("full", accuracy=np.nan)]))
-    assert arm_dots(lost, "accuracy").layout.annotations[0].text == "not a number"
+    assert arm_dots(lost, colours_of(lost)).layout.annotations[0].text == "not a number"
 
 
 @given(st.lists(st.text("ab", max_size=80), max_size=6).map("; ".join))
@@ -250,18 +240,18 @@ def test_arms_and_their_specs_get_the_same_colours_all_different():
 
 
 def test_a_subset_keeps_its_colours():
-    assert arm_dots(ARMS[2:], "accuracy").data[0].marker.color in (RANKS[8], (RANKS[8],))
+    assert arm_dots(ARMS[2:], colours_of(ARMS)).data[0].marker.color == RANKS[8]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.label)
 def test_shades_tell_learning_rates_apart_and_appear_only_where_there_are_several(spec):
     tried = [spec.but(optim=spec.optim.but(learning_rate=rate)) for rate in (0.0001, 0.001, 0.01, 0.1)]
-    shades = shades_of(tried)
+    shades = colours_of(tried, by_rate=True)
     assert [shades[one.arm] for one in tried] == [shade_of(setting_of(one)) for one in tried]
     light = [luminance(parts_of(shade)) for shade in shades.values()]
     assert light == sorted(light)
     assert len(set(shades.values())) == len(tried)
-    assert shades_of(tried[:1]) == colours_of(tried[:1])
+    assert colours_of(tried[:1], by_rate=True) == colours_of(tried[:1])
 
 
 def test_colours_and_shades_have_a_contrast_of_3_with_both_pages():

@@ -20,8 +20,8 @@ from core.rule.frontier import (
     non_dominated,
 )
 from core.study.arms.forgetting_notes import OWN_RATES, rates_note
-from core.study.figures.frontier import frontier_figure
 from core.study.figures.palette import colours_of
+from core.study.figures.tradeoffs import frontier_figure
 from tests.study.samples import make_curve, make_run
 
 SEEN = "Seen beside full fine-tuning at equal accuracy on the target"

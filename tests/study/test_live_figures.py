@@ -12,10 +12,10 @@ import pytest
 from core.results.arm import Arm, all_arms
 from core.results.row import rows_of
 from core.store.record import EPOCH_COLUMNS, UNFINISHED, Curve, State
+from core.study.figures.curves import SMOOTHING, smooth
 from core.study.figures.live import (
     MAX_OF_LINE,
     MAX_POINTS,
-    SMOOTHING,
     latest,
     latest_text,
     live_loss,
@@ -23,7 +23,6 @@ from core.study.figures.live import (
     mean_loss,
     mean_measure,
 )
-from core.study.figures.thinning import smooth
 from tests.study.samples import make_run
 
 NAN = float("nan")
@@ -78,7 +77,7 @@ def told(*states: State) -> tuple[str, list[float], str | None]:
 
 @pytest.mark.parametrize("state", UNFINISHED)
 def test_a_run_that_broke_off_is_in_no_mean_beside_others_and_the_seeds_of_the_mean_are_told(state: State) -> None:
-    said = "mean of the seeds, without runs that broke off"
+    said = "mean of the seeds; without runs that broke off"
     assert told("finished", "finished", state) == ("89.00 % (2 seeds)", [43.0, 89.0], said)
     assert told("running", "running", state) == ("89.00 % (2 seeds so far)", [43.0, 89.0], said)
     assert told(state) == ("43.00 % (1 seed, broken off)", [43.0], None)
@@ -143,7 +142,7 @@ def test_bold_is_what_the_answer_may_use_and_once_all_has_ended_what_it_chose() 
         bold = {trace["uid"] for trace in figure["data"] if trace["showlegend"]}
         assert bold == {arm.key for arm in arms if arm.spec.optim.epochs == epochs[arm.spec.kind]}
         subtitle = figure["layout"]["title"]["subtitle"]["text"].replace("<br>", " ")
-        assert f"bold: best on validation{so_far};" in subtitle
+        assert subtitle.endswith(f"bold: best on validation{so_far}")
 
 
 def test_a_diverging_setting_does_not_set_the_range_of_the_axis() -> None:
@@ -167,7 +166,7 @@ def test_no_axis_shows_what_no_loss_or_accuracy_can_be_and_none_without_a_point_
 def test_only_a_figure_with_other_lines_says_what_is_bold() -> None:
     first, waiting = ("full", 0.001, [curve([1.0], [60.0])]), ("lora", 0.005, [])
     tried = ("full", 0.01, [curve([1.0], [70.0])])
-    said = "bold: best on validation so far;<br>thin: other learning rates"
+    said = "bold: best on validation so far"
     for settings, subtitle in (([first, waiting], None), ([first, tried, waiting], said)):
         assert live_loss(*made(*settings))["layout"]["title"]["subtitle"]["text"] == subtitle
 

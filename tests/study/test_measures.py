@@ -17,7 +17,7 @@ from core.results.measures import bounded, quantity, spread_text
 from core.results.row import rows_of
 from core.study.arms.difference_tables import interval_text
 from core.study.arms.tables import comparison_text
-from core.study.figures.curves import arm_dots
+from core.study.figures.intervals import arm_dots
 from core.study.figures.style import whiskers
 from core.study.figures.tradeoffs import accuracy_against
 from tests.study.samples import make_arm_runs
@@ -69,7 +69,8 @@ def test_seeds_that_agree_have_no_interval_of_width_zero_anywhere():
     assert comparison_text(arms)["Accuracy"].tolist()[0] == "97.50 %"
     table = comparison_text(arms).to_string()
     assert "±" not in table
-    for figure in (arm_dots(arms, "accuracy"), accuracy_against("storage", arms, {a.key: "red" for a in arms})):
+    colours = {arm.key: "red" for arm in arms}
+    for figure in (arm_dots(arms, colours), accuracy_against("storage", arms, colours)):
         for trace in figure.data:
             for error, at in ((trace.error_x, trace.x), (trace.error_y, trace.y)):
                 if error.array is not None:

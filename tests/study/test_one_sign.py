@@ -33,7 +33,7 @@ from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Run
 from core.store.store import Store
-from core.study.figures.differences import difference_rows
+from core.study.figures.intervals import difference_rows
 from core.study.report import answer as answers
 from core.study.report.answer import place_of
 from core.study.report.evidence import Evidence

@@ -29,7 +29,8 @@ from core.settings import Settings
 from core.study.arms.difference_tables import finding_text, full_differences, interval_text
 from core.study.arms.forgetting_notes import OWN_RATES
 from core.study.arms.tables import comparison_table
-from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting, mean_epochs
+from core.study.figures.curves import mean_epochs
+from core.study.figures.tradeoffs import accuracy_against, learning_and_forgetting
 from core.study.report.answer import place_of
 from core.study.report.evidence import gather
 from core.study.report.facts import facts_of

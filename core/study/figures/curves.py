@@ -1,28 +1,24 @@
-"""Plotly figures of curves and arms, for light and dark pages; pure functions of the data.
+"""Figures of learning curves: the losses of runs, and the primary measure on target and source.
 
-Colour encodes the arm and line style the data: solid for training, dashed with dots for validation, dotted with
-squares for the source. Text has no colour, so that it takes the colour of the page's theme.
+Colour encodes the setting and line style the data: solid for training, dashed with dots for validation, dotted with
+squares for the source.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from core.objectives.objective import ObjectiveSpec
-from core.objectives.registry import CLASSIFICATION
 from core.results.arm import Arm
-from core.results.measures import Quantity, quantity, spread_text, value_text
-from core.results.row import Row
-from core.store.record import Curve, Run
-from core.study.figures.palette import colours_of
-from core.study.figures.style import layout_of, markers, plain, whiskers, within
-from core.study.figures.thinning import MAX_POINTS, smooth, thin
+from core.store.record import EPOCH_COLUMNS, Curve, Run
+from core.study.figures.style import layout_of, plain, scatter
 
 Axis = Literal["step", "epoch", "seconds"]
 Values = NDArray[np.floating]
@@ -30,35 +26,65 @@ Values = NDArray[np.floating]
 AXES: dict[Axis, str] = {"step": "Step", "epoch": "Epoch", "seconds": "Training time (s)"}
 """Possible horizontal axes of curves, with their titles."""
 
+MAX_POINTS = 1_500
+"""Maximum number of points of a drawn curve: about one per pixel of a wide screen."""
+
 MAX_TOTAL_POINTS = 20_000
 """Maximum number of points of all lines of a figure together; with more, zooming gets slow."""
 
 LIVE_POINTS = 400
 """Maximum number of points of a live line, which is sent every second: 200 peaks and 200 valleys."""
 
+SMOOTHING = 0.9
+"""Default weight of the past in lines of the training loss."""
+
+FEW_EPOCHS = 12
+"""Maximum number of epochs at which every epoch has a tick."""
+
 
 @dataclass(frozen=True)
 class NamedCurve:
-    """The curve of a run, with its label and colour."""
+    """The curve of a run, or the mean of several, with its label and colour."""
 
-    run: str
-    """Id of the run."""
+    key: str
+    """Id of the run, or key of the arm."""
     label: str
     """Label of the arm; runs with the same label share a legend entry."""
     colour: str
     """Colour of the arm, ``#RRGGBB``."""
     curve: Curve
-    steps_per_epoch: float | None = None
+    name: str
+    """What it is called where it is pointed at."""
+    steps_per_epoch: float = np.nan
     """Converts steps to epochs before the first epoch has ended; later the curve itself is used."""
 
     @classmethod
     def of(cls, run: Run, label: str, colour: str, curve: Curve) -> NamedCurve:
         """That of a run."""
-        return cls(run.id, label, colour, curve, run.steps / run.spec.optim.epochs)
+        return cls(run.id, label, colour, curve, f"{label}, run {run.id}", run.steps / run.spec.optim.epochs)
+
+    def at_steps(self, axis: Axis) -> Values:
+        """Where its steps are on an axis."""
+        if axis == "seconds":
+            return self.curve.seconds
+        if axis == "step":
+            return self.curve.step.astype(np.float64)
+        last = self.curve.epochs[["step", "epoch"]].tail(1).to_numpy(np.float64)
+        return self.curve.step / (last[0, 0] / last[0, 1] if len(last) and last[0, 1] else self.steps_per_epoch)
+
+    def trace(self, part: str, mode: str, x: Values, y: Values, hover: str | None, **more: Any) -> dict[str, Any]:
+        """A trace of a part of it. Infinities would spoil the range of the axis, and are gaps like NaN.
+
+        Its legend group hides runs of a label together; its uid keeps them hidden when data changes.
+        """
+        text = None if hover is None else f"{self.name}<br>{hover}"
+        y = np.where(np.isfinite(y), y, np.nan)
+        more = {"legendgroup": self.label, "showlegend": False, "uid": f"{self.key}:{part}"} | more
+        return scatter(mode, self.label, x, y, text, **more)
 
 
 def loss_curves(
-    curves: Sequence[NamedCurve], axis: Axis = "step", smoothing: float = 0.9, log: bool = False
+    curves: Sequence[NamedCurve], axis: Axis = "step", smoothing: float = SMOOTHING, log: bool = False
 ) -> go.Figure:
     """Draw training and validation loss of runs.
 
@@ -68,285 +94,197 @@ def loss_curves(
         smoothing: weight of the past in the training line, 0 to below 1; above 0, the raw line is drawn thin beneath.
         log: whether the loss axis is logarithmic.
     """
-    return go.Figure(_loss_traces(curves, axis, smoothing), _loss_layout(axis, log))
+    return go.Figure(_losses(curves, axis, smoothing, log, MAX_POINTS))
 
 
-def live_figure_data(
-    curves: Sequence[NamedCurve], axis: Axis = "step", smoothing: float = 0.9, log: bool = False
-) -> dict[str, Any]:
-    """Return the figure of :func:`loss_curves` as JSON values for ``Plotly.react``.
-
-    Args: see :func:`loss_curves`.
-
-    Returns:
-        Plotly's ``data`` and ``layout``; non-finite values are None, which Plotly draws as gaps.
-    """
-    traces = _loss_traces(curves, axis, smoothing, LIVE_POINTS)
-    return {"data": plain(traces), "layout": plain(_loss_layout(axis, log))}
+def live_losses(curve: NamedCurve) -> dict[str, Any]:
+    """Return the figure of :func:`loss_curves` of one run by step, as JSON values for ``Plotly.react``."""
+    found: dict[str, Any] = plain(_losses([curve], "step", SMOOTHING, False, LIVE_POINTS))
+    return found
 
 
 def measure_curves(
-    curves: Sequence[NamedCurve],
-    axis: Axis = "epoch",
-    masked: bool = False,
-    objective: ObjectiveSpec = CLASSIFICATION,
+    curves: Sequence[NamedCurve], axis: Axis, masked: bool, objective: ObjectiveSpec, subtitle: str = "validation parts"
 ) -> go.Figure:
     """Draw the primary measure on the target's validation part and, if it was measured, on the source below it.
 
     Args:
-        curves: one per run.
+        curves: one per run, or means.
         axis: horizontal axis.
         masked: whether the source is judged among the outputs of its own classes.
         objective: of the runs.
+        subtitle: how to read it.
     """
     measure = objective.primary
-    unit, number = measure.unit_suffix, measure.hover_text()
-    traces = _epoch_traces(curves, axis, objective.validated, "validation", legend=True, number=number)
-    source = _epoch_traces(curves, axis, objective.on_source(masked), "source", legend=False, number=number)
-    if not source:
-        layout = layout_of(f"{measure.title} on the target", "validation part", AXES[axis], measure.axis)
-        layout["yaxis"] |= within(measure.limits)
+    number, on_source = measure.hover_text(), objective.on_source(masked)
+    first = _first_of_each_label(curves)
+    traces = [_by_epoch(each, axis, objective.validated, number, showlegend=each.key in first) for each in curves]
+    source = [_by_epoch(each, axis, on_source, number, "dot", symbol="square", yaxis="y2") for each in curves]
+    ends = zip(("clipmin", "clipmax"), measure.limits, strict=True)
+    limits = {"autorangeoptions": {name: end for name, end in ends if np.isfinite(end)}}
+    if not any(np.isfinite(trace["y"]).any() for trace in source):
+        layout = layout_of(f"{measure.title} on the target", subtitle, AXES[axis], measure.axis)
+        layout["yaxis"] |= limits
         return go.Figure(traces, layout)
-    title = f"{measure.title} on target and source"
-    layout = layout_of(title, "validation parts", AXES[axis], f"Target{unit}", height=520)
-    layout["yaxis"] |= {"domain": [0.54, 1]} | within(measure.limits)
-    layout["yaxis2"] = layout["yaxis"] | {"domain": [0, 0.46], "title": {"text": f"Source{unit}"}}
+    layout = layout_of(f"{measure.title} on target and source", subtitle, AXES[axis], None, height=520)
+    shared = layout["yaxis"] | limits
+    layout["yaxis"] = shared | {"domain": [0.54, 1], "title": {"text": f"Target{measure.unit_suffix}"}}
+    layout["yaxis2"] = shared | {"domain": [0, 0.46], "title": {"text": f"Source{measure.unit_suffix}"}}
     layout["xaxis"]["anchor"] = "y2"
-    return go.Figure([*traces, *(trace | {"yaxis": "y2"} for trace in source)], layout)
+    return go.Figure([*traces, *source], layout)
 
 
-def arm_dots(
+def mean_epochs(curves: Sequence[Curve]) -> pd.DataFrame:
+    """Return the mean of :attr:`Curve.epochs` over runs, with one row per epoch that all runs have completed."""
+    shared = min((len(curve.epochs) for curve in curves), default=0)
+    if not shared:
+        return pd.DataFrame(columns=EPOCH_COLUMNS, dtype="float64")
+    return pd.concat(curve.epochs.head(shared) for curve in curves).groupby("epoch", as_index=False).mean()
+
+
+def mean_curves(
     arms: Sequence[Arm],
-    name: str,
-    colours: Mapping[str, str] | None = None,
-    stopped: Iterable[Row] = (),
+    curves: Mapping[str, Curve],
+    colours: Mapping[str, str],
+    masked: bool = False,
+    axis: Axis = "epoch",
 ) -> go.Figure:
-    """Draw one row per arm: one dot per run, and above them the mean with its 95 % interval.
+    """Draw the primary measure after each epoch, one line per arm: the mean of its seeds.
 
     Args:
-        arms: from top to bottom.
-        name: of the quantity to draw; see :func:`core.results.measures.quantity`.
-        colours: of each arm, by key; needed if only some arms of an experiment are drawn, to keep their colours.
-        stopped: further rows of these arms, drawn as hollow dots; means are without them.
+        arms: those without curves are left out.
+        curves: of their runs, by id.
+        colours: of each arm, by key.
+        masked: whether the source is judged among the outputs of its own classes.
+        axis: horizontal axis.
     """
-    colours, what = colours or colours_of(arms), arms[0].what(name) if arms else quantity(name)
-    traces: list[dict[str, Any]] = []
-    has_stopped = False
-    further = list(stopped)
-    for line, arm in enumerate(arms):
-        interval, colour = arm.interval(name), colours[arm.key]
-        ended = tuple(row for row in further if row.setting.key == arm.key)
-        early = replace(arm, rows=ended).by_seed(name) if ended else {}
-        has_stopped = has_stopped or bool(early)
-        circle: dict[str, Any] = {"symbol": "circle-open", "line": {"width": 2}}
-        for by_seed, key, how, look in (
-            (arm.by_seed(name), arm.key, "", {"opacity": 0.65}),
-            (early, f"{arm.key}:stopped", ", stopped early", circle),
-        ):
-            if by_seed or not how:
-                traces.append(
-                    markers(
-                        arm.label,
-                        list(by_seed.values()),
-                        np.full(len(by_seed), line + 0.14),
-                        uid=key,
-                        marker={"color": colour, "size": 9, **look},
-                        text=[f"seed {seed}{how}: {value_text(what, value)}" for seed, value in by_seed.items()],
-                        hovertemplate=f"{arm.label}, %{{text}}<extra></extra>",
-                    )
-                )
-        # The mean of one run is the run itself; drawing it would make one seed look like a result.
-        if interval.n > 1:
-            traces.append(
-                markers(
-                    arm.label,
-                    [interval.mean],
-                    [line - 0.14],
-                    uid=f"{arm.key}:mean",
-                    marker={"color": colour, "size": 11, "symbol": "diamond"},
-                    error_x=whiskers([interval], what) | {"color": colour, "thickness": 2, "width": 5},
-                    hovertemplate=f"{arm.label}, mean of {interval.n} seeds, 95 % interval in brackets:"
-                    f"<br>{spread_text(interval, what)}<extra></extra>",
-                )
-            )
-    hollow = "; hollow: stopped early, not in the mean" if has_stopped else ""
-    layout = _rows_layout(arms, what, f"dots: runs, diamond: mean with 95 % interval over seeds{hollow}")
-    return go.Figure(traces, layout)
-
-
-def chart_config(name: str) -> dict[str, Any]:
-    """Return Plotly's options for a chart whose toolbar saves it as ``name.png``.
-
-    The toolbar has few buttons, so that on a phone it does not cover the title: a chart is zoomed by dragging.
-    """
-    return {
-        "displaylogo": False,
-        "modeBarButtonsToRemove": ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
-        "toImageButtonOptions": {"filename": name, "scale": 2},
-    }
-
-
-def export_html(figure: go.Figure, name: str) -> bytes:
-    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline.
-
-    Args:
-        figure: what to draw.
-        name: of the file, without its ending; the page's own toolbar saves ``name.png``.
-    """
-    page = go.Figure(figure)
-    page.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
-    config = chart_config(name) | {"responsive": True}
-    html: str = page.to_html(full_html=True, include_plotlyjs=True, config=config, div_id="figure")
-    return html.encode()
-
-
-def _loss_traces(
-    curves: Sequence[NamedCurve], axis: Axis, smoothing: float, max_points: int = MAX_POINTS
-) -> list[dict[str, Any]]:
-    """Return raw lines first, so that they are drawn beneath the smoothed ones, and validation last."""
-    max_points = min(max_points, max(100, MAX_TOTAL_POINTS // max(1, len(curves))))
-    raw, lines, crosses = [], [], []
-    for named, first in _with_first_of_label(curves):
-        loss: Values = named.curve.loss
-        if smoothing > 0:
-            faint = {"opacity": 0.25, "hoverinfo": "skip", "hovertemplate": None, "customdata": None}
-            raw.append(_loss_line(named, axis, "raw", loss, max_points, width=1, legend=False) | faint)
-            loss = smooth(loss, smoothing)
-        lines.append(
-            _loss_line(named, axis, "training", loss, max_points, width=2 if smoothing > 0 else 1.5, legend=first)
-        )
-        crosses += _diverged_trace(named, axis)
-    return [*raw, *lines, *crosses, *_epoch_traces(curves, axis, "validation_loss", "validation", legend=False)]
-
-
-def _loss_line(
-    named: NamedCurve, axis: Axis, what: str, loss: Values, max_points: int, width: float, legend: bool
-) -> dict[str, Any]:
-    shown = thin(loss, max_points)
-    trace = _trace(named, what, _x_of_steps(named, axis)[shown], _gapped(loss)[shown], legend)
-    step, steps = ("x:d", None) if axis == "step" else ("customdata", named.curve.step[shown])
-    return trace | {
-        "mode": "lines",
-        "line": {"color": named.colour, "width": width},
-        "customdata": steps,
-        "hovertemplate": _hover(named, f"training loss %{{y:.4g}}, step %{{{step}}}"),
-    }
-
-
-def _epoch_traces(
-    curves: Sequence[NamedCurve], axis: Axis, column: str, what: str, legend: bool, number: str = "%{y:.4g}"
-) -> list[dict[str, Any]]:
-    """Return one dashed line per run through a column of :attr:`Curve.epochs`; nothing if no run has the column."""
-    traces = []
-    for named, first in _with_first_of_label(curves):
-        epochs = named.curve.epochs
-        measured = named.curve.measured(column)
-        evaluated = np.flatnonzero(~np.isnan(measured))
-        shown = evaluated[thin(measured[evaluated])]
-        y = _gapped(measured)
-        trace = _trace(named, what, epochs[axis].to_numpy(np.float64)[shown], y[shown], first and legend)
-        dash, symbol = ("dot", "square") if what == "source" else ("dash", "circle")
-        traces.append(
-            trace
-            | {
-                "mode": "lines+markers",
-                "customdata": epochs["epoch"].to_numpy()[shown],
-                "line": {"color": named.colour, "width": 1.5, "dash": dash},
-                "marker": {"size": 6, "symbol": symbol},
-                "hovertemplate": _hover(named, f"{column.replace('_', ' ')} {number}, epoch %{{customdata}}"),
-            }
-        )
-    return traces if what != "source" or any(np.isfinite(trace["y"]).any() for trace in traces) else []
-
-
-def _diverged_trace(named: NamedCurve, axis: Axis) -> list[dict[str, Any]]:
-    """Return a cross at the first step with a non-finite loss, at the height of the last finite one."""
-    loss = named.curve.loss
-    lost = np.flatnonzero(~np.isfinite(loss))[:1]
-    if not len(lost) or not lost[0]:
-        return []
-    trace = _trace(named, "diverged", _x_of_steps(named, axis)[lost], loss[lost - 1], False)
-    text = _hover(named, f"loss not finite at step {named.curve.step[lost[0]]}")
-    return [
-        trace | {"mode": "markers", "marker": {"color": named.colour, "symbol": "x", "size": 10}, "hovertemplate": text}
+    found = [
+        NamedCurve(arm.key, arm.label, colours[arm.key], Curve.of_epochs(table), arm.label)
+        for arm in arms
+        if len(table := mean_epochs([curves[run.id] for run in arm.runs if run.id in curves]))
     ]
+    among = "; the source among its own classes" if masked else ""
+    figure = measure_curves(found, axis, masked, arms[0].spec.objective, f"validation parts, mean of the seeds{among}")
+    if axis == "epoch" and all(len(each.curve.epochs) <= FEW_EPOCHS for each in found):
+        figure.update_xaxes(dtick=1)
+    return figure
 
 
-def _trace(named: NamedCurve, what: str, x: Values, y: Values, legend: bool) -> dict[str, Any]:
-    # The legend group hides runs of a label together; the uid keeps them hidden when data changes.
-    return {
-        "type": "scatter",
-        "name": named.label,
-        "legendgroup": named.label,
-        "showlegend": legend,
-        "uid": f"{named.run}:{what}",
-        "x": x,
-        "y": y,
-    }
-
-
-def _with_first_of_label(curves: Sequence[NamedCurve]) -> Iterable[tuple[NamedCurve, bool]]:
-    """Yield each curve, and whether it is the first with its label, which represents all in the legend."""
-    seen: set[str] = set()
+def _losses(curves: Sequence[NamedCurve], axis: Axis, smoothing: float, log: bool, most: int) -> dict[str, Any]:
+    """Raw lines first, so that they are drawn beneath the smoothed ones, and validation last."""
+    most = min(most, max(100, MAX_TOTAL_POINTS // max(1, len(curves))))
+    raw, lines, crosses, first = [], [], [], _first_of_each_label(curves)
     for named in curves:
-        yield named, named.label not in seen
-        seen.add(named.label)
-
-
-def _hover(named: NamedCurve, text: str) -> str:
-    return f"{named.label}, run {named.run}<br>{text}<extra></extra>"
-
-
-def _gapped(y: Values) -> Values:
-    """Replace infinities by NaN: both are drawn as gaps, but infinities would spoil the range of the axis."""
-    return np.where(np.isfinite(y), y, np.nan)
-
-
-def _x_of_steps(named: NamedCurve, axis: Axis) -> Values:
-    if axis == "seconds":
-        return named.curve.seconds
-    return named.curve.step / (_steps_per_epoch(named) if axis == "epoch" else 1)
-
-
-def _steps_per_epoch(named: NamedCurve) -> float:
-    """Return steps per epoch from the last complete epoch, or as given; NaN, which draws nothing, if unknown."""
-    last = named.curve.epochs[["step", "epoch"]].tail(1).to_numpy(np.float64)
-    if len(last) and last[0, 1] > 0:
-        return float(last[0, 0] / last[0, 1])
-    return named.steps_per_epoch or np.nan
-
-
-def _loss_layout(axis: Axis, log: bool) -> dict[str, Any]:
+        x, loss, steps = named.at_steps(axis), named.curve.loss, named.curve.step
+        if smoothing > 0:
+            shown = thin(loss, most)
+            style = {"line": {"color": named.colour, "width": 1}, "opacity": 0.25}
+            raw.append(named.trace("raw", "lines", x[shown], loss[shown], None, **style))
+        smoothed = smooth(loss, smoothing) if smoothing > 0 else loss
+        shown = thin(smoothed, most)
+        lines.append(
+            named.trace(
+                "training",
+                "lines",
+                x[shown],
+                smoothed[shown],
+                "training loss %{y:.4g}, step %{customdata}",
+                customdata=steps[shown],
+                showlegend=named.key in first,
+                line={"color": named.colour, "width": 2},
+            )
+        )
+        # A cross at the first step with a loss that is not finite, at the height of the last one that is.
+        lost = np.flatnonzero(~np.isfinite(loss))[:1]
+        if len(lost) and lost[0]:
+            style = {"marker": {"color": named.colour, "symbol": "x", "size": 10}}
+            said = f"loss not finite at step {steps[lost[0]]}"
+            crosses.append(named.trace("diverged", "markers", x[lost], loss[lost - 1], said, **style))
+    validated = [_by_epoch(named, axis, "validation_loss", "%{y:.4g}") for named in curves]
     title = "Loss, log scale" if log else "Loss"
     layout = layout_of("Loss", "solid: training, dashed: validation", AXES[axis], title)
     # A zoom in steps makes no sense in seconds, so changing the axis resets the zoom.
     layout["xaxis"]["uirevision"] = axis
-    layout["yaxis"] |= {
-        "type": "log" if log else "linear",
-        "dtick": "D2" if log else None,
-        "tickformat": "~g",
-        "uirevision": str(log),
-    }
-    return layout
+    layout["yaxis"] |= {"tickformat": "~g", "uirevision": str(log)}
+    layout["yaxis"] |= {"type": "log", "dtick": "D2"} if log else {"type": "linear"}
+    return {"data": [*raw, *lines, *crosses, *validated], "layout": layout}
 
 
-def _rows_layout(arms: Sequence[Arm], what: Quantity, subtitle: str | None) -> dict[str, Any]:
-    """Return a layout with one row per arm; labels are wrapped at commas to save space on phones."""
-    units = {"%": "percent", "s": "seconds", "examples/s": "examples per second"}
-    title = units.get(what.unit, what.unit) or ("number" if what.measure is None else what.measure.noun)
-    layout = layout_of(what.title, subtitle, title, None, height=(150 if subtitle else 126) + 52 * len(arms))
-    ticks = {"tickvals": list(range(len(arms))), "ticktext": [arm.label.replace(", ", "<br>") for arm in arms]}
-    layout["yaxis"] |= {"range": [len(arms) - 0.5, -0.5], "showgrid": False, "fixedrange": True, **ticks}
-    layout["xaxis"] |= {
-        "nticks": 6,
-        "showgrid": True,
-        "tickformat": "~s" if what.unit == "bytes" or (what.exact and not what.unit) else "",
-    }
-    # An empty row could be missing data or a value outside the axis, so say which.
-    layout["annotations"] = [
-        {"x": 0, "xref": "paper", "xanchor": "left", "y": row, "showarrow": False, "text": text}
-        for row, arm in enumerate(arms)
-        if not np.isfinite(values := arm.values(what.name)).any()
-        for text in ["not a number" if values else "none"]
-    ]
-    return layout
+def _by_epoch(
+    named: NamedCurve, axis: Axis, column: str, number: str, dash: str = "dash", symbol: str = "circle", **more: Any
+) -> dict[str, Any]:
+    """A line through a column of :attr:`Curve.epochs`, where it was measured."""
+    epochs, measured = named.curve.epochs, named.curve.measured(column)
+    known = np.flatnonzero(~np.isnan(measured))
+    shown = known[thin(measured[known])]
+    return named.trace(
+        column,
+        "lines+markers",
+        epochs[axis].to_numpy(np.float64)[shown],
+        measured[shown],
+        f"{column.replace('_', ' ')} {number}, epoch %{{customdata}}",
+        customdata=epochs["epoch"].to_numpy()[shown],
+        line={"color": named.colour, "width": 1.5, "dash": dash},
+        marker={"size": 6, "symbol": symbol},
+        **more,
+    )
+
+
+def _first_of_each_label(curves: Sequence[NamedCurve]) -> set[str]:
+    """Keys of the curves that stand for all of their label in the legend."""
+    return set({named.label: named.key for named in reversed(curves)}.values())
+
+
+def thin(y: Values, max_points: int = MAX_POINTS) -> NDArray[np.intp]:
+    """Choose which points of a curve to draw, keeping spikes, gaps and both ends.
+
+    Min–max thinning: the curve is split into segments with equally many points, and each segment keeps its lowest and
+    highest finite value, so that the drawn line looks the same (Jugel et al., "M4", VLDB 2014). Where non-finite values
+    lie between two kept points, one of them is kept too, so that no line crosses a gap.
+
+    Args:
+        y: (n,) values, in order.
+        max_points: maximum number of points to keep, at least 7.
+
+    Returns:
+        Indices into ``y``, ascending; all of them if n ≤ ``max_points``.
+    """
+    n = len(y)
+    if n <= max_points:
+        return np.arange(n)
+    finite = np.isfinite(y)
+    # With gaps, each kept value may need another point for a gap.
+    stretches = (max_points - 2) // 2 if finite.all() else (max_points - 3) // 4
+    width = -(-n // stretches)
+    kept = [np.array([0, n - 1])]
+    for sign in (1, -1):
+        segments = np.pad(np.where(finite, sign * y, np.inf), (0, -n % width), constant_values=np.inf)
+        lowest = segments.reshape(-1, width).argmin(axis=1)
+        kept.append(np.arange(len(lowest)) * width + lowest)
+    chosen = np.unique(np.concatenate(kept))
+    gaps = np.flatnonzero(~finite)
+    # If a gap lies between two kept points, keep its first point.
+    following = np.searchsorted(gaps, chosen[:-1], side="right")
+    between = following[np.searchsorted(gaps, chosen[1:], side="left") > following]
+    return np.unique(np.concatenate([chosen, gaps[between]]))
+
+
+def smooth(y: Values, weight: float) -> NDArray[np.float64]:
+    """Compute the exponential moving average with bias correction: s_t = w s_(t−1) + (1 − w) y_t, then s_t / (1 − w^t).
+
+    The correction removes the bias of the first values towards zero (Kingma and Ba, "Adam", 2015, §3). Non-finite
+    values are left unchanged, and the average restarts after them.
+
+    Args:
+        y: (n,) values, in order.
+        weight: w, from 0 (no smoothing) to below 1.
+
+    Returns:
+        (n,) averages.
+    """
+    averaged = y.astype(np.float64)
+    cuts = np.flatnonzero(np.diff(np.isfinite(averaged), prepend=False, append=False))
+    for start, end in zip(cuts[::2], cuts[1::2], strict=True):
+        # With adjust=True, pandas divides by the sum of the weights, which is the bias correction.
+        averaged[start:end] = pd.Series(averaged[start:end]).ewm(alpha=1 - weight, adjust=True).mean()
+    return averaged

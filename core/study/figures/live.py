@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from core.numbers import NOTHING, counted, listed
+from core.numbers import NOTHING, counted
 from core.results.arm import Arm, judged_by
 from core.results.choice import compared_among, winners
 from core.store.record import UNFINISHED, Curve, Run, is_under_way
+from core.study.figures.curves import SMOOTHING, smooth, thin
 from core.study.figures.palette import colour_of
 from core.study.figures.style import layout_of, plain, scatter
-from core.study.figures.thinning import smooth, thin
 
 Values = NDArray[np.floating]
-
-SMOOTHING = 0.9
-"""Weight of the past in the line of the training loss."""
+Curves = Mapping[str, Curve]
+"""The curve of each run that has begun, by its id."""
 
 MAX_POINTS = 6_000
 """Maximum number of points of all lines of a live figure together, which is sent every second."""
@@ -28,14 +28,8 @@ MAX_POINTS = 6_000
 MAX_OF_LINE = 1_000
 """Maximum number of points of one line: two per pixel of a chart beside another one, its lowest and its highest."""
 
-DIFFERING = {"lr": "learning rates", "epochs": "numbers of epochs"}
-"""What the subtitle calls values of what settings usually differ in, by :attr:`core.results.arm.Arm.differing`."""
 
-HEIGHT = 300
-"""Height of a live figure in pixels."""
-
-
-def live_loss(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, Any]:
+def live_loss(arms: Sequence[Arm], curves: Curves) -> dict[str, Any]:
     """Return the figure of the training loss by epoch, as JSON values for ``Plotly.react``.
 
     Args:
@@ -47,7 +41,7 @@ def live_loss(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, Any
     return _figure(arms, curves, "Training loss", smoothed, "%{y:.4g}", (0.0, math.inf))
 
 
-def live_measure(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, Any]:
+def live_measure(arms: Sequence[Arm], curves: Curves) -> dict[str, Any]:
     """Return the figure of the primary measure on the validation part by epoch. Args: see :func:`live_loss`."""
     measure = judged_by(arms).primary
     title = f"Validation {measure.noun}{measure.unit_suffix}"
@@ -55,22 +49,29 @@ def live_measure(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> dict[str, 
     return _figure(arms, curves, title, lines, measure.hover_text(), measure.limits)
 
 
-def mean_loss(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
+def mean_loss(arm: Arm, curves: Curves) -> tuple[Values, Values]:
     """Epochs and mean training loss by step, both of shape (steps,); NaN where no run has a finite loss."""
-    mean = _mean([(curve.step - 1, curve.loss) for curve in _curves(arm, curves)])
+    own = [curves[run.id] for run in _counted(arm, curves)]
+    losses = np.full((len(own), max((int(each.step[-1]) for each in own if len(each.step)), default=0)), np.nan)
+    for row, each in zip(losses, own, strict=True):
+        row[each.step - 1] = np.where(np.isfinite(each.loss), each.loss, np.nan)
+    with np.errstate(invalid="ignore"):
+        mean: Values = np.nansum(losses, axis=0) / np.isfinite(losses).sum(axis=0)
     steps = next((run.steps for run in arm.runs if run.steps), 1)
     return (np.arange(len(mean)) + 1) / (steps / arm.setting.epochs), mean
 
 
-def mean_measure(arm: Arm, curves: Mapping[str, Curve]) -> tuple[Values, Values]:
+def mean_measure(arm: Arm, curves: Curves) -> tuple[Values, Values]:
     """Epochs and mean of the primary measure on the validation part, both of shape (evaluated epochs,)."""
     name = arm.setting.objective.validated
-    mean = _mean([(curve.epochs["epoch"].to_numpy() - 1, curve.measured(name)) for curve in _curves(arm, curves)])
-    known = ~np.isnan(mean)
-    return np.flatnonzero(known) + 1.0, mean[known]
+    own = [curves[run.id] for run in _counted(arm, curves)]
+    values = [pd.Series(each.measured(name), each.epochs["epoch"], dtype="float64") for each in own]
+    known = [each[np.isfinite(each)] for each in values]
+    mean = pd.concat(known).groupby(level=0).mean() if known else pd.Series(dtype="float64")
+    return mean.index.to_numpy(np.float64), mean.to_numpy()
 
 
-def latest(arm: Arm, curves: Mapping[str, Curve]) -> float:
+def latest(arm: Arm, curves: Curves) -> float:
     """Mean of the latest value of the primary measure on the validation part, over the seeds that have finished, before
     that over those of its line; NaN before the first.
     """
@@ -78,7 +79,7 @@ def latest(arm: Arm, curves: Mapping[str, Curve]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def latest_text(arm: Arm, curves: Mapping[str, Curve]) -> str:
+def latest_text(arm: Arm, curves: Curves) -> str:
     """The same with the number of seeds that are in it, as in ``89.10 % (2 seeds)``; a dash before the first."""
     values, runs = _latest(arm, curves), _counted(arm, curves)
     if not values:
@@ -87,14 +88,14 @@ def latest_text(arm: Arm, curves: Mapping[str, Curve]) -> str:
     return f"{arm.setting.objective.primary.text(latest(arm, curves))} ({counted(len(values), 'seed')}{stage})"
 
 
-def _latest(arm: Arm, curves: Mapping[str, Curve]) -> list[float]:
+def _latest(arm: Arm, curves: Curves) -> list[float]:
     runs = _counted(arm, curves)
     ended = [run for run in runs if run.state == "finished"]
     recorded = [curves[run.id].measured(arm.setting.objective.validated) for run in ended or runs]
     return [float(known[-1]) for values in recorded if len(known := values[~np.isnan(values)])]
 
 
-def _counted(arm: Arm, curves: Mapping[str, Curve]) -> list[Run]:
+def _counted(arm: Arm, curves: Curves) -> list[Run]:
     """The runs of a mean that have begun: one that broke off learned less than the others, and counts only where no
     other one has begun.
     """
@@ -102,76 +103,61 @@ def _counted(arm: Arm, curves: Mapping[str, Curve]) -> list[Run]:
     return [run for run in begun if run.state not in UNFINISHED] or begun
 
 
-def _curves(arm: Arm, curves: Mapping[str, Curve]) -> list[Curve]:
-    return [curves[run.id] for run in _counted(arm, curves)]
-
-
 def _figure(
     arms: Sequence[Arm],
-    curves: Mapping[str, Curve],
+    curves: Curves,
     title: str,
     lines: Mapping[str, tuple[Values, Values]],
     number: str,
     limits: tuple[float, float],
 ) -> dict[str, Any]:
-    seeds = {arm.key: len(own) for arm in arms if (own := _counted(arm, curves))}  # others are not drawn
-    best = _best_of_groups([arm for arm in arms if arm.key in seeds], curves)
+    drawn = [arm for arm in arms if _counted(arm, curves)]
+    seeds = {arm.key: len(_counted(arm, curves)) for arm in drawn}
+    best = _best_of_groups(drawn, curves)
     left_out = sum(run.id in curves for arm in arms for run in arm.runs) > sum(seeds.values())
-    subtitle = "mean of the seeds" if left_out or max(seeds.values(), default=0) > 1 else None
-    if left_out:
-        subtitle = f"{subtitle}, without runs that broke off"
-    if len(best) < len(seeds):
-        so_far = " so far" if _is_going(arms) else ""
-        subtitle = "; ".join(filter(None, [subtitle, f"bold: best on validation{so_far}", f"thin: {_thin(arms)}"]))
-    points = max(50, min(MAX_OF_LINE, MAX_POINTS // max(1, len(arms))))
-    # The best arms last, so that they are drawn above the others.
-    traces = [
-        _trace(arm, *lines[arm.key], seeds[arm.key], best, number=number, max_points=points)
-        for arm in sorted(arms, key=lambda arm: arm.key in best)
-        if arm.key in seeds
-    ]
-    layout = layout_of(title, subtitle, "Epoch", None, height=HEIGHT)
-    # Thinning keeps the lowest and the highest value of a line.
-    drawn = [trace["y"] for trace in traces if trace["uid"] in best]
-    layout["yaxis"] |= {"tickformat": "~g", "range": _range(drawn, limits)}
+    words = ["mean of the seeds"] if left_out or max(seeds.values(), default=0) > 1 else []
+    words += ["without runs that broke off"] if left_out else []
+    words += [f"bold: best on validation{' so far' * _is_going(arms)}"] if len(best) < len(drawn) else []
+    layout = layout_of(title, "; ".join(words) or None, "Epoch", None, height=300)
+    layout["yaxis"] |= {"tickformat": "~g"}
     layout["xaxis"] |= {"rangemode": "tozero"}
-    if layout["yaxis"]["range"] is None:  # before the first point Plotly would number its axes from -1
+    # A diverging setting must not flatten those that matter.
+    values = np.concatenate([np.zeros(0), *(lines[key][1] for key in best)])
+    if len(known := values[np.isfinite(values)]):
+        low, high = float(known.min()), float(known.max())
+        room = 0.05 * (high - low) or 1.0
+        layout["yaxis"] |= {"range": [max(limits[0], low - room), min(limits[1], high + room)]}
+    else:  # before the first point Plotly would number its axes from -1
         layout["yaxis"] |= {"range": [0.0, 1.0], "showticklabels": False}
         layout["xaxis"] |= {"range": [0, max((arm.setting.epochs for arm in arms), default=1)]}
+    most, traces = max(50, min(MAX_OF_LINE, MAX_POINTS // max(1, len(arms)))), []
+    for arm in sorted(drawn, key=lambda arm: arm.key in best):  # the best ones last, and above the others
+        (x, y), bold = lines[arm.key], arm.key in best
+        shown = thin(y, most)
+        traces.append(
+            scatter(
+                # An accuracy that was measured once is a point, which a line does not show.
+                "lines+markers" if len(y) < 3 else "lines",
+                arm.setting.label,
+                x[shown],
+                y[shown],
+                f"{arm.label}, {counted(seeds[arm.key], 'seed')}<br>{number} at epoch %{{x:.3g}}",
+                legendgroup=arm.setting.label,
+                # A legend of one entry says nothing, and takes a third of the time of drawing.
+                showlegend=bold and len(best) > 1,
+                uid=arm.key,
+                opacity=1.0 if bold else 0.35,
+                line={"color": colour_of(arm.setting), "width": 2.5 if bold else 1},
+            )
+        )
     return {"data": plain(traces), "layout": plain(layout)}
-
-
-def _trace(arm: Arm, x: Values, y: Values, seeds: int, best: set[str], number: str, max_points: int) -> dict[str, Any]:
-    shown, bold = thin(y, max_points), arm.key in best
-    # A legend of one entry says nothing, and takes a third of the time of drawing.
-    in_legend = bold and len(best) > 1
-    return scatter(
-        # An accuracy that was measured once is a point, which a line does not show.
-        "lines+markers" if len(y) < 3 else "lines",
-        arm.setting.label,
-        x[shown],
-        y[shown],
-        f"{arm.label}, {counted(seeds, 'seed')}<br>{number} at epoch %{{x:.3g}}",
-        legendgroup=arm.setting.label,
-        showlegend=in_legend,
-        uid=arm.key,
-        opacity=1.0 if bold else 0.35,
-        line={"color": colour_of(arm.setting), "width": 2.5 if bold else 1},
-    )
-
-
-def _thin(arms: Sequence[Arm]) -> str:
-    """In what settings differ from the best one of their method and rank."""
-    names = {name for arm in arms for name in arm.differing}
-    known = [words for name, words in DIFFERING.items() if name in names]
-    return f"other {listed(known if len(known) == len(names) else ['settings'])}"
 
 
 def _is_going(arms: Sequence[Arm]) -> bool:
     return is_under_way(run for arm in arms for run in arm.runs)
 
 
-def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str]:
+def _best_of_groups(arms: Sequence[Arm], curves: Curves) -> set[str]:
     """Keys of the arm of each method and rank that is best on the validation part so far; of its first arm before that.
 
     The arms of a method and rank share a legend entry; the best one is drawn bold. It is one of those that an answer
@@ -179,37 +165,10 @@ def _best_of_groups(arms: Sequence[Arm], curves: Mapping[str, Curve]) -> set[str
     """
     compared = compared_among(arms)
     usable = {arm.key for group in compared for arm in (group if _is_going(arms) else winners(group))}
-    best: dict[str, tuple[tuple[bool, bool, float], str]] = {}
+    best: dict[str, tuple[tuple[bool, float], str]] = {}
     for arm in arms:
         worth = arm.setting.objective.primary.sign * latest(arm, curves)
-        rank = arm.key in usable, not math.isnan(worth), 0.0 if math.isnan(worth) else worth
-        leader, _ = best.setdefault(arm.setting.label, (rank, arm.key))
-        if rank > leader:
+        rank = arm.key in usable, -math.inf if math.isnan(worth) else worth
+        if arm.setting.label not in best or rank > best[arm.setting.label][0]:
             best[arm.setting.label] = rank, arm.key
     return {key for _, key in best.values()}
-
-
-def _range(lines: Sequence[Values], limits: tuple[float, float]) -> list[float] | None:
-    """Range of an axis that holds these lines: a diverging setting must not flatten those that matter."""
-    values = np.concatenate([np.zeros(0), *lines])
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return None
-    low, high = float(known.min()), float(known.max())
-    room = 0.05 * (high - low) or 1.0
-    return [max(limits[0], low - room), min(limits[1], high + room)]
-
-
-def _mean(lines: Sequence[tuple[NDArray[np.integer], Values]]) -> Values:
-    """Mean at each place of lines that were recorded at some places, ascending from 0; NaN where none is finite."""
-    length = max((int(at[-1]) + 1 for at, _ in lines if len(at)), default=0)
-    total, count = np.zeros(length), np.zeros(length)
-    for at, values in lines:
-        finite = np.isfinite(values)
-        # As a slice where no place is left out: a line of 300,000 steps is read with each update.
-        whole = len(at) and at[-1] - at[0] + 1 == len(at)
-        places: Any = slice(at[0], at[-1] + 1) if whole else at
-        total[places] += np.where(finite, values, 0.0)
-        count[places] += finite
-    mean: Values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return mean

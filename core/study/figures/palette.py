@@ -13,6 +13,7 @@ from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from plotly.colors import hex_to_rgb
 
 from core.methods.lora import LoRASpec
 from core.methods.method import Role
@@ -48,12 +49,14 @@ MUTED = 0.55
 DARKEST, LIGHTEST = 0.1245, 0.295
 """Relative luminance of shades; beyond, the contrast with the dark or the light page is below 3:1."""
 
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+"""Weights of linear red, green and blue in relative luminance. Source: WCAG 2.2."""
+
 
 def rank_colour(rank: int) -> str:
     """Return the colour of LoRA of a rank; ranks between those of :data:`RANKS` are mixed on a logarithmic scale."""
-    known = np.log2(list(RANKS))
-    lights = np.array([_linear(_parts(colour)) for colour in RANKS.values()])
-    return _hex(_encoded(np.array([np.interp(math.log2(rank), known, light) for light in lights.T])))
+    known, lights = np.log2(list(RANKS)), np.array([_light(colour) for colour in RANKS.values()])
+    return _hex(np.array([np.interp(math.log2(rank), known, light) for light in lights.T]))
 
 
 def colour_of(setting: Setting) -> str:
@@ -64,8 +67,9 @@ def colour_of(setting: Setting) -> str:
         case Role.CONTROL if setting.spec is not None:
             return CONTROLS[_number(setting) % len(CONTROLS)]
         case Role.ADAPTER:
-            size = setting.size
-            return _muted(rank_colour(size) if isinstance(size, int) and size > 0 else LORA, _number(setting))
+            light = _light(rank_colour(setting.size) if isinstance(setting.size, int) and setting.size > 0 else LORA)
+            gray = 1 - (1 - MUTED) ** _number(setting)
+            return _hex((1 - gray) * light + gray * float(light @ LUMINANCE))
     return NEUTRAL
 
 
@@ -81,36 +85,29 @@ def shade_of(setting: Setting) -> str:
     rate, spec = setting.learning_rate, setting.spec
     usual = rate if spec is None else default_rate(spec.method, spec.trained_network)
     aim = DARKEST + (LIGHTEST - DARKEST) * rate / (rate + usual)
-    linear = _linear(_parts(colour_of(setting)))
-    luminance = float(linear @ LUMINANCE)
+    light = _light(colour_of(setting))
+    luminance = float(light @ LUMINANCE)
     # In linear light, luminance is exact for scaling towards black as well as for mixing with white.
-    linear = linear * aim / luminance if aim < luminance else 1 - (1 - linear) * (1 - aim) / (1 - luminance)
-    return _hex(_encoded(linear))
+    return _hex(light * aim / luminance if aim < luminance else 1 - (1 - light) * (1 - aim) / (1 - luminance))
 
 
-def colours_of(arms: Iterable[Arm | Setting | RunSpec]) -> dict[str, str]:
+def colours_of(arms: Iterable[Arm | Setting | RunSpec], by_rate: bool = False) -> dict[str, str]:
     """Return the colour of each arm, by its key: that of its method and rank, whatever other arms there are.
 
     Args:
         arms: arms, settings or specs of runs; several of one setting are allowed.
+        by_rate: whether shades tell learning rates apart where a method and rank has several arms.
 
     Returns:
         Colours as ``#RRGGBB``.
     """
-    return {setting.key: colour_of(setting) for setting in map(_setting, arms)}
-
-
-def shades_of(arms: Iterable[Arm | Setting | RunSpec]) -> dict[str, str]:
-    """Return colours that tell learning rates apart: shades where a method and rank has several arms.
-
-    Args: see :func:`colours_of`.
-
-    Returns:
-        Colours as ``#RRGGBB``, by key of the arm.
-    """
-    settings = {setting.key: setting for setting in map(_setting, arms)}
+    found = [
+        setting_of(each) if isinstance(each, RunSpec) else each.setting if isinstance(each, Arm) else each
+        for each in arms
+    ]
+    settings = {setting.key: setting for setting in found}
     count = Counter(setting.group for setting in settings.values())
-    return {key: (shade_of if count[own.group] > 1 else colour_of)(own) for key, own in settings.items()}
+    return {key: (shade_of if by_rate and count[own.group] > 1 else colour_of)(own) for key, own in settings.items()}
 
 
 def _number(setting: Setting) -> int:
@@ -121,39 +118,15 @@ def _number(setting: Setting) -> int:
     return known.index(own) if own in known else len(known) + crc32(own.encode()) % 3
 
 
-def _muted(colour: str, number: int) -> str:
-    """Mix a colour with gray of the same luminance, the more the later the method is in the registry."""
-    linear = _linear(_parts(colour))
-    share = 1 - (1 - MUTED) ** number
-    return _hex(_encoded((1 - share) * linear + share * float(linear @ LUMINANCE)))
-
-
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-"""Weights of linear red, green and blue in relative luminance. Source: WCAG 2.2."""
-
-
-def _setting(each: Arm | Setting | RunSpec) -> Setting:
-    if isinstance(each, RunSpec):
-        return setting_of(each)
-    return each.setting if isinstance(each, Arm) else each
-
-
-def _parts(colour: str) -> NDArray[np.float64]:
-    """Return red, green and blue of ``#RRGGBB``, 0 to 1."""
-    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-
-
-def _linear(parts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convert from sRGB to linear light."""
+def _light(colour: str) -> NDArray[np.float64]:
+    """Return linear red, green and blue of ``#RRGGBB``, 0 to 1."""
+    parts = np.array(hex_to_rgb(colour)) / 255
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
 
 
-def _encoded(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Convert from linear light to sRGB."""
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-
-
-def _hex(parts: NDArray[np.float64]) -> str:
+def _hex(light: NDArray[np.float64]) -> str:
+    """Return ``#RRGGBB`` of linear red, green and blue."""
+    parts = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return "#" + "".join(f"{round(255 * float(part)):02X}" for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""The common style of all figures, with transparent background and text in the colour of the page, and their traces."""
+"""The common style of all figures: transparent, with text in the color of the page; and how figures leave the lab."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import plotly.graph_objects as go
 
 from core.results.intervals import Interval
 from core.results.measures import Quantity, bounded
@@ -20,6 +20,10 @@ MAX_LINE = 57
 
 LINE_HEIGHT = 36
 """Room for one more line of a subtitle, in pixels; half of it is above the title, centered in the margin."""
+
+
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+"""Letters after large numbers."""
 
 
 def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: int = 400) -> dict[str, Any]:
@@ -51,6 +55,17 @@ def layout_of(title: str, subtitle: str | None, x: str, y: str | None, height: i
     }
 
 
+def subtitle_lines(subtitle: str) -> list[str]:
+    """Break a subtitle after semicolons into lines of :data:`MAX_LINE` characters, or of one clause if it is longer."""
+    lines: list[str] = []
+    for clause in subtitle.split("; "):
+        if lines and len(lines[-1]) + len(clause) + 2 <= MAX_LINE:
+            lines[-1] += f"; {clause}"
+        else:
+            lines.append(clause)
+    return [f"{line};" for line in lines[:-1]] + lines[-1:]
+
+
 def scatter(mode: str, name: str | None, x: Any, y: Any, hover: str | None, **more: Any) -> dict[str, Any]:
     """Return a trace of points or lines; ``hover`` is its hover text, None for none, ``more`` its other attributes."""
     shown = {"hoverinfo": "skip"} if hover is None else {"hovertemplate": f"{hover}<extra></extra>"}
@@ -63,17 +78,6 @@ def markers(name: str | None, x: Any, y: Any, **more: Any) -> dict[str, Any]:
     return {"type": "scatter", "mode": "markers", "name": name, "showlegend": False, **points, **more}
 
 
-def subtitle_lines(subtitle: str) -> list[str]:
-    """Break a subtitle after semicolons into lines of :data:`MAX_LINE` characters, or of one clause if it is longer."""
-    lines: list[str] = []
-    for clause in subtitle.split("; "):
-        if lines and len(lines[-1]) + len(clause) + 2 <= MAX_LINE:
-            lines[-1] += f"; {clause}"
-        else:
-            lines.append(clause)
-    return [f"{line};" for line in lines[:-1]] + lines[-1:]
-
-
 def whiskers(intervals: Sequence[Interval], measure: Quantity) -> dict[str, Any]:
     """Return error bars from each mean to the ends of its interval, within what the measure can be."""
     ends = [bounded(interval, measure) for interval in intervals]
@@ -84,32 +88,23 @@ def whiskers(intervals: Sequence[Interval], measure: Quantity) -> dict[str, Any]
     }
 
 
-def within(limits: tuple[float, float]) -> dict[str, Any]:
-    """Return what keeps an axis within the lowest and the highest value that there can be, as accuracies to 100."""
-    ends = zip(("clipmin", "clipmax"), limits, strict=True)
-    return {"autorangeoptions": {name: end for name, end in ends if math.isfinite(end)}}
-
-
-def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Return ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, or at powers of ten over two decades.
+def log_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Return a logarithmic axis for values from 1, with ticks at powers of ten, and at 2 and 5 times them for few.
 
     Plotly's own ticks between powers cannot be styled like the others.
-
-    Args:
-        low: smallest value, above 0.
-        high: largest value.
     """
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high <= 100 * low else (1,)
-    ticks = [step * 10.0**power for power in decades for step in steps]
+    if not values:
+        return {"type": "log"}
+    low, high = math.log10(min(values)), math.log10(max(values))
+    steps = (1, 2, 5) if high - low <= 2 else (1,)
+    ticks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
     return {"type": "log", "tickvals": ticks, "ticktext": [_short(tick) for tick in ticks]}
 
 
-def _short(tick: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if tick >= size:
-            return f"{tick / size:g}{letter}"
-    return f"{tick:g}"
+def _short(value: float) -> str:
+    """A number as in ``20k``."""
+    size, unit = next((size, unit) for size, unit in UNITS if value >= size)
+    return f"{value / size:g}{unit}"
 
 
 def plain(value: Any) -> Any:
@@ -122,22 +117,34 @@ def plain(value: Any) -> Any:
     if isinstance(value, list):
         return [plain(part) for part in value]
     if isinstance(value, np.ndarray):
-        return _rounded(value) if np.issubdtype(value.dtype, np.floating) else value.tolist()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+        return [plain(float(f"{each:.5g}")) if isinstance(each, float) else each for each in value.tolist()]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _rounded(values: NDArray[np.floating]) -> list[float | None]:
-    finite = np.isfinite(values)
-    known = values[finite].astype(np.float64)
-    size = np.abs(known)
-    # Within the range of float32, so that neither the unit nor its inverse can overflow.
-    unit = 10.0 ** (4 - np.floor(np.log10(np.clip(size, 1e-45, 1e38))))
-    rounded = np.full(len(values), None, dtype=object)
-    rounded[finite] = np.round(known * unit) / unit
-    listed: list[float | None] = rounded.tolist()
-    return listed
+def chart_config(name: str) -> dict[str, Any]:
+    """Return Plotly's options for a chart whose toolbar saves it as ``name.png``.
+
+    The toolbar has few buttons, so that on a phone it does not cover the title: a chart is zoomed by dragging.
+    """
+    return {
+        "displaylogo": False,
+        "modeBarButtonsToRemove": ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
+        "toImageButtonOptions": {"filename": name, "scale": 2},
+    }
+
+
+def export_html(figure: go.Figure, name: str) -> bytes:
+    """Return a self-contained HTML page with the figure; it includes plotly.js and works offline.
+
+    Args:
+        figure: what to draw.
+        name: of the file, without its ending; the page's own toolbar saves ``name.png``.
+    """
+    page = go.Figure(figure)
+    page.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
+    config = chart_config(name) | {"responsive": True}
+    html: str = page.to_html(full_html=True, include_plotlyjs=True, config=config, div_id="figure")
+    return html.encode()
 
 
 SCALE = "Viridis"

@@ -8,7 +8,8 @@ from core.numbers import bytes_text, count_text, listed
 from core.results.measures import MEMORY_NOTE, storage_note, time_note
 from core.study.arms.tables import mean_text, storage_sentence
 from core.study.arms.trained_memory import TRAINED_MEMORY_NOTE, memory_columns
-from core.study.figures.tradeoffs import accuracy_against, learning_over_time
+from core.study.figures.curves import mean_curves
+from core.study.figures.tradeoffs import accuracy_against
 from core.study.report.parts import Plot, Section, Table
 from core.study.report.shown import Shown
 
@@ -47,7 +48,7 @@ def cost_section(shown: Shown) -> Section:
     ]
     if not is_shared:
         over_time = f"Validation {measure.noun} over training time"
-        parts.append(Plot("time", learning_over_time(arms, shown.curves(), colours), over_time))
+        parts.append(Plot("time", mean_curves(arms, shown.curves(), colours, shown.masked, "seconds"), over_time))
     parts.append(Table("What each setting costs", table, " ".join(notes)))
     memory = listed([f"{arm.label} {bytes_text(arm.interval('memory').mean)}" for arm in arms])
     lead = f"{storage_sentence(arms, customers)} Memory to train one run, as counted: {memory}."

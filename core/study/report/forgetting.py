@@ -19,12 +19,17 @@ from core.rule.frontier import (
 )
 from core.study.arms.difference_tables import full_differences, interval_text
 from core.study.arms.forgetting_notes import no_source, rates_note, source_note
-from core.study.figures.frontier import ALT, frontier_figure
-from core.study.figures.tradeoffs import learning_and_forgetting
+from core.study.figures.tradeoffs import frontier_figure, learning_and_forgetting
 from core.study.report.parts import Plot, Section, Table
 from core.study.report.shown import Shown
 
 FORGOTTEN = "Forgetting"
+
+FRONTIER = (
+    "Accuracy on the target against forgetting: a faint point for each learning rate and epoch, and a line through the "
+    "points of each method that are not beaten on both"
+)
+"""Alternative text of the figure of frontiers."""
 
 
 def forgetting_section(shown: Shown) -> Section:
@@ -60,7 +65,7 @@ def _at_equal(shown: Shown, before: float, among: str) -> list[Plot | Table]:
     note = " ".join([*([frontier_sentence(pairs)] if pairs else []), FRONTIER_NOTE])
     title = f"Forgetting at equal {measure.noun} on the target{measure.difference_clause} of the source{among}"
     return [
-        Plot("frontier", frontier_figure(found, shown.colours, shown.masked), f"{ALT}{among}"),
+        Plot("frontier", frontier_figure(found, shown.colours, shown.masked), f"{FRONTIER}{among}"),
         Table(title, frontier_table(equal), note),
     ]
 

@@ -5,7 +5,7 @@ A section is a title, a line, figures and tables, as data. Each is made when som
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -33,11 +33,9 @@ from core.study.arms.difference_tables import (
 from core.study.arms.rates import chosen, tried_arms
 from core.study.arms.study_words import study_table
 from core.study.arms.tables import rates_table
-from core.study.figures.curves import arm_dots
-from core.study.figures.differences import difference_rows
+from core.study.figures.curves import mean_curves
+from core.study.figures.intervals import arm_dots, difference_rows, passed_figure, study_figure
 from core.study.figures.rates import has_map, rate_curves, rate_map, size_curve, size_titles
-from core.study.figures.study import passed_figure, study_figure
-from core.study.figures.tradeoffs import mean_curves
 from core.study.report.cost import COST, cost_section
 from core.study.report.forgetting import FORGOTTEN, forgetting_section
 from core.study.report.parts import Plot, Section, Table
@@ -94,7 +92,7 @@ def measured_section(shown: Shown) -> Section:
     if shown.is_reported:
         lead, share = f"{measure.title}{' on the test part' * shown.objective.has_test_part}, as reported.", ""
     validated = shown.is_reported and shown.objective.has_test_part and any(arm.validation for arm in arms)
-    dots = arm_dots(arms, measure.name, shown.colours, shown.stopped)
+    dots = arm_dots(arms, shown.colours, shown.stopped)
     figure = Plot("measure", dots, f"{measure.title} of every run, by setting")
     table = Table("Settings", measured_table(arms, shown.place, validated), IN_BRACKETS)
     return Section(measure.title, f"{lead} {share}".strip(), (figure, table))
@@ -136,10 +134,7 @@ def difference_section(shown: Shown) -> Section:
     """How far each setting is from full fine-tuning, or from what stands for it."""
     arms, found, measure = shown.differing, shown.place, shown.objective.primary
     full = reference_name(found.full)
-    parts: list[Plot | Table] = []
-    if found.full is not None and found.candidates:
-        alt = f"{measure.title} of each setting minus that of {full}, by seed, with mean and interval"
-        parts.append(Plot("difference", difference_rows(found, arms, shown.colours), alt))
+    parts: list[Plot | Table] = [*difference_plot(found, arms, shown.colours)]
     if differences := full_differences(arms, measure.name, found):
         title = f"Differences in {measure.noun} from {full}, paired by seed{measure.difference_clause}"
         beaten = "above" if measure.higher_is_better else "below"
@@ -150,6 +145,15 @@ def difference_section(shown: Shown) -> Section:
         )
         parts.append(Table(title, differences_table(differences, tested_settings(arms, found)), note))
     return Section(DIFFERENCES, "Settings are compared seed by seed.", tuple(parts))
+
+
+def difference_plot(found: Place, arms: Sequence[Arm], colours: Mapping[str, str]) -> list[Plot]:
+    """The figure of an answer; none where nothing was compared. Args: see :func:`difference_rows`."""
+    if found.full is None or not found.candidates:
+        return []
+    title, full = judged_by(arms).primary.title, reference_name(found.full)
+    alt = f"{title} of each setting minus that of {full}, by seed, with mean and interval"
+    return [Plot("difference", difference_rows(found, arms, colours), alt)]
 
 
 def rank_section(shown: Shown) -> Section:

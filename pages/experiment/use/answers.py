@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from core.objectives.language import BITS_PER_BYTE
 from core.objectives.objective import ObjectiveSpec
 from core.serving.panes import Answers
 from core.serving.request import TextScore
-from core.study.figures.probabilities import Probabilities, probabilities, probabilities_alt
+from core.study.figures.examples import probabilities
 from core.wording.tasks import answers_text, class_name
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import colored, literal
@@ -75,7 +74,8 @@ def show_answers(
     found = {label: answers.logits[name][0].double().softmax(0).numpy() for name, label in labels.items()}
     answered = {network: class_name(int(row.argmax()), names) for network, row in found.items()}
     st.markdown(literal(answers_text(answered, None if right is None else class_name(right, names))))
-    _show(probabilities(found, names, right), "try-answers")
+    # A chart and a dataframe, which could show the same, take several times as long to draw.
+    _element(key="try-answers", data=probabilities(found, names, right))
 
 
 def show_scores(scores: Mapping[str, TextScore]) -> None:
@@ -133,8 +133,3 @@ def _show_numbers(found: Mapping[str, float], truth: float | None) -> None:
         hide_index=True,
         alt="The number that each network answers",
     )
-
-
-def _show(table: Probabilities, key: str) -> None:
-    """Draw the table. A chart and a dataframe, which could show the same, take several times as long to draw."""
-    _element(key=key, data={**asdict(table), "alt": probabilities_alt(table)})

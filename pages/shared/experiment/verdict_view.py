@@ -18,11 +18,10 @@ from core.results.arm import Arm
 from core.rule.answer import Answer
 from core.rule.claims import Level
 from core.rule.place import Place
-from core.rule.tuning import reference_name
 from core.rule.withheld import NextStep
 from core.store.record import Run
-from core.study.figures.differences import difference_rows
 from core.study.report.answer import before_sentence
+from core.study.report.sections import difference_plot
 from pages.shared.ui.download import download_of_run
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.links import link
@@ -101,12 +100,8 @@ def difference_view(found: Place, arms: Sequence[Arm], colours: Mapping[str, str
         colours: of each arm, by key.
         owner: id of the experiment.
     """
-    if found.unread or found.full is None or not found.candidates:
-        return
-    title = found.full.spec.objective.primary.title
-    figure = difference_rows(found, arms, colours)
-    alt = f"{title} of each setting minus that of {reference_name(found.full)}, by seed, with mean and interval"
-    show(figure, owner, "difference", alt)
+    for plot in [] if found.unread else difference_plot(found, arms, colours):
+        show(plot.figure, owner, plot.key, plot.alt)
 
 
 def offers_adapter(found: Place) -> bool:

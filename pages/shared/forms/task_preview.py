@@ -12,7 +12,7 @@ from core.data.task_spec import TaskSpec
 from core.lab import Lab
 from core.networks.network import NetworkSpec
 from core.numbers import capitalized, count_text, counted, percent
-from core.study.figures.class_counts import length_histogram
+from core.study.figures.examples import length_histogram
 from core.tasks.views.language import PassagePreview
 from core.tasks.views.text import TextPreview
 from core.wording.tasks import target_text

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
-from core.study.figures.curves import chart_config, export_html
+from core.study.figures.style import chart_config, export_html
 from core.study.report.parts import Plot, Section
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
@@ -119,4 +119,6 @@ def _writes(trace: dict[str, Any]) -> bool:
     """Whether a trace writes its text beside its marks."""
     if trace["type"] == "scatter":
         return "text" in trace.get("mode", "")
+    if trace["type"] == "heatmap":
+        return "texttemplate" in trace
     return bool(trace["type"] == "bar" and trace.get("textposition") == "outside")
