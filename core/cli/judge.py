@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from core.cli.as_json import comparison_as_json
 from core.cli.comparison import print_answer, print_sections, save_report
 from core.cli.options import add_home, add_output, check_output, opened_lab
-from core.judge.reading import Reading, check_answered
+from core.judge.reading import Reading
 from core.judge.results import gather
 from core.judge.sources import SOURCES, given
 from core.lab import Lab
@@ -34,7 +34,7 @@ KEPT = "Nothing was kept of results that had not been judged."
 
 def judge_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    sources = " ".join(f"{source.title}: {source.line}" for source in SOURCES)
+    sources = " ".join(f"{title}: {line}" for title, line in SOURCES.items())
     parser.description = (
         "Read results that other tools wrote, ask what does not fit, and give the verdict by the rule for "
         f"our own experiments. {sources}"
@@ -98,7 +98,7 @@ def kept(lab: Lab, options: argparse.Namespace) -> Judged:
     if before is not None and options.name:
         lab.judged.rename(before.id, options.name)
     found = gather(files, reading, before, lab.judged.measures(before.id) if before is not None else None)
-    check_answered(found.questions)
+    found.check_answered()
     known = {each.id for each in lab.judged.list()}
     judged = keep_results(lab, found, options.name or files[0].name, before)
     if judged.id in known and before is None:
