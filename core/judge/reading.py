@@ -214,11 +214,6 @@ class Open:
         if all(question.field != name for question in self.questions):
             self.questions.append(Question(name, text, given[:MAX_OFFERED]))
 
-    def check_answered(self) -> None:
-        """Check that nothing is open. Raises: JudgeError: something is; it has all questions."""
-        if self.questions:
-            raise JudgeError(" ".join(question.sentence for question in self.questions))
-
 
 MAX_LOOKED_AT = 1000
 """Maximum number of characters of a name that are looked at."""

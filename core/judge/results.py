@@ -163,6 +163,12 @@ class Gathered(Open):
     """The measure of each test example by run."""
     looks: tuple[Look, ...] = ()
 
+    def answered(self) -> KeptResults:
+        """The results. Raises: JudgeError: something is open; it has all questions."""
+        if self.results is None:
+            raise JudgeError(" ".join(question.sentence for question in self.questions))
+        return self.results
+
 
 def gather(
     files: Sequence[Given],
@@ -276,5 +282,4 @@ def results_of_frame(frame: pd.DataFrame, reading: Reading | None = None) -> Res
         JudgeError: something in it cannot be read, or is not known; the message says what to do.
     """
     found = gather([Given("the table.csv", frame.to_csv(index=False).encode())], reading or Reading())
-    found.check_answered()
-    return Results(() if found.results is None else tuple(found.results.to_rows()))
+    return Results(tuple(found.answered().to_rows()))

@@ -51,9 +51,7 @@ st.title("Compare")
 selection = selected_runs(lab)
 experiment = selection or compared_picker(lab)
 if isinstance(experiment, Judged):
-    judged_view(lab, experiment)
-    link("report", "Report", {"experiment": experiment.id})
-    link("judge", "Judge", {"experiment": experiment.id})
+    judged_view(lab, experiment, "compare")
     st.stop()
 if experiment is None:
     st.info("Experiments are compared here: the same base and task, fine-tuned in different ways.")

@@ -26,7 +26,7 @@ from core.study.weights.remeasured import Caller, Remeasured, remeasure
 from pages.shared.experiment.actions import action_dialog, next_step_button
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.current import compared_picker
-from pages.shared.experiment.judged_view import judged_report_view
+from pages.shared.experiment.judged_view import judged_view
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.measured import measured, measured_unseen
 from pages.shared.experiment.state import state_line
@@ -47,7 +47,7 @@ lab = current()
 st.title("Report")
 experiment = compared_picker(lab)
 if isinstance(experiment, Judged):
-    judged_report_view(lab, experiment)
+    judged_view(lab, experiment, "report")
     st.stop()
 if experiment is None:
     st.info("This page shows the decision report of an experiment, and there is no experiment yet.")

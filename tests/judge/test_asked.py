@@ -172,7 +172,7 @@ def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None
     found = read(content)
     assert asked(found) == ["in_names", "evaluated", "seed_pattern"]
     with pytest.raises(JudgeError, match=r"--in-names .*--evaluated .*--seed-pattern"):
-        found.check_answered()
+        found.answered()
     both = {"method": "method", "seed": "seed", "rank": "rank", "learning_rate": "learning_rate"}
     lone = csv_of({**{new: row[old] for new, old in both.items()}, "eval/accuracy": row["accuracy"]} for row in ROWS)
     assert asked(read(lone)) == ["evaluated"]

@@ -126,7 +126,7 @@ def test_the_examples_of_a_run_that_is_left_out_are_no_error(idle: Lab) -> None:
     rows: Rows = [{**row, "run": f"run {place}", "accuracy": 50.0} for place, row in enumerate(ROWS)]
     each = csv_of({"run": row["run"], "examples": "01" * 50} for row in rows)
     answer = judged(idle, csv_of(but(LORA, rows, accuracy="")), each)
-    assert {row.seed for row in answer.rows} == {0, 1, 2, 4, 5, 6, 7, 8}
+    assert {row.seed for row in answer.verdict.rows} == {0, 1, 2, 4, 5, 6, 7, 8}
 
 
 def test_an_ablation_in_which_a_setting_leaves_a_column_empty_is_read_as_before() -> None:

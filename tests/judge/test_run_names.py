@@ -77,7 +77,7 @@ def test_settings_in_names_are_columns_once_somebody_says_so() -> None:
     assert asked(found) == ["in_names"]
     assert found.results is None
     with pytest.raises(JudgeError, match="--in-names with one of 'read'"):
-        found.check_answered()
+        found.answered()
     assert "has method lora, rank 4, learning rate 0.000316 and seed 0" in found.questions[0].text
     done, plain = read(named(ROWS), in_names="read"), read(csv_of(ROWS))
     assert done.results is not None
@@ -106,9 +106,7 @@ def test_a_column_is_taken_instead_of_names_and_a_full_table_is_not_asked_about(
 def test_names_that_lack_what_others_have_are_told() -> None:
     lines = named(ROWS).replace(b"full-lr0.000316-seed1", b"full-seed1")
     (question,) = read(lines).questions
-    assert (
-        f"Only {len(ROWS) - 1} of {len(ROWS)} names say the learning rate." in question.text
-    )
+    assert f"Only {len(ROWS) - 1} of {len(ROWS)} names say the learning rate." in question.text
     results = read(lines, in_names="read").results
     assert results is not None
     assert any("names say the learning rate" in note for note in results.notes)
