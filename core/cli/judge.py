@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin
 from core.cli.as_json import comparison_as_json
 from core.cli.comparison import print_answer, print_sections, save_report
 from core.cli.options import add_home, add_output, check_output, opened_lab
-from core.judge.reading import Reading, check_answered
+from core.judge.reading import Reading
 from core.judge.results import gather
 from core.judge.sources import SOURCES, given
 from core.lab import Lab
@@ -22,11 +22,13 @@ from core.study.report.judged import (
     JudgedEvidence,
     carried,
     judged_evidence,
+    judged_report,
     judged_warnings,
     keep_results,
     network_sentences,
+    networks_table,
 )
-from core.study.report.judged_report import judged_report, networks_table, settings_table
+from core.study.report.sections import measured_table
 from core.study.report.shown import Shown
 
 KEPT = "Nothing was kept of results that had not been judged."
@@ -34,7 +36,7 @@ KEPT = "Nothing was kept of results that had not been judged."
 
 def judge_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    sources = " ".join(f"{source.title}: {source.line}" for source in SOURCES)
+    sources = " ".join(f"{title}: {line}" for title, line in SOURCES.items())
     parser.description = (
         "Read results that other tools wrote, ask what does not fit, and give the verdict by the rule for "
         f"our own experiments. {sources}"
@@ -98,7 +100,7 @@ def kept(lab: Lab, options: argparse.Namespace) -> Judged:
     if before is not None and options.name:
         lab.judged.rename(before.id, options.name)
     found = gather(files, reading, before, lab.judged.measures(before.id) if before is not None else None)
-    check_answered(found.questions)
+    found.answered()
     known = {each.id for each in lab.judged.list()}
     judged = keep_results(lab, found, options.name or files[0].name, before)
     if judged.id in known and before is None:
@@ -112,21 +114,23 @@ def kept(lab: Lab, options: argparse.Namespace) -> Judged:
 
 def print_judged(evidence: JudgedEvidence) -> None:
     """Print settings, the verdict, and what limits it."""
-    if not evidence.verdict.unread:
-        print(plain_table(settings_table(evidence), turned=True))
+    found = evidence.verdict
+    shown = [] if found.unread or not evidence.arms else [Shown.of(found, evidence.arms)]
+    for each in shown:
+        print(plain_table(measured_table(each), turned=True))
         print()
-    print_answer(evidence.verdict)
+    print_answer(found)
     for sentence in carried(evidence):
         print(sentence)
     if evidence.networks:
         print()
-        print(plain_table(networks_table(evidence)))
+        print(plain_table(networks_table(evidence).frame))
         for sentence in network_sentences(evidence):
             print(sentence)
     for warning in judged_warnings(evidence):
         print(f"Note: {warning}")
-    if evidence.arms and not evidence.verdict.unread:
-        print_sections(Shown.of(evidence.verdict, evidence.arms))
+    for each in shown:
+        print_sections(each)
 
 
 def judged_as_json(evidence: JudgedEvidence) -> dict[str, Any]:
@@ -144,7 +148,7 @@ def judged_as_json(evidence: JudgedEvidence) -> dict[str, Any]:
         }
         for arm, found in evidence.networks
     ]
-    return comparison_as_json([*evidence.rows], evidence.verdict, None, lambda arm: None) | {
+    return comparison_as_json([*evidence.verdict.rows], evidence.verdict, None, lambda arm: None) | {
         "reported": {
             "id": judged.id,
             "name": judged.name,

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from core.cli.comparison import save_report
 from core.cli.options import NOTHING_KEPT, add_home, check_folder, opened_lab
-from core.study.report.judged import judged_evidence
-from core.study.report.judged_report import judged_report
+from core.study.report.judged import judged_evidence, judged_report
 from core.study.report.report import report_of
 
 

@@ -5,16 +5,18 @@ experiment was planned as.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+import pandas as pd
 
-from core.errors import JudgeError, SpecError, printable
-from core.judge.grouping import Reported, trend_of
+from core.errors import JudgeError, printable
+from core.judge.cells import Reported, trend_of
 from core.judge.reading import Reading
-from core.judge.table import Table, number_in
+from core.judge.table import ABOUT, Table, number_in
 from core.numbers import counted
 from core.objectives.measure import Values
 from core.results.scale import PERCENT, Scale
@@ -30,68 +32,43 @@ VALUES = ("right", "correct", "value", "loss", "score")
 RIGHT = {"true": 1.0, "false": 0.0, "right": 1.0, "wrong": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 """What says that an answer is right."""
 
+KEYS = ("method", "rank", "alpha", "learning_rate", "seed")
+"""Columns by which the run of an example is found where none is called ``run``."""
+
 TOLERANCE = 0.06
 """By how much the mean over test examples may differ from what is reported, in the measure's unit, and by that share of
 it: measures are reported with few decimals."""
 
-ABOUT = "lora_lab_results"
-"""Key of a JSON object that says what results are, with the version of its format."""
-
 MAX_LOOKS = 1000
 
 
-def is_each(table: Table) -> bool:
-    """Whether a table has test examples one by one."""
-    return ITEM in table.columns or (EACH in table.columns and "run" in table.columns)
-
-
-def is_curves(table: Table) -> bool:
-    """Whether a table has values after each epoch, of runs that are in another table."""
-    return {"run", "epoch"} <= table.columns.keys() and not {"method", "setting"} & table.columns.keys()
-
-
-def is_about(table: Table) -> bool:
-    """Whether a file says what results are."""
-    return len(table.objects) == 1 and ABOUT in table.objects[0]
-
-
-@dataclass(frozen=True)
-class About:
+class About(msgspec.Struct, frozen=True):
     """What an experiment was planned as, from whoever reports it."""
 
-    reading: dict[str, Any]
+    reading: dict[str, Any] = {}
     """Fields of a :class:`core.judge.reading.Reading`."""
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = ()
     """The planned ones."""
-    looks: tuple[Look, ...] = ()
-    """Looks that were taken, with what they have shown."""
+    looks: Annotated[tuple[Any, ...], msgspec.Meta(max_length=MAX_LOOKS)] = ()
+    """Looks that were taken, with what they have shown; see :class:`core.store.looks.Look`."""
     searched: bool = False
     """Whether a search found the learning rates."""
 
 
 def about_of(table: Table) -> About:
     """Read what results are. Raises: JudgeError: something in it is not what it has to be."""
-    values = table.objects[0]
-    wrong = "The file says what results are, but {} is not what it has to be: export it again."
-    reading = values.get("reading", {})
     try:
-        Reading.of(**reading)
-    except (SpecError, TypeError) as error:
-        raise JudgeError(wrong.format("“reading”")) from error
-    seeds = values.get("seeds", [])
-    if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise JudgeError(wrong.format("“seeds”"))
-    looks = values.get("looks", [])
-    if not isinstance(looks, list) or len(looks) > MAX_LOOKS or not all(isinstance(look, dict) for look in looks):
-        raise JudgeError(wrong.format("“looks”"))
-    try:
-        return About(reading, tuple(seeds), tuple(_look(look) for look in looks), values.get("searched") is True)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise JudgeError(wrong.format("“looks”")) from error
+        found = msgspec.json.decode(table.columns[ABOUT][0], type=About)
+        Reading.of(**found.reading)
+        return msgspec.structs.replace(found, looks=tuple(map(_look, found.looks)))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise JudgeError(
+            "The file says what results are, but its “reading”, “seeds” or “looks” are not what they have to be: "
+            "export it again."
+        ) from error
 
 
 def _look(values: Mapping[str, Any]) -> Look:
-    """A look. Raises: KeyError, TypeError, ValueError: it is none."""
     look = look_of(values)
     known = all(each.rule in ("within", "higher", "lower") for each in look.claims or ())
     if not (type(look.seeds) is int and look.seeds > 0 and 0 <= look.level <= 1 and known):
@@ -99,142 +76,104 @@ def _look(values: Mapping[str, Any]) -> Look:
     return look
 
 
-def with_curves(rows: Sequence[Reported], table: Table, scale: Scale) -> list[Reported]:
-    """Rows with what their curves say of longer training.
+def is_beside(table: Table) -> bool:
+    """Whether a table has test examples one by one, or values after each epoch, of runs that are in another table."""
+    columns = table.columns.keys()
+    return _is_each(table) or ({"run", "epoch"} <= columns and not {"method", "setting"} & columns)
+
+
+def _is_each(table: Table) -> bool:
+    return ITEM in table.columns or {EACH, "run"} <= table.columns.keys()
+
+
+def with_beside(rows: list[Reported], table: Table, scale: Scale) -> tuple[list[Reported], dict[str, Values]]:
+    """Rows with what a table beside them says of longer training, or the measure of each test example by run, (n,).
 
     Raises:
-        JudgeError: a cell is no number, or a run has an epoch twice.
+        JudgeError: a cell is no number, an epoch or an example is there twice, a run is not in the table of results,
+            runs lack examples, or their mean is not what is reported.
     """
-    others = [name for name in table.columns if name not in ("run", "epoch")]
-    column = next((name for name in others if name.startswith("validation")), others[0] if others else "")
-    if not column:
+    return (rows, _measures(table, rows, scale)) if _is_each(table) else (_with_curves(rows, table, scale), {})
+
+
+def _with_curves(rows: Sequence[Reported], table: Table, scale: Scale) -> list[Reported]:
+    others = sorted(table.columns.keys() - {"run", "epoch"}, key=lambda name: not name.startswith("validation"))
+    if not others:
         raise JudgeError("The file with epochs has no column beside run and epoch: add the validation measure.")
     curves: dict[str, dict[float, float | None]] = {}
-    for place in range(len(table)):
-        epoch = _number(table, "epoch", place)
-        own = curves.setdefault(table.columns["run"][place], {})
-        if epoch in own or not math.isfinite(epoch):
-            raise JudgeError(f"{table.where(place)}: its run has that epoch twice, or it is no epoch.")
-        value = _number(table, column, place) if table.columns[column][place] else math.nan
+    cells = zip(table.columns["run"], table.columns["epoch"], table.columns[others[0]], strict=True)
+    for place, (run, at, measured) in enumerate(cells):
+        epoch, value, own = number_in(at), number_in(measured or "nan"), curves.setdefault(run, {})
+        if epoch is None or value is None or epoch in own or not math.isfinite(epoch):
+            shown = f"{printable(at, 40)!r} or {printable(measured, 40)!r}"
+            raise JudgeError(f"{table.where(place)}: {shown} is no number, or the run has that epoch twice.")
         own[epoch] = scale.factor * value if math.isfinite(value) else None
     return [replace(row, trend=trend_of(curves[row.run])) if row.run in curves else row for row in rows]
 
 
-def _number(table: Table, column: str, place: int) -> float:
-    text = table.columns[column][place]
-    if (number := number_in(text)) is None:
-        where = table.where(place)
-        raise JudgeError(f"{where}: {printable(text, 40)!r} in the column {printable(column)!r} is no number.")
-    return number
-
-
-def measures_of(table: Table, rows: Sequence[Reported], scale: Scale) -> dict[str, Values]:
-    """The measure of each test example, (n,), by run, in the unit of the measure; all runs have the same examples.
-
-    Args:
-        table: one row for each run and example, or one for each run with all in one cell.
-        rows: the runs.
-        scale: of the measure.
-
-    Raises:
-        JudgeError: a run is not in the table of results, examples differ between runs, or their mean is not what is
-            reported.
-    """
-    found = _in_cells(table, scale) if EACH in table.columns else _in_rows(table, rows, scale)
-    known = {row.run: row for row in rows}
-    for run, each in found.items():
-        if run == TRIVIAL:
-            continue
+def _measures(table: Table, rows: Sequence[Reported], scale: Scale) -> dict[str, Values]:
+    frame, each = pd.DataFrame(table.columns), EACH in table.columns
+    name = next((name for name in (EACH, scale.name, *VALUES) if name in frame), "")
+    if not name:
+        raise JudgeError(f"The file with test examples has no column {scale.name} and none called {', '.join(VALUES)}.")
+    if "run" not in frame:
+        frame["run"] = _runs_of(frame, rows)
+    lost, twice = frame["run"] == "", frame.duplicated(["run"] if each else ["run", ITEM])
+    if (lost | twice).any():
+        where = table.where(int((lost | twice).to_numpy().argmax()))
+        raise JudgeError(f"{where} is of no single run of the results, or its run has that test example twice.")
+    if each:
+        texts = {
+            run: cell.split() if " " in cell else list(cell)
+            for run, cell in zip(frame["run"], frame[EACH], strict=True)
+        }
+    else:
+        wide = frame.pivot(index="run", columns=ITEM, values=name)
+        wide = wide.reindex(index=frame["run"].unique(), columns=frame[ITEM].unique())
+        if (missing := wide.isna().sum(axis=1)).any():
+            lacks = f"{printable(str(missing.idxmax()))!r} lacks {counted(int(missing.max()), 'test example')}"
+            raise JudgeError(f"{lacks} that another run has: results are compared on the same ones.")
+        texts = dict(zip(wide.index, wide.to_numpy().tolist(), strict=True))
+    found = {run: _values(cells, scale, run) for run, cells in texts.items() if cells}
+    known = {row.run: row.value for row in rows} | {TRIVIAL: None}
+    for run, values in found.items():
         if run not in known:
             raise JudgeError(f"The test examples are of a run {printable(run)!r}, which the results do not have.")
-        value, mean = known[run].value, float(each.mean())
+        value, mean = known[run], float(values.mean())
         if value is not None and abs(mean - value) > TOLERANCE * max(1.0, abs(value)):
             raise JudgeError(
                 f"The test examples of {printable(run)!r} have a mean of {mean:.4g}, and its result is {value:.4g}: "
                 "they are of another run, or the measure is no mean of them."
             )
-    if len({len(each) for each in found.values()}) > 1:
-        sizes = sorted({len(each) for each in found.values()})
-        raise JudgeError(
-            f"Some runs have {sizes[0]:,} test examples and others {sizes[-1]:,}: results are compared on the same "
-            "ones."
-        )
     return found
 
 
-def _in_cells(table: Table, scale: Scale) -> dict[str, Values]:
-    found: dict[str, Values] = {}
-    for place, (run, cell) in enumerate(zip(table.columns["run"], table.columns[EACH], strict=True)):
-        if not cell:
-            continue
-        if run in found:
-            raise JudgeError(f"{table.where(place)}: the run {printable(run)!r} has test examples twice.")
-        words = cell.split() if " " in cell else list(cell)
-        found[run] = _values(words, scale, table.where(place))
-    return found
-
-
-KEYS = ("method", "setting", "rank", "alpha", "learning_rate", "seed")
-"""Columns by which the run of an example is found where none is called ``run``."""
-
-
-def _in_rows(table: Table, rows: Sequence[Reported], scale: Scale) -> dict[str, Values]:
-    name = next((name for name in (scale.name, *VALUES) if name in table.columns), "")
-    if not name:
-        raise JudgeError(f"The file with test examples has no column {scale.name} and none called {', '.join(VALUES)}.")
-    keys = ["run"] if "run" in table.columns else [key for key in KEYS if key in table.columns]
+def _runs_of(frame: pd.DataFrame, rows: Sequence[Reported]) -> list[str]:
+    """The run of each row by some of its values; empty where these tell no single one."""
+    frame = frame.rename(columns={"setting": "method"})
+    keys = [key for key in KEYS if key in frame]
     if not keys:
         raise JudgeError("The file with test examples does not say of which run: add a column run, or method and seed.")
-    runs = {} if keys == ["run"] else _by_keys(keys, rows)
-    items: dict[str, dict[str, str]] = {}
-    for place in range(len(table)):
-        if keys == ["run"]:
-            run = table.columns["run"][place]
-        else:
-            run = runs.get(tuple(_normal(table.columns[each][place]) for each in keys), "")
-        if not run:
-            raise JudgeError(f"{table.where(place)} is of no single run of the results: add a column run to both.")
-        own = items.setdefault(run, {})
-        item = table.columns[ITEM][place]
-        if item in own:
-            raise JudgeError(f"{table.where(place)}: the run has the test example {printable(item, 40)!r} twice.")
-        own[item] = table.columns[name][place]
-    order = list(next(iter(items.values())))
-    for run, own in items.items():
-        if own.keys() != set(order):
-            missing = len(set(order) ^ own.keys())
-            raise JudgeError(
-                f"{printable(run)!r} differs from another run in {counted(missing, 'test example')}: results are "
-                "compared on the same ones."
-            )
-    return {run: _values([own[item] for item in order], scale, printable(run)) for run, own in items.items()}
-
-
-def _by_keys(keys: Sequence[str], rows: Sequence[Reported]) -> dict[tuple[str, ...], str]:
-    """Names of runs by some of their values, of those that these tell apart."""
-    found: dict[tuple[str, ...], str] = {}
+    runs: dict[tuple[object, ...], str] = {}
     for row in rows:
-        values = {"method": row.method, "setting": row.method, "rank": row.rank, "alpha": row.alpha, "seed": row.seed}
-        values["learning_rate"] = row.learning_rate
-        key = tuple(_normal("" if values[each] is None else str(values[each])) for each in keys)
-        found[key] = "" if key in found else row.run
-    return found
+        key = tuple(_normal(getattr(row, name)) for name in keys)
+        runs[key] = "" if key in runs else row.run
+    return [runs.get(tuple(map(_normal, cells)), "") for cells in frame[keys].itertuples(index=False)]
 
 
-def _normal(text: str) -> str:
-    """A cell as it is compared: numbers alike however they are written, and names whatever their case."""
+def _normal(value: object) -> object:
+    """A value as it is compared: numbers alike however they are written, and names whatever their case."""
+    text = "" if value is None else str(value).lower()
     number = number_in(text)
-    return text.lower() if number is None else repr(number)
+    return text if number is None else number
 
 
-def _values(words: Iterable[str], scale: Scale, where: str) -> Values:
-    texts = [word.strip().lower() for word in words]
-    try:
-        if scale.unit == "%" and {*texts} <= RIGHT.keys():
-            return np.array([PERCENT * RIGHT[text] for text in texts])
-        found = np.array([float(text) for text in texts])
-    except ValueError as error:
-        raise JudgeError(f"{where}: a test example has no number, and is neither right nor wrong.") from error
+def _values(texts: Sequence[str], scale: Scale, run: str) -> Values:
+    words = [text.strip().lower() for text in texts]
+    if scale.unit == "%" and {*words} <= RIGHT.keys():
+        return np.array([PERCENT * RIGHT[word] for word in words])
+    numbers = list(map(number_in, words))
+    found = np.array(numbers, float)  # nan where a word is none
     if not len(found) or not np.isfinite(found).all():
-        raise JudgeError(f"{where}: a test example has no finite number.")
+        raise JudgeError(f"{printable(run)}: a test example has no finite number, and is neither right nor wrong.")
     return found if scale.factor == 1.0 else found * scale.factor

@@ -1,195 +1,69 @@
-"""One row of a table of results: its cells as values of a run."""
+"""The rows of a table of results as values of runs: which column is what, the measure and its unit, and each cell."""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
 
 from core.errors import JudgeError, printable
-from core.judge.grouping import MAX_EPOCHS, Cells, Reported, RowState, trend_of
-from core.judge.reading import Open, Reading
+from core.judge.reading import (
+    COLUMNS,
+    KINDS,
+    MAX_MEASURE,
+    NOTHING,
+    TEST_NAMES,
+    VALIDATION_NAMES,
+    Open,
+    Reading,
+    called,
+    checked,
+    column_of,
+    columns_text,
+    completed,
+    has_rank,
+    known_name,
+    measure_name,
+)
 from core.judge.table import Table, number_in
 from core.methods.registry import METHODS
 from core.objectives.classification import ACCURACY
+from core.objectives.registry import measures_by_name
+from core.results.scale import PERCENT, TEST, Scale
 from core.run_spec import OptimSpec
 from core.spec import Spec
+from core.store.curves import trends_of
+
+RowState = Literal["finished", "stopped", "failed", "incomplete"]
+"""Incomplete is what is left out because a cell is empty."""
+
+MAX_EPOCHS = 10_000
+"""Maximum number of epochs of a run."""
 
 MAX_METHOD = 120
 """Maximum number of characters of the name of a method, and of a value of a further setting."""
 
-_OWN = {"kind", "rank", "alpha", "learning_rate", "epochs", "patience", "decay"}
+MORE = ("epochs", "patience", "decay", "state", "cause", "archived", "trainable_parameters", "steps", "largest_class")
+"""Columns that are read beside those that a reading may name."""
+
+_READ = {"kind", "rank", "alpha", "learning_rate", "epochs", "patience", "decay"}
 
 _SPECS: tuple[type[Spec], ...] = (*METHODS, OptimSpec)
 
-SETTINGS = tuple(
-    dict.fromkeys(["layers", *(name for spec in _SPECS for name in spec.model_fields if name not in _OWN)])
-)
+SETTINGS = ["layers", *(name for spec in _SPECS for name in spec.model_fields if name not in _READ)]
 """Columns that tell settings apart: those that are called as fields of methods and of their training are here."""
 
 STATES: dict[str, RowState] = {
-    "": "finished",
-    "finished": "finished",
-    "completed": "finished",
-    "success": "finished",
+    **dict.fromkeys(("", "finished", "completed", "success"), "finished"),
     **dict.fromkeys(("failed", "crashed", "error"), "failed"),
     **dict.fromkeys(("stopped", "killed", "preempted", "preempting"), "stopped"),
     **dict.fromkeys(("running", "pending", "queued", "scheduled"), "stopped"),
 }
 """What becomes of a run, by what trackers call it; one that is under way counts as stopped."""
-
-KINDS = {name.lower(): method.name() for method in METHODS for name in (method.name(), method.short, method.title)}
-"""Kinds of methods of this lab, by all that they are called, in small letters."""
-
-
-NOTHING = ("", "none", "null", "na", "n/a", "-", "–")
-"""What trackers write into cells without a value."""
-
-
-@dataclass(frozen=True)
-class Names:
-    """Columns of a table by what they hold; empty for what it has not."""
-
-    method: str = ""
-    rank: str = ""
-    alpha: str = ""
-    learning_rate: str = ""
-    seed: str = ""
-    measure: str = ""
-    validation: str = ""
-    epoch: str = ""
-    part: str = ""
-    run: str = ""
-    state: str = ""
-
-
-def cells_of(table: Table, place: int, reading: Reading, names: Names, found: Open) -> Cells:
-    """Read one row.
-
-    Args:
-        table: has it.
-        place: of the row.
-        reading: how columns are read.
-        names: of the columns.
-        found: takes questions and notes.
-
-    Raises:
-        JudgeError: a cell does not hold what it has to.
-    """
-    where = table.where(place)
-
-    def text(column: str) -> str:
-        return table.columns[column][place] if column in table.columns else ""
-
-    def number(column: str) -> float | None:
-        return _checked_number(text(column), column, where)
-
-    def whole(column: str, low: int, high: int) -> int | None:
-        value = number(column)
-        if value is not None and not (value == int(value) and low <= value <= high):
-            raise JudgeError(
-                f"{where}: {printable(text(column), 40)!r} in the column {printable(column)!r} is no whole number from "
-                f"{low} to {high:,}."
-            )
-        return None if value is None else int(value)
-
-    run = text(names.run) or text("folder")
-    method = text(names.method)
-    if len(method) > MAX_METHOD:
-        raise JudgeError(f"{where}: the method has more than {MAX_METHOD} characters: shorten its name.")
-    seed = whole(names.seed, 0, 2**63 - 1)
-    rate = number(names.learning_rate)
-    if rate is None and reading.rate_pattern:
-        rate = _after(run, reading.rate_pattern, where)
-    if rate is not None and not rate > 0:
-        raise JudgeError(f"{where}: a learning rate is above 0, not {rate:g}.")
-    state = STATES.get(text(names.state).lower())
-    if state is None:
-        raise JudgeError(
-            f"{where}: the state {printable(text(names.state), 40)!r} is not known: say finished, failed or stopped."
-        )
-    if seed is None and names.seed and state == "finished" and not (reading.seed_pattern or reading.unseeded):
-        seed = -1 - place  # no seed: the run is left out
-    elif seed is None:
-        seed = _seed(run, reading, found, names, where)
-    known = {plain(name): plain(text(name))[:MAX_METHOD] for name in (*SETTINGS, *reading.settings) if text(name)}
-    kind = KINDS.get(method.lower(), method)
-    value = number(names.measure)
-    if any(_is_broken(text(column)) for column in (names.measure, names.validation)) and state == "finished":
-        state = "failed"
-        found.notes.append(f"{where} has a measure that is no finite number and counts as a run that failed.")
-    return Cells(
-        Reported(
-            run=run,
-            method=plain(kind) if kind else "",
-            seed=seed,
-            rank=whole(names.rank, 1, 10**6) if has_rank(text(names.rank)) else None,
-            alpha=number(names.alpha) or None,
-            learning_rate=rate,
-            settings=known,
-            epochs=whole("epochs", 1, MAX_EPOCHS),
-            patience=whole("patience", 0, MAX_EPOCHS) or 0,
-            decay=text("decay") or text("lr_scheduler_type"),
-            state=state,
-            cause=plain(text("cause"))[:400] if text("cause") else "",
-            archived=text("archived").lower() == "true",
-            validation=number(names.validation),
-            value=value,
-            trend=trend_of(table.curves.get(run, {}).get(names.validation, {})),
-            trained=whole("trainable_parameters", 0, 10**15),
-            steps=whole("steps", 0, 10**12),
-            accuracy=None if names.measure == ACCURACY.name else number(ACCURACY.name),
-            largest_class=number("largest_class"),
-        ),
-        where,
-        order if (order := number(names.epoch)) is not None else math.nan,
-        text(names.part),
-        place,
-    )
-
-
-def _seed(run: str, reading: Reading, found: Open, names: Names, where: str) -> int:
-    """The seed of a run whose row has none: from its name, if somebody has confirmed the pattern."""
-    if reading.seed_pattern:
-        seed = _after(run, reading.seed_pattern, where)
-        if seed != int(seed) or not 0 <= seed < 2**63:
-            raise JudgeError(f"{where}: the seed in {printable(run)!r} is no whole number from 0 on.")
-        return int(seed)
-    if reading.unseeded:
-        return 0
-    if names.seed:
-        raise JudgeError(f"{where} has no seed in the column {printable(names.seed)!r}.")
-    if run and re.search(r"\d", run):
-        text = (
-            f"No column has seeds; runs are called as in {printable(run, 60)!r}. Say what stands before the seed there."
-        )
-        found.ask("seed_pattern", text)
-        return 0
-    text = (
-        "No column has seeds. Say “one” if every setting has one run, all with one seed, or “order” if the first rows "
-        "of all settings share a seed, and so do the second ones, and so on"
-    )
-    found.ask("unseeded", f"{text}.", ("one", "order"))
-    return 0
-
-
-def has_rank(cell: str) -> bool:
-    """Whether a cell of a column of ranks has one: that of full fine-tuning is empty, 0 or nan."""
-    value = number_in(cell)
-    return cell.lower() not in (*NOTHING, "full") if value is None else value != 0 and not math.isnan(value)
-
-
-NUMBER = r"[-_=]?([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)"
-
-
-def _after(run: str, pattern: str, where: str) -> float:
-    """The number that follows a text in the name of a run. Raises: JudgeError: there is none, or more than one."""
-    numbers = re.findall(re.escape(pattern) + NUMBER, run[:1000], re.IGNORECASE)
-    if len(set(numbers)) != 1:
-        many = "no number follows" if not numbers else "several numbers follow"
-        raise JudgeError(f"{where}: in {printable(run)!r} {many} {printable(pattern)!r}.")
-    return float(numbers[0])
-
 
 BRACKETS = str.maketrans("<>", "‹›")
 """What angle brackets in names are shown as: figures would take them for marks of their own."""
@@ -200,18 +74,270 @@ def plain(text: str) -> str:
     return " ".join("".join(filter(str.isprintable, text)).split()).translate(BRACKETS) or "?"
 
 
-def _is_broken(text: str) -> bool:
-    """Whether a cell is a number that is not finite, as where training diverged."""
-    value = number_in(text)
-    return value is not None and not math.isfinite(value)
+@dataclass(frozen=True)
+class Reported:
+    """One training run as it was reported. What nobody reported is None, or empty."""
+
+    run: str
+    """Its name among the rows, by which files beside the table refer to it."""
+    method: str
+    """Kind of a method of this lab, such as ``lora``, or any other name."""
+    seed: int
+    """Below 0 where its cell is empty."""
+    rank: int | None = None
+    alpha: float | None = None
+    learning_rate: float | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further settings that tell it from others, by the names of their columns."""
+    epochs: int | None = None
+    """Number of epochs that were asked for: runs with different numbers are never compared."""
+    patience: int = 0
+    """Epochs without a lower loss after which it would have stopped by itself; then its curve says nothing of longer
+    training."""
+    decay: str = ""
+    """How its learning rate fell, as in ``constant`` or ``cosine``."""
+    state: RowState = "finished"
+    cause: str = ""
+    """Why it failed."""
+    archived: bool = False
+    """Whether somebody left it out who knew what that means; see :attr:`core.store.record.Run.archived`."""
+    validation: float | None = None
+    """The measure on the validation part, by which settings are chosen, in the measure's unit."""
+    value: float | None = None
+    """The measure on the test part."""
+    trend: float | None = None
+    """What three times the epochs would add at most; see :func:`core.store.curves.trends_of`."""
+    trained: int | None = None
+    """Number of trainable parameters."""
+    steps: int | None = None
+    """Number of updates."""
+    accuracy: float | None = None
+    """Percent of the test part that is right, where the measure is another one: it tells what has learned nothing."""
+    largest_class: float | None = None
+    """Percent of the test part that is of its most frequent class."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What runs of one setting share: all but the seed and what came of it."""
+        own = tuple(sorted(self.settings.items()))
+        return self.method, self.rank, self.alpha, self.learning_rate, self.epochs, own
+
+    def lacks(self, name: str) -> bool:
+        """Whether nothing is reported of a field, or of a further setting."""
+        return self.seed < 0 if name == "seed" else getattr(self, name, self.settings.get(name)) in (None, "")
 
 
-def _checked_number(text: str, column: str, where: str) -> float | None:
-    """A number in a cell; None for an empty one and for what is no finite number, as of a run that diverged."""
-    if text.lower() in NOTHING:
+def trend_of(curve: Mapping[float, float | None]) -> float | None:
+    """What three times the epochs would add to a measure; see :func:`core.store.curves.trends_of`.
+
+    Args:
+        curve: the measure by epoch, from 1; None where it was not measured.
+    """
+    if not curve or not all(epoch == int(epoch) and 1 <= epoch <= MAX_EPOCHS for epoch in curve):
         return None
-    value = number_in(text)
-    if value is None:
-        hint = ": write a point for the decimals" if re.fullmatch(r"-?\d+,\d+", text) else ""
-        raise JudgeError(f"{where}: {printable(text, 40)!r} in the column {printable(column)!r} is no number{hint}.")
-    return value if math.isfinite(value) else None
+    values = np.full(int(max(curve)), np.nan)
+    for epoch, value in curve.items():
+        values[int(epoch) - 1] = np.nan if value is None else value
+    return trends_of({"measure": values}).get("measure")
+
+
+@dataclass
+class Line:
+    """What a row of a table says of a run, at one epoch or on one part of the data."""
+
+    row: Reported
+    at: int
+    """Place in the table."""
+    epoch: float
+    part: str
+
+    @property
+    def run(self) -> tuple[object, ...]:
+        """What the lines of one run share."""
+        return self.row.run, self.row.key, self.row.seed
+
+    @property
+    def measured(self) -> tuple[float | None, float | None]:
+        """The measure on both parts."""
+        return self.row.value, self.row.validation
+
+
+class Cells(Open):
+    """The cells of a table, read as a reading says. Methods raise :class:`JudgeError` at one that cannot be."""
+
+    def __init__(self, table: Table, reading: Reading) -> None:
+        """Args: table: as a file has it; reading: what its columns are."""
+        super().__init__(notes=list(table.notes))
+        self.reading = reading
+        self.table = self._wanted(table)
+        self.names: dict[str, str] = {}
+        """Columns by what they hold, empty for what the table has not; none while rows are to choose."""
+        self.scale: Scale | None = None
+        if self.questions:
+            return
+        self.table = table = completed(self.table, reading, self)
+        names = [name for name in (*COLUMNS, *MORE, ACCURACY.name) if name not in ("measure", "validation")]
+        self.names = {name: column_of(table, reading, name) for name in names}
+        own = [checked(table, name, "settings") for name in reading.settings]
+        self.settings = list(dict.fromkeys(name for name in (*SETTINGS, *own) if name in table.columns))
+        """Columns with further settings."""
+        self.names["measure"] = self._measure()
+        self.names["validation"] = self._validation()
+        self.scale = self._scale() if self.names["measure"] else None
+
+    def _wanted(self, table: Table) -> Table:
+        """The rows that are asked for; of a file with several experiments those of one."""
+        if self.reading.only:
+            name, _, value = self.reading.only.partition("=")
+            cells = table.columns[checked(table, name, "only")]
+            if value not in cells:
+                raise JudgeError(f"No row has {printable(value)!r} in the column {printable(name)!r}.")
+            return table.only([row for row, cell in enumerate(cells) if cell == value])
+        if len(groups := dict.fromkeys(table.columns.get("experiment", ()))) > 1:
+            text = f"The file has runs of {len(groups)} experiments, and one is judged at a time."
+            self.ask("only", text, [f"experiment={group}" for group in groups])
+        return table
+
+    def _measure(self) -> str:
+        """The column with the measure that settings are compared by; asked for where none or several are known."""
+        reading, columns = self.reading, self.table.columns
+        shapes = (TEST_NAMES, VALIDATION_NAMES)[:: -1 if reading.evaluated == "validation" else 1]
+        names = [[shape.format(name) for name in measures_by_name() for shape in each] for each in shapes]
+        known = [column_of(self.table, reading, "measure")] if reading.measure else []
+        known = known or called(self.table, names[0]) or called(self.table, names[1])
+        if not reading.evaluated and any(re.match(r"(eval|val|validation)(_|$)", known_name(name)) for name in known):
+            were = f"{columns_text(known)} {'were' if len(known) > 1 else 'was'} measured"
+            text = f"On which part {were} is not known: on a test part, by which nothing was chosen, or for validation."
+            self.ask("evaluated", text, ("test", "validation"))
+        if len(known) == 1:
+            return known[0]
+        text = f"The file has {len(known)} measures, and settings are judged by one."
+        if not known:
+            taken = {*self.names.values(), reading.validation, *reading.settings}
+            filled = {name: list(filter(None, cells)) for name, cells in columns.items() if name not in taken}
+            known = [name for name, cells in filled.items() if cells and None not in map(number_in, cells)]
+            text = "No column has the name of a known measure."
+        if not known:
+            raise JudgeError(f"No column of numbers can be the measure: the file has {columns_text(columns)}.")
+        self.ask("measure", text, known)
+        return ""
+
+    def _validation(self) -> str:
+        """The column with the measure on the validation part: the measure itself where it is said to be of it."""
+        measure, is_validation = self.names["measure"], self.reading.evaluated == "validation"
+        asked = column_of(self.table, self.reading, "validation") if self.reading.validation else ""
+        if asked and measure and (asked == measure) is not is_validation:
+            raise JudgeError(
+                f"Measure is {printable(measure, 40)!r} and Validation is {printable(asked, 40)!r}: name two different "
+                "columns and leave Evaluated on empty, or one as Measure and say with Evaluated on which part it is of."
+            )
+        names = ("validation", *(shape.format(measure_name(measure)) for shape in VALIDATION_NAMES))
+        others = [name for name in called(self.table, names) if name != measure]
+        return asked or (measure if is_validation else next(iter(others), ""))
+
+    def _scale(self) -> Scale | None:
+        """What the values of the measure mean; None where something has to be asked first."""
+        column, reading = self.names["measure"], self.reading
+        name, shown = measure_name(column), printable(column, MAX_MEASURE)
+        read = (self.number(name, at) for name in ("measure", "validation") for at in range(len(self.table)))
+        values = {value for value in read if value is not None}
+        if not values:
+            raise JudgeError(f"The column {printable(column)!r} has no numbers: no run has a result.")
+        known, low, high = measures_by_name().get(name), min(values), max(values)
+        is_share, is_percentage = 0 <= low <= high <= 1, 0 <= low <= high <= PERCENT
+        unit: str = reading.unit or ("plain" if known is not None and known.unit != "%" else "")
+        if not unit and known is not None and not values <= {0.0, 1.0}:
+            unit = "fraction" if is_share else "%"
+        if not unit:
+            fits = ("%", "fraction", "plain") if is_share else ("%", "plain") if is_percentage else ("plain",)
+            self.ask("unit", f"{shown} lies between {low:g} and {high:g}, and its unit is not known.", fits)
+        if not {"fraction": is_share, "%": is_percentage}.get(unit, True):
+            what = "fraction of 1" if unit == "fraction" else "percentage"
+            raise JudgeError(f"{shown} lies between {low:g} and {high:g}, which is no {what}.")
+        better = reading.better or (known and ("higher" if known.higher_is_better else "lower"))
+        if not better:
+            text = f"Whether higher or lower values of {shown} are better is not known."
+            self.ask("better", text, ("higher", "lower"))
+        within = reading.within if reading.within is not None or known is None else known.margin
+        if within is None:
+            text = f"The margin of {shown} is not known: how much worse than the reference is still good enough."
+            self.ask("within", text)
+        if not unit or not better or within is None:
+            return None
+        if unit != "plain" and within > PERCENT:
+            raise JudgeError(f"The margin is in points, and at most {PERCENT:g}, not {within:g}.")
+        part = reading.evaluated or TEST
+        title = known.title if known is not None else plain(column)[:MAX_MEASURE]
+        title = title if part == TEST else f"Validation {known.noun if known is not None else name}"
+        factor = PERCENT if unit == "fraction" else 1.0
+        return Scale(name, title, "" if unit == "plain" else "%", better == "higher", within, part, factor)
+
+    def text(self, name: str, at: int) -> str:
+        """A cell by what it holds; empty for what the table has not."""
+        return self.table.columns[self.names[name]][at] if self.names[name] else ""
+
+    def number(self, name: str, at: int) -> float | None:
+        """A number in a cell; None for an empty one and for what is no finite number, as of a run that diverged."""
+        text = self.text(name, at)
+        if text.lower() in NOTHING:
+            return None
+        if (value := number_in(text)) is None:
+            hint = ": write a point for the decimals" if re.fullmatch(r"-?\d+,\d+", text) else ""
+            raise self._wrong(name, at, f"no number{hint}")
+        return value if math.isfinite(value) else None
+
+    def _whole(self, name: str, at: int, low: int, high: int) -> int | None:
+        value = self.number(name, at)
+        if value is not None and not (value == int(value) and low <= value <= high):
+            raise self._wrong(name, at, f"no whole number from {low} to {high:,}")
+        return None if value is None else int(value)
+
+    def _wrong(self, name: str, at: int, what: str) -> JudgeError:
+        shown, column = printable(self.text(name, at), 40), printable(self.names[name])
+        return JudgeError(f"{self.table.where(at)}: {shown!r} in the column {column!r} is {what}.")
+
+    def lines(self) -> list[Line]:
+        """Every row of the table. Seeds are below 0 where their cells are empty."""
+        return list(map(self._line, range(len(self.table))))
+
+    def _line(self, at: int) -> Line:
+        method, rate = self.text("method", at), self.number("learning_rate", at)
+        if len(method) > MAX_METHOD:
+            raise self._wrong("method", at, f"more than {MAX_METHOD} characters: shorten it")
+        if rate is not None and not rate > 0:
+            raise self._wrong("learning_rate", at, "no learning rate above 0")
+        state = STATES.get(self.text("state", at).lower())
+        if state is None:
+            raise self._wrong("state", at, "not known: say finished, failed or stopped")
+        seed = self._whole("seed", at, 0, 2**63 - 1)
+        if seed is None and self.names["seed"] and state != "finished":
+            raise self._wrong("seed", at, "no seed of a run that did not finish")
+        measured = [number_in(self.text(name, at)) for name in ("measure", "validation")]
+        if state == "finished" and any(value is not None and not math.isfinite(value) for value in measured):
+            state = "failed"
+            where = self.table.where(at)
+            self.notes.append(f"{where} has a measure that is no finite number and counts as a run that failed.")
+        cells = {name: self.table.columns[name][at] for name in self.settings}
+        kind, cause, order = KINDS.get(method.lower(), method), self.text("cause", at), self.number("epoch", at)
+        row = Reported(
+            run=self.text("run", at),
+            method=plain(kind) if kind else "",
+            seed=-1 - at if seed is None else seed,
+            rank=self._whole("rank", at, 1, 10**6) if has_rank(self.text("rank", at)) else None,
+            alpha=self.number("alpha", at) or None,
+            learning_rate=rate,
+            settings={plain(name): plain(cell)[:MAX_METHOD] for name, cell in cells.items() if cell},
+            epochs=self._whole("epochs", at, 1, MAX_EPOCHS),
+            patience=self._whole("patience", at, 0, MAX_EPOCHS) or 0,
+            decay=self.text("decay", at),
+            state=state,
+            cause=plain(cause)[:400] if cause else "",
+            archived=self.text("archived", at).lower() == "true",
+            validation=self.number("validation", at),
+            value=self.number("measure", at),
+            trained=self._whole("trainable_parameters", at, 0, 10**15),
+            steps=self._whole("steps", at, 0, 10**12),
+            accuracy=None if self.names["measure"] == ACCURACY.name else self.number(ACCURACY.name, at),
+            largest_class=self.number("largest_class", at),
+        )
+        return Line(row, at, math.nan if order is None else order, self.text("part", at))

@@ -1,25 +1,32 @@
-"""Reported results as they are kept: the rows of all files that were read, what they mean, and how they were read."""
+"""Reported results as they are kept: the runs of all files that were read, what lies beside them, and their rows."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import msgspec
+import pandas as pd
 
 from core.errors import JudgeError, printable
-from core.judge.beside import about_of, is_about, is_curves, is_each, measures_of, with_curves
-from core.judge.grouping import Reported, key_of
-from core.judge.reading import Question, Reading
-from core.judge.reported import rows_of_reported
-from core.judge.sources import Given, read
-from core.judge.table import Table
-from core.judge.understood import MAX_RUNS, Understood, reference_of, understood
+from core.judge.beside import About, about_of, is_beside, with_beside
+from core.judge.cells import Reported
+from core.judge.reading import Open, Reading
+from core.judge.sources import Given
+from core.judge.table import ABOUT
+from core.judge.understood import MAX_RUNS, Understood, reference_of
+from core.methods.method import Role
+from core.methods.registry import METHODS
 from core.numbers import counted
-from core.objectives.measure import Values
+from core.objectives.classification import ACCURACY, LARGEST_CLASS
+from core.objectives.measure import VALIDATION, Values
+from core.results.results import Results
 from core.results.row import Row
-from core.results.scale import Scale
+from core.results.scale import TEST, Scale
+from core.results.setting import Setting, setting_text, short_name
 from core.store.judged import Judged, ReadFile
 from core.store.looks import Look
 
@@ -27,7 +34,12 @@ MAX_NOTES = 12
 """Maximum number of notes that are kept."""
 
 FORMAT = 1
-"""Version of the JSON below."""
+"""Version of the JSON of results."""
+
+UNKNOWN_DECAY, NOUN = "not reported", "example"
+"""What stands for how the learning rate fell, and for what one test example is called, where nobody says it."""
+
+_KNOWN = {method.name(): method for method in METHODS}
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class KeptResults:
     """The method that the others are compared with."""
     reading: str
     """JSON of the :class:`core.judge.reading.Reading`, by which a further file is read, too."""
-    noun: str = "example"
+    noun: str = NOUN
     """What one test example is called."""
     examples: int | None = None
     """Number of test examples, where they are not known singly."""
@@ -54,11 +66,81 @@ class KeptResults:
 
     def to_rows(self) -> list[Row]:
         """As rows of results, like those of runs of this lab."""
-        return rows_of_reported(self.rows, self.scale, self.reference, self.noun, self.searched)
+        return [self._row(place, each) for place, each in enumerate(self.rows)]
 
     def to_json(self) -> str:
         """As it is stored."""
         return msgspec.json.encode(self).decode()
+
+    def _row(self, place: int, each: Reported) -> Row:
+        name, is_finished = self.scale.primary.name, each.state == "finished"
+        measures = {ACCURACY.name: each.accuracy, name: each.value, VALIDATION + name: each.validation}
+        if measures[ACCURACY.name] is not None:  # what is compared with the share
+            measures[LARGEST_CLASS] = each.largest_class
+        return Row(
+            id=each.run,
+            setting=self._setting(each),
+            seed=each.seed,
+            state="failed" if each.state == "incomplete" else each.state,
+            cause=each.cause or None,
+            archived=each.archived or each.state == "stopped",  # others have left it out
+            plan="complete" if self.searched else None,
+            created=float(place),
+            has_result=is_finished,
+            measures={name: value for name, value in measures.items() if value is not None} if is_finished else {},
+            trends={VALIDATION + name: each.trend} if is_finished and each.trend is not None else {},
+            trained=(each.trained or 0) if is_finished else 0,
+            steps=(each.steps or 0) if is_finished else 0,
+        )
+
+    def _setting(self, each: Reported) -> Setting:
+        known, noun = _KNOWN.get(each.method), self.noun or NOUN
+        short = known.short if known is not None else each.method
+        is_control = known is not None and known.role is Role.CONTROL
+        own = ("kind", "is_reference", "rank", "alpha")
+        method: dict[str, object] = {"rank": each.rank, "alpha": each.alpha}
+        method |= {f"{name} (column)" if name in own else name: text for name, text in each.settings.items()}
+        method = {name: value for name, value in method.items() if value is not None}
+        rate, epochs, decay = each.learning_rate or 0.0, each.epochs or 1, each.decay or UNKNOWN_DECAY
+        optim = {"learning_rate": rate, "epochs": epochs, "patience": each.patience, "decay": decay}
+        return Setting(
+            key=_key(each.method, method, optim, self.scale, noun),
+            objective=self.scale,
+            method=each.method,
+            label=short if each.rank is None else f"{short} r={each.rank}",
+            title=known.title if known is not None else each.method,
+            role=Role.REFERENCE if each.method == self.reference else Role.CONTROL if is_control else Role.ADAPTER,
+            learning_rate=rate,
+            epochs=epochs,
+            size=each.rank,
+            rank=each.rank,
+            alpha=each.alpha,
+            alpha_text="" if each.alpha is None else f"alpha {each.alpha:g}",
+            patience=each.patience,
+            decay=decay,
+            learns=noun,
+            texts={short_name(name): setting_text(name, value) for name, value in (method | optim).items()},
+        )
+
+
+def _key(kind: str, method: Mapping[str, object], optim: Mapping[str, object], scale: Scale, noun: str) -> str:
+    """The key of a setting, which looks of earlier versions have in the store: it is never to change."""
+    default = {"learning_rate": 0.0, "epochs": 1, "patience": 0, "decay": UNKNOWN_DECAY}
+    objective: dict[str, object] = {
+        "column": scale.name,
+        "higher": scale.higher,
+        "kind": "reported",
+        "measure": "",
+        "shown": scale.title,
+    }
+    objective |= {"unit": scale.unit, "within": None} | ({"part": scale.part} if scale.part != TEST else {})
+    values = {
+        "method": {**method, "kind": kind},
+        "network": {"kind": "reported"} | ({"noun": noun} if noun != NOUN else {}),
+        "objective": objective,
+        "optim": {name: value for name, value in optim.items() if value != default[name]},
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @lru_cache(maxsize=64)
@@ -71,18 +153,21 @@ def results_of(content: str) -> KeptResults:
 
 
 @dataclass
-class Gathered:
+class Gathered(Open):
     """What was read of some files."""
 
-    files: list[ReadFile]
-    questions: list[Question] = field(default_factory=list)
-    """Nothing is judged while there are any."""
+    files: list[ReadFile] = field(default_factory=list)
     results: KeptResults | None = None
+    """None while there are questions."""
     measures: dict[str, Values] = field(default_factory=dict)
     """The measure of each test example by run."""
     looks: tuple[Look, ...] = ()
-    tables: list[tuple[str, Table]] = field(default_factory=list)
-    """Tables of results by the names of their files, for a preview."""
+
+    def answered(self) -> KeptResults:
+        """The results. Raises: JudgeError: something is open; it has all questions."""
+        if self.results is None:
+            raise JudgeError(" ".join(question.sentence for question in self.questions))
+        return self.results
 
 
 def gather(
@@ -102,45 +187,32 @@ def gather(
     Raises:
         JudgeError: a file cannot be read, or contradicts itself or another one.
     """
-    if not files:
-        raise JudgeError("There is no file to judge.")
-    return gathered(
-        [(file.name, read(file)) for file in files], [file.about for file in files], reading, before, measures
-    )
-
-
-def gathered(
-    tables: Sequence[tuple[str, Table]],
-    files: Sequence[ReadFile],
-    reading: Reading,
-    before: Judged | None = None,
-    measures: Mapping[str, Values] | None = None,
-) -> Gathered:
-    """The same for tables that were read already; see :func:`gather`."""
-    found = Gathered(list(files))
+    found = Gathered(files=[file.about for file in files], measures=dict(measures or {}))
     old = results_of(before.content) if before is not None else None
-    abouts = [about_of(table) for _, table in tables if is_about(table)]
+    abouts = [about_of(file.table) for file in files if ABOUT in file.table.columns]
     if len(abouts) > 1:
         raise JudgeError("Several of the files say what results are: judge one experiment at a time.")
-    if abouts:
-        reading = _filled(reading, abouts[0].reading)
-        found.looks = abouts[0].looks
-    if old is not None:
-        reading = _filled(reading, Reading.from_json(old.reading).model_dump(exclude_defaults=True))
-    rest = [(name, table) for name, table in tables if not is_about(table)]
-    beside = [table for _, table in rest if is_each(table) or is_curves(table)]
-    found.tables = [(name, table) for name, table in rest if not any(table is other for other in beside)]
-    rows, scale, notes = list(old.rows) if old is not None else [], old.scale if old is not None else None, list[str]()
-    for name, table in found.tables:
-        own = _understood(name, table, reading)
+    about = abouts[0] if abouts else About(seeds=old.seeds, searched=old.searched) if old is not None else About()
+    for more in (about.reading, Reading.from_json(old.reading).model_dump(exclude_defaults=True) if old else {}):
+        reading = Reading.of(**more | reading.model_dump(exclude_defaults=True))
+    found.looks = about.looks
+    tables = [file for file in files if ABOUT not in file.table.columns]
+    beside = [file.table for file in tables if is_beside(file.table)]
+    rows, scale = (list(old.rows), old.scale) if old is not None else ([], None)
+    for file in (file for file in tables if not is_beside(file.table)):
+        name = printable(file.name)
+        try:
+            own = Understood(file.table, reading)
+        except JudgeError as error:
+            raise JudgeError(f"{name}: {error}") from error
         found.questions += [question for question in own.questions if question not in found.questions]
-        notes += [f"{printable(name)}: {note}" if "an empty cell" in note else note for note in own.notes]
+        found.notes += [f"{name}: {note}" if "an empty cell" in note else note for note in own.notes]
         if own.questions:
             continue
         if scale is not None and own.scale != scale:
-            raise JudgeError(f"{printable(name)} is judged by another measure than the results before it.")
+            raise JudgeError(f"{name} is judged by another measure than the results before it.")
         scale = own.scale
-        rows = _joined(rows, own.rows, reading, found, is_named=bool(beside) and "run" in table.columns)
+        rows = _joined(rows, own.rows, reading, found, is_named=bool(beside) and "run" in file.table.columns)
     if found.questions:
         return found
     if scale is None or not rows:
@@ -149,76 +221,65 @@ def gathered(
         )
     if len(rows) > MAX_RUNS:
         raise JudgeError(f"The files have more than {MAX_RUNS:,} runs: leave some out.")
-    found.measures = dict(measures or {})
     for table in beside:
-        if is_each(table):
-            found.measures |= measures_of(table, rows, scale)
-        else:
-            rows = with_curves(rows, table, scale)
-    if len({len(each) for each in found.measures.values()}) > 1:
-        raise JudgeError("Some runs have other numbers of test examples: results are compared on the same ones.")
+        rows, each = with_beside(rows, table, scale)
+        found.measures |= each
+    if len(sizes := {len(each) for each in found.measures.values()}) > 1:
+        many = f"Some runs have {min(sizes):,} test examples and others {max(sizes):,}"
+        raise JudgeError(f"{many}: results are compared on the same ones.")
+    notes = list(dict.fromkeys([*(old.notes if old is not None else ()), *found.notes]))
+    left = [f"And {counted(len(notes) - MAX_NOTES, 'more note')} of this kind."] * (len(notes) > MAX_NOTES)
     found.results = KeptResults(
-        tuple(row for row in rows if row.state != "incomplete"),
-        scale,
-        old.reference if old is not None else reference_of(reading),
-        reading.to_json(),
-        reading.noun or "example",
-        reading.examples,
-        abouts[0].seeds if abouts else old.seeds if old is not None else (),
-        abouts[0].searched if abouts else old is not None and old.searched,
-        _noted([*(old.notes if old is not None else ()), *notes]),
+        rows=tuple(row for row in rows if row.state != "incomplete"),
+        scale=scale,
+        reference=old.reference if old is not None else reference_of(reading),
+        reading=reading.to_json(),
+        noun=reading.noun or NOUN,
+        examples=reading.examples,
+        seeds=about.seeds,
+        searched=about.searched,
+        notes=(*notes[:MAX_NOTES], *left),
     )
     return found
 
 
-def _noted(notes: Sequence[str]) -> tuple[str, ...]:
-    """Notes, each once; of many the first."""
-    different = list(dict.fromkeys(notes))
-    more = len(different) - MAX_NOTES
-    return tuple([*different[:MAX_NOTES], f"And {counted(more, 'more note')} of this kind."] if more > 0 else different)
-
-
-def _filled(reading: Reading, more: Mapping[str, object]) -> Reading:
-    """A reading whose empty fields have other values."""
-    given = reading.model_dump(exclude_defaults=True)
-    return Reading.of(**{**more, **given})
-
-
-def _understood(name: str, table: Table, reading: Reading) -> Understood:
-    """A table of results. Raises: JudgeError: the message names its file."""
-    try:
-        return understood(table, reading)
-    except JudgeError as error:
-        raise JudgeError(f"{printable(name)}: {error}") from error
-
-
 def _joined(
-    rows: list[Reported], more: Sequence[Reported], reading: Reading, found: Gathered, is_named: bool
+    rows: Sequence[Reported], more: Sequence[Reported], reading: Reading, found: Gathered, is_named: bool
 ) -> list[Reported]:
     """Rows with those of a further file; of what both have with other values, ``found`` gets the question which counts.
 
     Raises:
         JudgeError: two runs have one name, by which a file refers to one of them.
     """
-    known = {(key_of(row), row.seed): place for place, row in enumerate(rows)}
-    names = {row.run for row in rows}
-    joined = list(rows)
-    differing = 0
+    joined, names, differing = {(row.key, row.seed): row for row in rows}, {row.run for row in rows}, 0
     for row in more:
-        place = known.get((key_of(row), row.seed))
-        if place is None:
-            name = row.run
+        name, known = row.run, joined.get((row.key, row.seed))
+        if known is None:
             if is_named and name in names:
                 raise JudgeError(f"Two files have a run called {printable(name)!r}: give runs names of their own.")
             while name in names:
                 name = f"{name}+"
             names.add(name)
-            joined.append(replace(row, run=name))
-        elif (joined[place].value, joined[place].validation) != (row.value, row.validation):
+            joined[row.key, row.seed] = replace(row, run=name)
+        elif (known.value, known.validation) != (row.value, row.validation):
             differing += 1
             if reading.repeated == "last":
-                joined[place] = replace(row, run=joined[place].run)
+                joined[row.key, row.seed] = replace(row, run=known.run)
     if differing and not reading.repeated:
         text = f"{counted(differing, 'run')} of the further file have other values than there were for their seeds"
-        found.questions.append(Question("repeated", f"{text}: say which count.", ("first", "last")))
-    return joined
+        found.ask("repeated", f"{text}: say which count.", ("first", "last"))
+    return [*joined.values()]
+
+
+def results_of_frame(frame: pd.DataFrame, reading: Reading | None = None) -> Results:
+    """Results of a DataFrame with one line for each run, read as a file is.
+
+    Args:
+        frame: with a method, a seed and a measure for each run, under names that :mod:`core.judge.reading` knows.
+        reading: what its columns are, where their names do not tell.
+
+    Raises:
+        JudgeError: something in it cannot be read, or is not known; the message says what to do.
+    """
+    found = gather([Given("the table.csv", frame.to_csv(index=False).encode())], reading or Reading())
+    return Results(tuple(found.answered().to_rows()))

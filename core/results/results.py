@@ -59,7 +59,7 @@ class Results:
     def to_frame(self) -> pd.DataFrame:
         """One line for each row: its setting, its seed, what it reached, what it took and its state.
 
-        :func:`core.judge.frame.results_of_frame` reads it, as far as a table can tell.
+        :func:`core.judge.results.results_of_frame` reads it, as far as a table can tell.
         """
         measures = dict.fromkeys(name for row in self.rows for name in row.measures)
         differing = differing_of(row.setting for row in self.rows)

@@ -61,9 +61,7 @@ follow_run(lab)
 selection = selected_runs(lab)
 experiment = selection or compared_picker(lab)
 if isinstance(experiment, Judged):
-    if (reported := judged_view(lab, experiment)) is not None:
-        report_button(reported)
-    link("judge", "Judge", {"experiment": experiment.id})
+    judged_part(lab, experiment)
     st.stop()
 if experiment is None:
     st.info("An experiment is shown here: the same base and task, fine-tuned in different ways.")

@@ -11,7 +11,7 @@ from core.store.notes import MAX_NOTE
 from core.wording.tasks import MAX_NAME
 from pages.judge.upload import upload_results
 from pages.shared.experiment.current import CURRENT, QUERY, asked_for, choose_experiment, judged_text, known
-from pages.shared.experiment.judged_view import judged_view, report_button
+from pages.shared.experiment.judged_view import judged_view
 from pages.shared.ui.confirm import delete_or_cancel
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.literal import errors_shown, literal
@@ -30,35 +30,21 @@ def name_and_note(lab: Lab, judged: Judged) -> None:
                 st.rerun()
 
 
-def files_read(judged: Judged) -> None:
-    """Draw the files that were read, with their SHA-256."""
-    dataframe(
-        {
-            "File": [file.name for file in judged.files],
-            "SHA-256": [file.sha256 for file in judged.files],
-            "Size": [bytes_text(file.bytes) for file in judged.files],
-            "Read": [when(file.at) for file in judged.files],
-        },
-        hide_index=True,
-        alt="Files that were read, with their SHA-256",
-    )
-
-
 @st.dialog("Delete these results?", icon=":material/delete:")
 def ask_to_delete(lab: Lab, judged: Judged) -> None:
     """Ask whether to delete results."""
+
+    def delete() -> None:
+        lab.judged.delete(judged.id)
+        if st.query_params.get(QUERY) == judged.id:
+            del st.query_params[QUERY]
+        st.session_state.pop(CURRENT, None)
+
     st.markdown(
         f"This deletes **{literal(judged.name)}** with its note and the record of its looks. The files that were read "
         "stay where they are, and nothing that was trained here is touched."
     )
-    delete_or_cancel("judged-delete", True, lambda: _delete(lab, judged.id))
-
-
-def _delete(lab: Lab, id: str) -> None:
-    lab.judged.delete(id)
-    if st.query_params.get(QUERY) == id:
-        del st.query_params[QUERY]
-    st.session_state.pop(CURRENT, None)
+    delete_or_cancel("judged-delete", True, delete)
 
 
 lab = current()
@@ -83,15 +69,17 @@ missing = f"There are no judged results {asked!r}; they may have been deleted."
 judged = choose_experiment("Results", results, {each.id: judged_text(each) for each in results}, asked, missing)
 if judged is None:
     st.stop()
-answer = judged_view(lab, judged)
+judged_view(lab, judged, "judge")
 with st.container(horizontal=True, vertical_alignment="center"):
-    if answer is not None:
-        report_button(answer)
     name_and_note(lab, judged)
     if st.button("Delete", icon=":material/delete:", key="judged-ask"):
         ask_to_delete(lab, judged)
 with st.expander("Files that were read", icon=":material/folder:", key="judged-files"):
-    files_read(judged)
+    read = [
+        {"File": file.name, "SHA-256": file.sha256, "Size": bytes_text(file.bytes), "Read": when(file.at)}
+        for file in judged.files
+    ]
+    dataframe(read, hide_index=True, alt="Files that were read, with their SHA-256")
 with st.expander("Add a file", icon=":material/add:", key="judged-more"):
     st.caption("Further seeds or settings. This is a further look at the results, and is counted.")
     upload_results(lab, judged)

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import JudgeError
-from core.judge.reading import check_answered
 from core.judge.results import Gathered
 from tests.judge.samples import asked, csv_of, read, rows_of
 
@@ -173,7 +172,7 @@ def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None
     found = read(content)
     assert asked(found) == ["in_names", "evaluated", "seed_pattern"]
     with pytest.raises(JudgeError, match=r"--in-names .*--evaluated .*--seed-pattern"):
-        check_answered(found.questions)
+        found.answered()
     both = {"method": "method", "seed": "seed", "rank": "rank", "learning_rate": "learning_rate"}
     lone = csv_of({**{new: row[old] for new, old in both.items()}, "eval/accuracy": row["accuracy"]} for row in ROWS)
     assert asked(read(lone)) == ["evaluated"]
@@ -186,7 +185,7 @@ def test_of_which_part_a_lone_measure_is_is_asked_with_everything_else() -> None
 @pytest.mark.parametrize(
     ("column", "words", "answers"),
     [
-        ("optimizer.lr", "They differ in 'optimizer.lr'. Is 'optimizer.lr' the learning rate?", "learning_rate"),
+        ("optimizer.lr", "They differ in 'optimizer.lr'. Name what is a setting", "learning_rate"),
         ("data order", "They differ in 'data order'. Name what is a setting", "settings"),
     ],
 )

@@ -60,13 +60,13 @@ def test_an_empty_cell_is_named_and_its_seed_left_out_of_all_settings(column: st
     run = ", ".join(text for name, text in known.items() if name != column)
     first, second = carried(answer)[-2:]
     assert first.startswith("results-0.csv: All runs of seed 3 are left out because of an empty cell")
-    assert second == f"results-0.csv: Line {place + 2} ({run}) has an empty cell in the column '{column}'."
+    assert second == f"results-0.csv: Row {place + 2} ({run}) has an empty cell in the column '{column}'."
 
 
 def test_an_empty_rank_is_no_setting_of_its_own(idle: Lab) -> None:
     rows = but(LORA, rank="")
     assert [key_of(row) for row in found(rows).rows] == without(3)
-    assert "Line 41 (lora, seed 3) has an empty cell in the column 'rank'." in carried(judged(idle, csv_of(rows)))[-1]
+    assert "Row 41 (lora, seed 3) has an empty cell in the column 'rank'." in carried(judged(idle, csv_of(rows)))[-1]
 
 
 @pytest.mark.parametrize("write", [csv_of, as_lines])
@@ -118,7 +118,7 @@ def test_where_no_seed_would_be_left_the_runs_alone_are_left_out() -> None:
 def test_rows_without_seeds_share_them_by_their_order_only_if_their_settings_are_known() -> None:
     rows: Rows = [{name: cell for name, cell in row.items() if name != "seed"} for row in ROWS]
     assert [key_of(row) for row in found(but(LORA, rows, accuracy=""), unseeded="order").rows] == without(3)
-    with pytest.raises(JudgeError, match=r"Line 41 .* has an empty cell in the column 'rank': fill it in"):
+    with pytest.raises(JudgeError, match=r"Row 41 .* has an empty cell in the column 'rank': fill it in"):
         read(csv_of(but(LORA, rows, rank="")), unseeded="order")
 
 
@@ -126,7 +126,7 @@ def test_the_examples_of_a_run_that_is_left_out_are_no_error(idle: Lab) -> None:
     rows: Rows = [{**row, "run": f"run {place}", "accuracy": 50.0} for place, row in enumerate(ROWS)]
     each = csv_of({"run": row["run"], "examples": "01" * 50} for row in rows)
     answer = judged(idle, csv_of(but(LORA, rows, accuracy="")), each)
-    assert {row.seed for row in answer.rows} == {0, 1, 2, 4, 5, 6, 7, 8}
+    assert {row.seed for row in answer.verdict.rows} == {0, 1, 2, 4, 5, 6, 7, 8}
 
 
 def test_an_ablation_in_which_a_setting_leaves_a_column_empty_is_read_as_before() -> None:

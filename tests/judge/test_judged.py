@@ -32,8 +32,7 @@ from core.store.record import Experiment
 from core.study.arms import difference_tables
 from core.study.report.answer import bases_of, place_of
 from core.study.report.html import report_file, report_html
-from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_evidence, keep_results
-from core.study.report.judged_report import judged_report
+from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_evidence, judged_report, keep_results
 from core.study.report.results_export import results_files
 from core.tracking.tracking import tracker_of
 from tests.judge.samples import METHODS, RATES, asked, csv_of, judged, judged_files, read, rows_of, verdict_of, written

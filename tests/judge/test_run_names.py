@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import JudgeError
-from core.judge import run_names
-from core.judge.reading import check_answered
-from core.judge.run_names import settings_in
+from core.judge import reading
+from core.judge.reading import settings_in
 from tests.judge.samples import asked, csv_of, read, rows_of
 
 ROWS = rows_of(seeds=range(2))
@@ -62,7 +61,7 @@ def test_what_is_no_setting_is_not_taken_for_one(name: str) -> None:
 
 
 def test_the_examples_hold() -> None:
-    assert doctest.testmod(run_names).failed == 0
+    assert doctest.testmod(reading) == (0, 1)
 
 
 def named(rows: list[dict[str, object]], form: str = "{method}-lr{learning_rate}-r{rank}-seed{seed}") -> bytes:
@@ -78,7 +77,7 @@ def test_settings_in_names_are_columns_once_somebody_says_so() -> None:
     assert asked(found) == ["in_names"]
     assert found.results is None
     with pytest.raises(JudgeError, match="--in-names with one of 'read'"):
-        check_answered(found.questions)
+        found.answered()
     assert "has method lora, rank 4, learning rate 0.000316 and seed 0" in found.questions[0].text
     done, plain = read(named(ROWS), in_names="read"), read(csv_of(ROWS))
     assert done.results is not None
@@ -107,11 +106,9 @@ def test_a_column_is_taken_instead_of_names_and_a_full_table_is_not_asked_about(
 def test_names_that_lack_what_others_have_are_told() -> None:
     lines = named(ROWS).replace(b"full-lr0.000316-seed1", b"full-seed1")
     (question,) = read(lines).questions
-    assert (
-        f"Learning rate is in {len(ROWS) - 1} of {len(ROWS)} names (Line 3 has none in 'full-seed1')" in question.text
-    )
+    assert f"Only {len(ROWS) - 1} of {len(ROWS)} names say the learning rate." in question.text
     results = read(lines, in_names="read").results
     assert results is not None
-    assert any("Line 3 has none in 'full-seed1'" in note for note in results.notes)
+    assert any("names say the learning rate" in note for note in results.notes)
     some = named(ROWS).replace(b"full-lr0.000316-seed1", b"lr0.000316-seed1")
     assert asked(read(some)) == ["in_names", "method"], "a run without a method has no setting"

@@ -10,8 +10,7 @@ from core.judge.results import results_of
 from core.lab import Lab
 from core.rule.tuning import choice_sentence, rate_choices
 from core.study.report.html import report_html
-from core.study.report.judged import carried
-from core.study.report.judged_report import judged_report
+from core.study.report.judged import carried, judged_report
 from tests.judge.samples import RATES, asked, csv_of, judged, read, rows_of
 from tests.study.samples import said_of
 
@@ -101,7 +100,7 @@ def test_one_measure_of_a_sweep_gets_a_table_and_the_column_that_would_make_it_a
 
 def test_what_is_of_the_validation_part_is_called_so_in_every_sentence(idle: Lab) -> None:
     tuned, given = (judged(idle, csv_of(sweep(rates=rates)), evaluated="validation") for rates in (RATES, RATES[1:2]))
-    assert "test part" not in choice_sentence(rate_choices(tuned.rows))
+    assert "test part" not in choice_sentence(rate_choices(tuned.verdict.rows))
     assert given.verdict.reason == "", "nothing was chosen, and the settings are compared"
     texts = [*said_of(given.verdict), report_html(judged_report(given))]
     assert [text for text in texts if "accuracy" in text.lower().replace("validation accuracy", "")] == []

@@ -15,8 +15,7 @@ from transformers import TrainerState
 from core.errors import JudgeError
 from core.judge.reading import Reading
 from core.judge.results import Gathered, gather
-from core.judge.sources import Given, given
-from core.judge.trainer import packed
+from core.judge.sources import Given, given, packed
 from tests.judge.samples import asked
 
 RATES, SEEDS = (1e-4, 1e-3, 1e-2), (0, 1)

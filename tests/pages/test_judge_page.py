@@ -7,7 +7,8 @@ from streamlit.testing.v1 import AppTest
 
 from core.answer.lines import headline
 from core.errors import JudgeError
-from core.judge.reading import MAX_OFFERED, Open, check_answered
+from core.judge.reading import MAX_OFFERED
+from core.judge.results import Gathered
 from core.lab import Lab
 from core.store.judged import Judged
 from core.study.report.judged import REPORTED, judged_evidence
@@ -157,9 +158,9 @@ def test_of_very_many_answers_the_first_are_offered_and_any_other_can_be_typed(
 
 
 def test_the_command_names_few_of_very_many_answers() -> None:
-    found = Open()
+    found = Gathered()
     found.ask("only", "There are many.", (f"experiment={number}" for number in range(100_000)))
     with pytest.raises(JudgeError) as caught:
-        check_answered(found.questions)
+        found.answered()
     assert "'experiment=11' and 188 more" in str(caught.value)
     assert len(str(caught.value)) < 1000

@@ -10,8 +10,8 @@ import pytest
 
 from core.answer.lines import headline
 from core.errors import JudgeError
-from core.judge.frame import results_of_frame
 from core.judge.reading import Reading
+from core.judge.results import results_of_frame
 from core.results.results import Results
 from core.results.row import rows_of
 from core.rule.candidate import Candidate, Claim, Rule

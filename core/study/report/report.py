@@ -7,7 +7,7 @@ what cannot be concluded, what was run, and the file and command that run it aga
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.answer.check import Check
 from core.answer.checks.registry import checks_of
@@ -57,8 +57,6 @@ class Report(Opening):
     experiment: str
     """Id of the experiment."""
     title: str
-    made: str
-    """When the report was made, in UTC."""
     sections: tuple[Section, ...]
     facts: tuple[tuple[str, str], ...]
     file: str | None
@@ -67,6 +65,8 @@ class Report(Opening):
     """JSON of one run of each arm that was chosen."""
     words: tuple[tuple[str, str], ...]
     """Terms and what they mean."""
+    made: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
+    """When the report was made, in UTC."""
     finds_rates: bool = False
     """Whether the next step is to find the learning rates."""
     origin: tuple[str, ...] = ()
@@ -161,7 +161,6 @@ def report(evidence: Evidence, customers: int = CUSTOMERS) -> Report:
         **begun | {"warnings": (*begun["warnings"], *lacks)},
         experiment=evidence.experiment.id,
         title=evidence.experiment.name,
-        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         sections=tuple(each.make() for each in chapters(evidence, customers)),
         facts=tuple(facts_of(evidence)),
         file=evidence.file,

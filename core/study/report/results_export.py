@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from core.errors import RunStateError
-from core.judge.beside import ABOUT, EACH, TRIVIAL
+from core.judge.beside import EACH, TRIVIAL
 from core.judge.reading import Reading
+from core.judge.table import ABOUT
 from core.lab import Lab
 from core.methods.full import FullSpec
 from core.methods.method import Role

@@ -5,7 +5,7 @@ A section is a title, a line, figures and tables, as data. Each is made when som
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,6 @@ import pandas as pd
 
 from core.methods.method import Role
 from core.numbers import NOTHING, count_text, listed
-from core.results.arm import Arm, judged_by
 from core.results.measures import IN_BRACKETS, spread_text
 from core.results.results import Results
 from core.rule.answer import Answer, crossings
@@ -21,7 +20,6 @@ from core.rule.balance import share_sentence
 from core.rule.budgets import by_budget, passed_epochs
 from core.rule.candidate import Candidate, Rule
 from core.rule.claims import Level
-from core.rule.place import Place
 from core.rule.tuning import choice_sentence, is_tuned, rate_choices, reference_name
 from core.study.arms.difference_tables import (
     SEEN,
@@ -91,17 +89,17 @@ def measured_section(shown: Shown) -> Section:
     share = share_sentence(arms[0].rows[0], arms[0].setting.learns)
     if shown.is_reported:
         lead, share = f"{measure.title}{' on the test part' * shown.objective.has_test_part}, as reported.", ""
-    validated = shown.is_reported and shown.objective.has_test_part and any(arm.validation for arm in arms)
     dots = arm_dots(arms, shown.colours, shown.stopped)
     figure = Plot("measure", dots, f"{measure.title} of every run, by setting")
-    table = Table("Settings", measured_table(arms, shown.place, validated), IN_BRACKETS)
+    table = Table("Settings", measured_table(shown), IN_BRACKETS)
     return Section(measure.title, f"{lead} {share}".strip(), (figure, table))
 
 
-def measured_table(arms: Sequence[Arm], found: Place, validated: bool = False) -> pd.DataFrame:
-    """One row for each setting, as people read it. Args: validated: whether with the measure on the validation part."""
-    objective = judged_by(arms)
+def measured_table(shown: Shown) -> pd.DataFrame:
+    """One row for each setting, as people read it; of reported ones with the measure on the validation part."""
+    arms, found, objective = shown.arms, shown.place, shown.objective
     measure = objective.primary
+    validated = shown.is_reported and objective.has_test_part and any(arm.validation for arm in arms)
     within = {each.arm.key: within_text(each, found.margin) for each in found.candidates}
     columns = {
         "Setting": [arm.label for arm in arms],
