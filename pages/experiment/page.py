@@ -20,12 +20,12 @@ from core.wording.tasks import judged_text, task_text
 from pages.experiment.along import study_part
 from pages.experiment.comparison import Comparison
 from pages.experiment.examples import examples_part
+from pages.experiment.judged import judged_part
 from pages.experiment.parts import curves_part, section_part, table_part, use_part, validation_part
 from pages.experiment.report import details_part, downloads
 from pages.experiment.selected import follow_run, point_shown, selected_runs, study_of, wanted_arms
 from pages.shared.experiment.actions import experiment_actions, rank_view
 from pages.shared.experiment.current import compared_picker
-from pages.shared.experiment.judged_view import judged_view, report_button
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.start import say_if_known
 from pages.shared.experiment.state import deleted_line, state_line

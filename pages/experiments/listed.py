@@ -16,7 +16,6 @@ from pages.experiments.actions import problem
 from pages.experiments.delete import ask_to_delete, delete_dialog
 from pages.experiments.table import page_picker
 from pages.shared.experiment.current import QUERY, known, missing_sentence, remember
-from pages.shared.experiment.judged_view import judged_row
 from pages.shared.experiment.state import counts_text
 from pages.shared.experiment.verdict_view import verdict_view
 from pages.shared.ui.dataframe import dataframe
@@ -48,15 +47,6 @@ def experiments_part(lab: Lab) -> None:
         _selected(lab, asked)
     delete_dialog(lab)
     problem()
-    judged_list(lab)
-
-
-def judged_list(lab: Lab) -> None:
-    """Draw the results that others report, the newest first; nothing where there are none."""
-    if judged := lab.judged.list():
-        st.subheader("Results from elsewhere")
-        for each in judged:
-            judged_row(lab, each)
 
 
 def _table(lab: Lab, rows: list[ExperimentRow], asked: str | None) -> None:

@@ -8,6 +8,7 @@ from core.lab import Lab, current
 from core.numbers import bytes_text
 from core.store.search import Query
 from pages.experiments.cluster import where_runs_train
+from pages.experiments.elsewhere import elsewhere_part
 from pages.experiments.listed import experiments_part
 from pages.experiments.runs import runs_part
 from pages.shared.experiment.live import live_panel
@@ -21,7 +22,7 @@ WATCH_SECONDS = 2.0
 WARNING_SHARE = 0.9
 """Share of the limit above which the page shows a warning."""
 
-PARTS = {"Experiments": experiments_part, "Runs": runs_part}
+PARTS = {"Experiments": experiments_part, "Runs": runs_part, "Results from elsewhere": elsewhere_part}
 
 
 def watch(lab: Lab, seen: tuple[object, ...]) -> None:

@@ -16,7 +16,7 @@ from pages.home.answer import answer, answer_while_growing, evidence_of
 from pages.home.asked import asked_by
 from pages.home.question import SHOWN, fill_question, question
 from pages.shared.experiment.current import asked_for, known, missing_sentence, remember
-from pages.shared.experiment.judged_view import judged_row
+from pages.shared.experiment.judged_row import judged_row
 from pages.shared.experiment.live import is_watched, live_panel
 from pages.shared.experiment.notice import notice_of_recovery
 from pages.shared.experiment.start import was_known

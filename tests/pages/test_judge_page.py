@@ -98,7 +98,7 @@ def test_what_was_kept_is_on_home_in_the_lists_and_opens_as_an_experiment_does(f
 def test_a_further_file_is_a_further_look_and_name_and_note_can_be_changed(opened: Lab, kept: Judged) -> None:
     app = draw("judge", experiment=kept.id)
     assert [look.seeds for look in opened.looks.of(kept.id)] == [8]
-    upload(app, csv_of(rows_of(seeds=range(8, 16))), "more.csv", place=1)
+    upload(app, csv_of(rows_of(seeds=range(8, 16))), "more.csv")
     app.button(key=f"judge-{kept.id}:judge").click().run()
     assert [look.seeds for look in opened.looks.of(kept.id)] == [8, 16]
     app.text_input(key=f"judged-name-{kept.id}").set_value("Mine")

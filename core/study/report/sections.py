@@ -5,7 +5,7 @@ A section is a title, a line, figures and tables, as data. Each is made when som
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from core.methods.method import Role
 from core.numbers import NOTHING, count_text, listed
+from core.results.arm import Arm, judged_by
 from core.results.measures import IN_BRACKETS, spread_text
 from core.results.results import Results
 from core.rule.answer import Answer, crossings
@@ -20,6 +21,7 @@ from core.rule.balance import share_sentence
 from core.rule.budgets import by_budget, passed_epochs
 from core.rule.candidate import Candidate, Rule
 from core.rule.claims import Level
+from core.rule.place import Place
 from core.rule.tuning import choice_sentence, is_tuned, rate_choices, reference_name
 from core.study.arms.difference_tables import (
     SEEN,

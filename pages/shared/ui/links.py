@@ -27,7 +27,6 @@ ENTRIES = {
     "experiment": Entry("Experiment", ":material/stacked_line_chart:", is_listed=False),
     "library": Entry("Library", ":material/database:"),
     "learn": Entry("Learn", ":material/menu_book:"),
-    "judge": Entry("Judge", ":material/gavel:"),
     "weights": Entry("Weights", ":material/grid_4x4:"),
 }
 """Pages in the order of the navigation, by the name of their folder, which is also their URL path."""
@@ -41,11 +40,14 @@ class Within:
     query: Mapping[str, str]
     """What of the address shows it."""
     icon: str
+    is_form: bool = False
+    """Whether an address that names an experiment leads to that experiment."""
 
 
 USE = {"view": "Use it"}
 PLACES = {
     "runs": Within("experiments", {"view": "Runs"}, ":material/list:"),
+    "judge": Within("experiments", {"view": "Results from elsewhere"}, ":material/gavel:", is_form=True),
     "data": Within("library", {"view": "Datasets"}, ":material/database:"),
     "networks": Within("library", {"view": "Networks"}, ":material/hub:"),
     "pretrain": Within("library", {"view": "Bases"}, ":material/school:"),
@@ -55,9 +57,9 @@ PLACES = {
     "serve": Within("experiment", USE | {"use": "Programs"}, ":material/dns:"),
     "compare": Within("experiment", {}, ENTRIES["experiment"].icon),
     "report": Within("experiment", {}, ENTRIES["experiment"].icon),
-    "finetune": Within("new", {}, ENTRIES["new"].icon),
-    "study": Within("new", {}, ENTRIES["new"].icon),
-    "sweep": Within("new", {}, ENTRIES["new"].icon),
+    "finetune": Within("new", {}, ENTRIES["new"].icon, is_form=True),
+    "study": Within("new", {}, ENTRIES["new"].icon, is_form=True),
+    "sweep": Within("new", {}, ENTRIES["new"].icon, is_form=True),
 }
 """What links and old addresses name that is no page of its own; the URL paths of earlier versions among them."""
 
@@ -75,7 +77,7 @@ def placed(name: str, query: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     within = PLACES.get(name)
     if within is None:
         return name, dict(query)
-    if within.page == "new" and any(each in query for each in OF_EXPERIMENT):
+    if within.is_form and any(each in query for each in OF_EXPERIMENT):
         return "experiment", dict(query)
     return within.page, {**within.query, **query}
 

@@ -19,6 +19,7 @@ from core.store.judged import Judged
 from core.study.report.judged import keep_results
 from pages.shared.experiment.current import remember
 from pages.shared.ui.dataframe import dataframe
+from pages.shared.ui.links import go
 from pages.shared.ui.literal import errors_shown, literal
 from pages.shared.ui.primary import on_primary
 
@@ -178,4 +179,4 @@ def _decide(lab: Lab, found: Gathered, file_name: str, prefix: str, before: Judg
             judged = keep_results(lab, found, name, before)
             st.session_state[f"{prefix}:turn"] += 1
             remember(judged.id)
-            st.rerun()
+            go("experiment", {"experiment": judged.id})
