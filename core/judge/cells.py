@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
@@ -18,13 +18,9 @@ from core.judge.reading import (
     NOTHING,
     TEST_NAMES,
     VALIDATION_NAMES,
-    Open,
+    Columns,
     Reading,
-    called,
-    checked,
-    column_of,
     columns_text,
-    completed,
     has_rank,
     known_name,
     measure_name,
@@ -74,7 +70,7 @@ def plain(text: str) -> str:
     return " ".join("".join(filter(str.isprintable, text)).split()).translate(BRACKETS) or "?"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reported:
     """One training run as it was reported. What nobody reported is None, or empty."""
 
@@ -122,6 +118,11 @@ class Reported:
         own = tuple(sorted(self.settings.items()))
         return self.method, self.rank, self.alpha, self.learning_rate, self.epochs, own
 
+    @property
+    def measured(self) -> tuple[float | None, float | None]:
+        """The measure on both parts."""
+        return self.value, self.validation
+
     def lacks(self, name: str) -> bool:
         """Whether nothing is reported of a field, or of a further setting."""
         return self.seed < 0 if name == "seed" else getattr(self, name, self.settings.get(name)) in (None, "")
@@ -142,69 +143,68 @@ def trend_of(curve: Mapping[float, float | None]) -> float | None:
 
 
 @dataclass
-class Line:
+class Line(Reported):
     """What a row of a table says of a run, at one epoch or on one part of the data."""
 
-    row: Reported
-    at: int
+    at: int = 0
     """Place in the table."""
-    epoch: float
-    part: str
+    epoch: float = math.nan
+    part: str = ""
 
     @property
-    def run(self) -> tuple[object, ...]:
+    def same(self) -> tuple[object, ...]:
         """What the lines of one run share."""
-        return self.row.run, self.row.key, self.row.seed
+        return self.run, self.key, self.seed
 
-    @property
-    def measured(self) -> tuple[float | None, float | None]:
-        """The measure on both parts."""
-        return self.row.value, self.row.validation
+    def reported(self, factor: float, name: str) -> Reported:
+        """As a run, in the unit of the measure. Args: factor: of what is measured; name: where it has none."""
+        own = {each.name: getattr(self, each.name) for each in fields(Reported)}
+        scaled = {name: own[name] for name in ("value", "validation", "trend") if own[name] is not None and factor != 1}
+        return Reported(**own | {"run": self.run or name} | {name: factor * value for name, value in scaled.items()})
 
 
-class Cells(Open):
+class Cells(Columns):
     """The cells of a table, read as a reading says. Methods raise :class:`JudgeError` at one that cannot be."""
 
     def __init__(self, table: Table, reading: Reading) -> None:
         """Args: table: as a file has it; reading: what its columns are."""
-        super().__init__(notes=list(table.notes))
-        self.reading = reading
-        self.table = self._wanted(table)
+        super().__init__(table, reading)
         self.names: dict[str, str] = {}
         """Columns by what they hold, empty for what the table has not; none while rows are to choose."""
         self.scale: Scale | None = None
+        self._only()
         if self.questions:
             return
-        self.table = table = completed(self.table, reading, self)
+        self.complete()
         names = [name for name in (*COLUMNS, *MORE, ACCURACY.name) if name not in ("measure", "validation")]
-        self.names = {name: column_of(table, reading, name) for name in names}
-        own = [checked(table, name, "settings") for name in reading.settings]
-        self.settings = list(dict.fromkeys(name for name in (*SETTINGS, *own) if name in table.columns))
+        self.names = {name: self.column(name) for name in names}
+        own = [self.checked(name, "settings") for name in reading.settings]
+        self.settings = list(dict.fromkeys(name for name in (*SETTINGS, *own) if name in self.table.columns))
         """Columns with further settings."""
         self.names["measure"] = self._measure()
         self.names["validation"] = self._validation()
-        self.scale = self._scale() if self.names["measure"] else None
+        if self.names["measure"]:
+            self.scale = self._scale()
 
-    def _wanted(self, table: Table) -> Table:
-        """The rows that are asked for; of a file with several experiments those of one."""
+    def _only(self) -> None:
+        """Keep the rows that are asked for; of a file with several experiments those of one."""
         if self.reading.only:
             name, _, value = self.reading.only.partition("=")
-            cells = table.columns[checked(table, name, "only")]
-            if value not in cells:
+            cells = self.table.columns[self.checked(name, "only")]
+            self.table = self.table.only([row for row, cell in enumerate(cells) if cell == value])
+            if not len(self.table):
                 raise JudgeError(f"No row has {printable(value)!r} in the column {printable(name)!r}.")
-            return table.only([row for row, cell in enumerate(cells) if cell == value])
-        if len(groups := dict.fromkeys(table.columns.get("experiment", ()))) > 1:
+        elif len(groups := dict.fromkeys(self.table.columns.get("experiment", ()))) > 1:
             text = f"The file has runs of {len(groups)} experiments, and one is judged at a time."
             self.ask("only", text, [f"experiment={group}" for group in groups])
-        return table
 
     def _measure(self) -> str:
         """The column with the measure that settings are compared by; asked for where none or several are known."""
         reading, columns = self.reading, self.table.columns
         shapes = (TEST_NAMES, VALIDATION_NAMES)[:: -1 if reading.evaluated == "validation" else 1]
         names = [[shape.format(name) for name in measures_by_name() for shape in each] for each in shapes]
-        known = [column_of(self.table, reading, "measure")] if reading.measure else []
-        known = known or called(self.table, names[0]) or called(self.table, names[1])
+        known = [self.column("measure")] if reading.measure else []
+        known = known or self.called(names[0]) or self.called(names[1])
         if not reading.evaluated and any(re.match(r"(eval|val|validation)(_|$)", known_name(name)) for name in known):
             were = f"{columns_text(known)} {'were' if len(known) > 1 else 'was'} measured"
             text = f"On which part {were} is not known: on a test part, by which nothing was chosen, or for validation."
@@ -225,14 +225,14 @@ class Cells(Open):
     def _validation(self) -> str:
         """The column with the measure on the validation part: the measure itself where it is said to be of it."""
         measure, is_validation = self.names["measure"], self.reading.evaluated == "validation"
-        asked = column_of(self.table, self.reading, "validation") if self.reading.validation else ""
+        asked = self.column("validation") if self.reading.validation else ""
         if asked and measure and (asked == measure) is not is_validation:
             raise JudgeError(
                 f"Measure is {printable(measure, 40)!r} and Validation is {printable(asked, 40)!r}: name two different "
                 "columns and leave Evaluated on empty, or one as Measure and say with Evaluated on which part it is of."
             )
         names = ("validation", *(shape.format(measure_name(measure)) for shape in VALIDATION_NAMES))
-        others = [name for name in called(self.table, names) if name != measure]
+        others = [name for name in self.called(names) if name != measure]
         return asked or (measure if is_validation else next(iter(others), ""))
 
     def _scale(self) -> Scale | None:
@@ -319,7 +319,7 @@ class Cells(Open):
             self.notes.append(f"{where} has a measure that is no finite number and counts as a run that failed.")
         cells = {name: self.table.columns[name][at] for name in self.settings}
         kind, cause, order = KINDS.get(method.lower(), method), self.text("cause", at), self.number("epoch", at)
-        row = Reported(
+        return Line(
             run=self.text("run", at),
             method=plain(kind) if kind else "",
             seed=-1 - at if seed is None else seed,
@@ -339,5 +339,7 @@ class Cells(Open):
             steps=self._whole("steps", at, 0, 10**12),
             accuracy=None if self.names["measure"] == ACCURACY.name else self.number(ACCURACY.name, at),
             largest_class=self.number("largest_class", at),
+            at=at,
+            epoch=math.nan if order is None else order,
+            part=self.text("part", at),
         )
-        return Line(row, at, math.nan if order is None else order, self.text("part", at))

@@ -18,7 +18,7 @@ from core.methods.registry import METHODS
 from core.numbers import listed
 from core.spec import Spec, bounds
 
-MAX_COLUMN = 200
+MAX_COLUMN = 400
 """Maximum number of characters of the name of a column, or of a value that is looked for in one."""
 
 MAX_NAMED = 12
@@ -35,56 +35,36 @@ class Reading(Spec):
     needed. Title and description of each field are those of its option and of its field on the page.
     """
 
-    method: str = _field(
-        "Method", "Column with the method or setting of each run; full or lora where all runs are of one method."
-    )
+    method: str = _field("Method", "Column with the method of each run; full or lora where all runs are of one method.")
     rank: str = _field("Rank", "Column with the rank.")
     alpha: str = _field("Alpha", "Column with alpha.")
     learning_rate: str = _field("Learning rate", "Column with the learning rate.")
     seed: str = _field("Seed", "Column with the seed of each run.")
     measure: str = _field("Measure", "Column with the measure on the test part, by which settings are compared.")
-    validation: str = _field(
-        "Validation", "Column with the same measure on the validation part, by which settings are chosen."
-    )
+    validation: str = _field("Validation", "Column with that measure on the validation part, which chooses settings.")
     epoch: str = _field("Epoch or step", "Column with the epoch or step of each row.")
     part: str = _field("Part", "Column that says of which part of the data a row is.")
     run: str = _field("Run", "Column with a name for each run.")
-    settings: tuple[str, ...] = _field(
-        "Further settings", "Columns that tell settings apart, such as layers.", (), max_length=40
-    )
-    only: str = _field(
-        "Only rows with",
-        "A column and its value, as in model=llama-8b: all other rows are left out.",
-        max_length=2 * MAX_COLUMN,
-    )
+    settings: tuple[str, ...] = _field("Further settings", "Columns that tell settings apart, such as layers.", ())
+    only: str = _field("Only rows with", "A column and its value, as in model=llama-8b: other rows are left out.")
     test: str = _field("Test part", "Value of the part that is the test part.")
     chosen_by: str = _field("Validation part", "Value of the part that is the validation part.")
     take: Literal["", "last", "best"] = _field(
         "Epoch taken", "Of a run with several epochs: the last one, or that which is best on the validation part."
     )
-    repeated: Literal["", "first", "last"] = _field(
-        "Repeated runs", "Which row counts where a setting has several with one seed."
-    )
+    repeated: Literal["", "first", "last"] = _field("Repeated runs", "Which of several rows with one seed counts.")
     unseeded: Literal["", "one", "order"] = _field(
         "Without seeds",
         "Where no column has seeds: one run for each setting, all with one seed; or the rows of each setting in "
         "order, where the first ones share a seed, and so on.",
     )
     in_names: Literal["", "read", "ignore"] = _field(
-        "Settings in names",
-        "Of names of runs or folders such as lora-lr0.001-r8-seed3, where no column has these settings.",
+        "Settings in names", "Of runs or folders such as lora-lr0.001-r8-seed3, where no column has these settings."
     )
-    seed_pattern: str = _field(
-        "Seed in names", "What stands before the seed in the name of a run or folder, as in seed for lora-seed3."
-    )
-    rate_pattern: str = _field(
-        "Learning rate in names",
-        "What stands before the learning rate in the name of a run or folder, as in lr for lora-lr0.001.",
-    )
+    seed_pattern: str = _field("Seed in names", "What stands before the seed in names of runs, as in lora-seed3.")
+    rate_pattern: str = _field("Learning rate in names", "What stands before the rate in them, as lr in lora-lr0.001.")
     reference: str = _field("Reference", "The method that the others are compared with.")
-    evaluated: Literal["", "test", "validation"] = _field(
-        "Evaluated on", "Whether the measure is of a test part or of the validation part."
-    )
+    evaluated: Literal["", "test", "validation"] = _field("Evaluated on", "Part of the data that the measure is of.")
     unit: Literal["", "%", "fraction", "plain"] = _field(
         "Unit", "Of the measure: percent, a fraction of 1 that is shown in percent, or a plain number."
     )
@@ -95,9 +75,7 @@ class Reading(Spec):
     examples: int | None = _field(
         "Test examples", "Number of test examples, where no file has them singly.", None, ge=2, le=10**9
     )
-    noun: str = _field(
-        "Called", "What one test example is called, as in question.", max_length=30, pattern=r"^[A-Za-z-]*$"
-    )
+    noun: str = _field("Called", "What a test example is called, as question.", max_length=30, pattern=r"^[A-Za-z-]*$")
 
 
 COLUMNS = ("method", "rank", "alpha", "learning_rate", "seed", "measure", "validation", "epoch", "part", "run")
@@ -140,31 +118,6 @@ def measure_name(column: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", bare).strip("_")[:MAX_MEASURE] or "measure"
 
 
-def called(table: Table, names: Iterable[str]) -> list[str]:
-    """The columns of a table that have some known names, in the order of these names."""
-    by_name = {known_name(column): column for column in reversed(table.columns)}
-    return [by_name[name] for name in names if name in by_name]
-
-
-def column_of(table: Table, reading: Reading, name: str) -> str:
-    """The column of a table that a field names, or that has a known name; empty where there is none.
-
-    Raises:
-        JudgeError: the table has no such column.
-    """
-    if asked := str(getattr(reading, name, "")):
-        return checked(table, asked, name)
-    return next(iter(called(table, KNOWN.get(name, (name,)))), "")
-
-
-def checked(table: Table, column: str, field: str) -> str:
-    """A column that a table has. Raises: JudgeError: it has none; the message names the field that asked for it."""
-    if column in table.columns:
-        return column
-    title, there = bounds(Reading, field).title, columns_text(table.columns)
-    raise JudgeError(f"{title}: there is no column {printable(column)!r}; the file has {there}.")
-
-
 def columns_text(names: Iterable[str], most: int = 40) -> str:
     """Names of columns in a sentence, the first ones of many. Args: most: characters of a name that are shown."""
     every = list(names)
@@ -174,9 +127,6 @@ def columns_text(names: Iterable[str], most: int = 40) -> str:
 
 MAX_OFFERED = 200
 """Maximum number of answers to choose from."""
-
-MAX_SHOWN = 160
-"""Maximum number of characters of an answer to choose."""
 
 
 @dataclass(frozen=True)
@@ -193,13 +143,13 @@ class Question:
     @property
     def sentence(self) -> str:
         """The question for a terminal, with the option that answers it."""
-        choose = f" with one of {columns_text(self.options, MAX_SHOWN)}" if self.options else ""
+        choose = f" with one of {columns_text(self.options, 160)}" if self.options else ""
         return f"{self.text} Say --{self.field.replace('_', '-')}{choose}."
 
 
 @dataclass
 class Open:
-    """What a table leaves open, and what was assumed or left out of it."""
+    """What tables leave open, and what was assumed or left out of them."""
 
     questions: list[Question] = field(default_factory=list)
     """Nothing is judged while there are any."""
@@ -215,8 +165,115 @@ class Open:
             self.questions.append(Question(name, text, given[:MAX_OFFERED]))
 
 
-MAX_LOOKED_AT = 1000
-"""Maximum number of characters of a name that are looked at."""
+class Columns(Open):
+    """The columns of a table: those that it has, and what the names of its runs say."""
+
+    def __init__(self, table: Table, reading: Reading) -> None:
+        """Args: table: as a file has it; reading: what its columns are."""
+        super().__init__(notes=list(table.notes))
+        self.table, self.reading = table, reading
+
+    def column(self, name: str) -> str:
+        """The column that a field names, or that has a known name; empty where there is none.
+
+        Raises:
+            JudgeError: the table has no such column.
+        """
+        if asked := str(getattr(self.reading, name, "")):
+            return self.checked(asked, name)
+        return next(iter(self.called(KNOWN.get(name, (name,)))), "")
+
+    def called(self, names: Iterable[str]) -> list[str]:
+        """The columns that have some known names, in the order of these names."""
+        by_name = {known_name(column): column for column in reversed(self.table.columns)}
+        return [by_name[name] for name in names if name in by_name]
+
+    def checked(self, column: str, asking: str) -> str:
+        """A column that is there. Raises: JudgeError: it is not; the message names the field that asked for it."""
+        if column in self.table.columns:
+            return column
+        title, there = bounds(Reading, asking).title, columns_text(self.table.columns)
+        raise JudgeError(f"{title}: there is no column {printable(column)!r}; the file has {there}.")
+
+    def complete(self) -> None:
+        """Add columns of what the reading, the names of runs, or their ranks say; one that is there is taken instead.
+
+        Raises:
+            JudgeError: a name has no number where the reading says that it has one.
+        """
+        asked = self.reading.method
+        if asked not in self.table.columns and asked.lower() in WORDS:
+            self.table = self.table.with_columns({asked: [asked] * len(self.table)})
+        runs = self.table.columns.get(self.column("run"), [""] * len(self.table))
+        for setting, before in (("seed", self.reading.seed_pattern), ("learning_rate", self.reading.rate_pattern)):
+            column = self.column(setting)
+            if before:
+                cells = self.table.columns.get(column, [""] * len(runs))
+                found = [
+                    cell or self._after(before, run, at) for at, (cell, run) in enumerate(zip(cells, runs, strict=True))
+                ]
+                self.table = self.table.with_columns({column or setting: found})
+        if self.reading.in_names != "ignore" and any(runs):
+            self._add_settings(runs)
+        if not self.column("method"):
+            self._add_methods()
+
+    def _after(self, before: str, run: str, at: int) -> str:
+        """The number that follows a text in the name of a run."""
+        numbers = set(re.findall(re.escape(before) + AFTER, run, re.IGNORECASE))
+        if len(numbers) != 1:
+            many = "several numbers follow" if numbers else "no number follows"
+            raise JudgeError(f"{self.table.where(at)}: in {printable(run)!r} {many} {printable(before)!r}.")
+        return str(numbers.pop())
+
+    def _add_settings(self, runs: Sequence[str]) -> None:
+        """Add a column for each setting that only the names of runs have, once somebody has said so.
+
+        Methods are read if every name has one, because a run without one has no setting.
+        """
+        by_name = {run: settings_in(run) for run in dict.fromkeys(runs)}
+        names = [name for name in ("method", *NUMBERS) if not self.column(name)]
+        names = [name for name in names if name != "seed" or not self.reading.unseeded]
+        columns = {name: [by_name[run].get(name, "") for run in runs] for name in names}
+        columns = {name: cells for name, cells in columns.items() if (all if name == "method" else any)(cells)}
+        if not columns or (columns.keys() == {"method"} and columns["method"] == self._by_rank()):
+            return
+        titles = {name: name.replace("_", " ") for name in columns}
+        many = {name: sum(map(bool, cells)) for name, cells in columns.items() if name not in ("rank", "alpha")}
+        lacking = [
+            f"Only {n:,} of {len(runs):,} names say the {titles[name]}." for name, n in many.items() if n < len(runs)
+        ]
+        if not self.reading.in_names:
+            run = max(by_name, key=lambda run: len(by_name[run].keys() & columns.keys()))
+            values = listed([f"{title} {by_name[run][name]}" for name, title in titles.items() if name in by_name[run]])
+            text = f"Only names of runs have some settings: {printable(run, 60)!r} has {values}."
+            self.ask("in_names", " ".join([text, *lacking]), ("read", "ignore"))
+        self.notes += [f"Names of runs say {listed([*titles.values()])}.", *lacking]
+        self.table = self.table.with_columns(columns)
+
+    def _by_rank(self) -> list[str]:
+        """The method of each row: LoRA with a rank, full fine-tuning without. Empty where no row has a rank."""
+        ranked = list(map(has_rank, self.table.columns.get(self.column("rank"), ())))
+        return [LoRASpec.name() if each else FullSpec.name() for each in ranked] if any(ranked) else []
+
+    def _add_methods(self) -> None:
+        """Add a column of methods: by rank, unless a column names several and others; else one is asked for."""
+        methods, columns = self._by_rank(), self.table.columns
+        kinds = {name: list(map(kinds_in, cells)) for name, cells in columns.items()}
+        several = (own for own in kinds.values() if len(set[str]().union(*own)) > 1)
+        pairs = (pair for own in several for pair in zip(own, methods, strict=False))
+        if methods and not any(kind and kind != {method} for kind, method in pairs):
+            full, shown = methods.count(FullSpec.name()), printable(self.column("rank"), 40)
+            without = f", and {full:,} without as full fine-tuning" if full else ""
+            self.notes.append(f"{len(methods) - full:,} rows with a rank in {shown!r} count as LoRA{without}.")
+            self.table = self.table.with_columns({"method": methods})
+            return
+        text = "No column says the method. Choose the one that does, or full or lora if all runs are of one method."
+        words = {name: {*cells} - {""} for name, cells in columns.items()}
+        few = (name for name, own in words.items() if 1 < len(own) <= len(self.table) / 2 or all(kinds[name]))
+        offered = [name for name in few if not any(number_in(word) is not None for word in words[name])]
+        self.ask("method", text, [*offered, FullSpec.name(), LoRASpec.name()])
+
 
 KINDS = {name.lower(): method.name() for method in METHODS for name in (method.name(), method.short, method.title)}
 """Kinds of methods of this lab, by all that they are called, in small letters."""
@@ -269,106 +326,9 @@ def settings_in(run: str) -> dict[str, str]:
     >>> settings_in("lora-lr0.001-r8-seed3")
     {'method': 'lora', 'rank': '8', 'learning_rate': '0.001', 'seed': '3'}
     """
-    name = run[:MAX_LOOKED_AT].lower()
+    name = run.lower()
     found = {"method": kinds_in(name)} | {setting: set(pattern.findall(name)) for setting, pattern in PATTERNS.items()}
     single = {setting: values.pop() for setting, values in found.items() if len(values) == 1}
     if "learning_rate" in single and not 0 < float(single["learning_rate"]) < math.inf:
         del single["learning_rate"]
     return single
-
-
-def completed(table: Table, reading: Reading, found: Open) -> Table:
-    """A table with columns of what the reading, the names of its runs or their ranks say.
-
-    A column of the table is always taken instead. ``found`` gets the questions, and notes on what was assumed.
-
-    Raises:
-        JudgeError: a name has no number where the reading says that it has one.
-    """
-    if reading.method not in table.columns and reading.method.lower() in WORDS:
-        table = table.with_columns({reading.method: [reading.method] * len(table)})
-    for setting, before in (("seed", reading.seed_pattern), ("learning_rate", reading.rate_pattern)):
-        table = _with_numbers(table, reading, setting, before) if before else table
-    return _with_methods(_with_settings(table, reading, found), reading, found)
-
-
-def _with_numbers(table: Table, reading: Reading, setting: str, before: str) -> Table:
-    """A table with a setting in all rows, from the names of runs where its cell is empty."""
-    column, names = column_of(table, reading, setting), _names(table, reading)
-    cells = list(table.columns[column]) if column else [""] * len(table)
-    for place, name in enumerate(names):
-        if not cells[place]:
-            numbers = set(re.findall(re.escape(before) + AFTER, name[:MAX_LOOKED_AT], re.IGNORECASE))
-            if len(numbers) != 1:
-                many = "several numbers follow" if numbers else "no number follows"
-                raise JudgeError(f"{table.where(place)}: in {printable(name)!r} {many} {printable(before)!r}.")
-            cells[place] = numbers.pop()
-    return table.with_columns({column or setting: cells})
-
-
-def _names(table: Table, reading: Reading) -> list[str]:
-    return table.columns.get(column_of(table, reading, "run"), [""] * len(table))
-
-
-def _with_settings(table: Table, reading: Reading, found: Open) -> Table:
-    """A table with a column for each setting that only the names of its runs have, once somebody has said so.
-
-    Methods are read if every name has one, because a run without one has no setting.
-    """
-    names = _names(table, reading)
-    if reading.in_names == "ignore" or not any(names):
-        return table
-    by_name = {name: settings_in(name) for name in dict.fromkeys(names)}
-    told = {name for name in ("method", *NUMBERS) if column_of(table, reading, name)}
-    told |= {"seed"} if reading.unseeded else set()
-    columns = {name: [by_name[run].get(name, "") for run in names] for name in ("method", *NUMBERS) if name not in told}
-    columns = {name: cells for name, cells in columns.items() if (all if name == "method" else any)(cells)}
-    if not columns or (columns.keys() == {"method"} and columns["method"] == _by_rank(table, reading)):
-        return table
-    titles = {name: name.replace("_", " ") for name in columns}
-    many = {name: sum(map(bool, cells)) for name, cells in columns.items() if name not in ("rank", "alpha")}
-    lacking = [
-        f"Only {n:,} of {len(names):,} names say the {titles[name]}." for name, n in many.items() if n < len(names)
-    ]
-    if not reading.in_names:
-        run = max(by_name, key=lambda name: len(by_name[name].keys() & columns.keys()))
-        values = listed([f"{titles[name]} {by_name[run][name]}" for name in columns if name in by_name[run]])
-        text = f"Only names of runs have some settings: {printable(run, 60)!r} has {values}."
-        found.ask("in_names", " ".join([text, *lacking]), ("read", "ignore"))
-    found.notes += [f"Names of runs say {listed([*titles.values()])}.", *lacking]
-    return table.with_columns(columns)
-
-
-def _by_rank(table: Table, reading: Reading) -> list[str]:
-    """The method of each row: LoRA with a rank, full fine-tuning without. Empty where no row has a rank."""
-    ranked = list(map(has_rank, table.columns.get(column_of(table, reading, "rank"), ())))
-    return [LoRASpec.name() if each else FullSpec.name() for each in ranked] if any(ranked) else []
-
-
-def _with_methods(table: Table, reading: Reading, found: Open) -> Table:
-    """A table with a column of methods: by rank, unless a column names others, else as ``found`` is asked."""
-    if column_of(table, reading, "method"):
-        return table
-    if (cells := _by_rank(table, reading)) and not any(_differ(each, cells) for each in table.columns.values()):
-        full, shown = cells.count(FullSpec.name()), printable(column_of(table, reading, "rank"), 40)
-        without = f", and {full:,} without as full fine-tuning" if full else ""
-        found.notes.append(f"{len(cells) - full:,} rows with a rank in {shown!r} count as LoRA{without}.")
-        return table.with_columns({"method": cells})
-    text = "No column says the method. Choose the one that does, or full or lora if all runs are of one method."
-    columns = [name for name, cells in table.columns.items() if _can_be_method(cells)]
-    found.ask("method", text, [*columns, FullSpec.name(), LoRASpec.name()])
-    return table
-
-
-def _differ(cells: Sequence[str], methods: Sequence[str]) -> bool:
-    """Whether a column names several methods, and another one than this for some row."""
-    kinds = list(map(kinds_in, cells))
-    several = len(set[str]().union(*kinds)) > 1
-    return several and any(kind and kind != {method} for kind, method in zip(kinds, methods, strict=True))
-
-
-def _can_be_method(cells: Sequence[str]) -> bool:
-    """Whether a column may have methods: words of which few come again and again, or that are known."""
-    values = set(filter(None, cells))
-    is_few = 1 < len(values) <= len(cells) / 2 and not any(number_in(each) is not None for each in values)
-    return is_few or (bool(values) and all(map(kinds_in, values)))

@@ -81,16 +81,24 @@ class Given:
 
 
 def given(paths: Sequence[Path]) -> list[Given]:
-    """The files that paths name; folders of the Trainer become one zip.
+    """The files that paths name; what is read of folders of the Trainer, or of those below them, becomes one zip.
 
     Raises:
         JudgeError: one cannot be read, or is too large.
     """
+    found, entries = list[Given](), list[tuple[str, bytes]]()
     folders = [path for path in paths if path.is_dir()]
-    found = [Given(path.name, _content(path)) for path in paths if not path.is_dir()]
+    found += [Given(path.name, _content(path)) for path in paths if path not in folders]
+    for folder in folders:
+        own = sorted(path for path in folder.rglob("*") if path.name in READ and not path.is_symlink())
+        if all(path.name != STATE for path in own):
+            raise JudgeError(f"{folder} has no {STATE}: choose a folder that the Trainer has saved to.")
+        entries += [(str(Path(folder.name, path.relative_to(folder))), _content(path)) for path in own]
     if folders:
+        target = io.BytesIO()
+        write_zip(target, entries)
         name = folders[0].name if len(folders) == 1 else f"{len(folders)} folders"
-        found.append(Given(f"{name}.zip", packed(folders)))
+        found.append(Given(f"{name}.zip", target.getvalue()))
     return found
 
 
@@ -101,28 +109,6 @@ def _content(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise JudgeError(f"{printable(str(path), 200)} cannot be read: {reason}.") from error
-
-
-def packed(folders: Iterable[Path]) -> bytes:
-    """Put what is read of some folders into a zip, named by the folders.
-
-    Args:
-        folders: each the folder of a run, or one with several below it.
-
-    Raises:
-        JudgeError: there is no run in one of them, or it cannot be read.
-    """
-    entries: list[tuple[str, bytes]] = []
-    for folder in folders:
-        paths = sorted(path for path in folder.rglob("*") if path.name in READ and not path.is_symlink())
-        if len(paths) + len(entries) > MAX_ENTRIES:
-            raise JudgeError(f"{folder} has more than {MAX_ENTRIES:,} files of runs: choose fewer folders.")
-        if all(path.name != STATE for path in paths):
-            raise JudgeError(f"{folder} has no {STATE}: choose a folder that the Trainer has saved to.")
-        entries += [(str(Path(folder.name, path.relative_to(folder))), _content(path)) for path in paths]
-    target = io.BytesIO()
-    write_zip(target, entries)
-    return target.getvalue()
 
 
 @in_reader(JudgeError, "The zip of folders", LIMITS)

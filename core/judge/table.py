@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from core.data.uploads.tables import add_row, csv_columns, first_cells, is_json, listed_values
+from core.data.uploads.tables import add_row, csv_columns, first_cells, is_json
 from core.data.uploads.text_file import PARQUET, decoded, unpacked
 from core.errors import DatasetError, JudgeError, printable
 from core.reader import GROWTH, Limits, in_reader
@@ -156,26 +156,22 @@ def _of_csv(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _of_json(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a list, one object alone, or one of each line, with their numbers."""
-    if text.lstrip().startswith("["):
-        values = listed_values(text)
-    else:
-        try:
-            values = iter([(1, json.loads(text))])
-        except (ValueError, RecursionError):
-            lines = enumerate(text.split("\n"), 1)
-            values = ((number, _loaded(line)) for number, line in lines if line.strip())
-    for place, value in values:
+    """The objects of a list, one object alone, or one of each line that is not blank, with their numbers."""
+    values = _loaded(text)
+    if not isinstance(values, list):
+        values = [values] if isinstance(values, dict) else [_loaded(line or "{}") for line in text.split("\n")]
+    for place, value in enumerate(values, 1):
         if not isinstance(value, dict):
             raise JudgeError(
-                f"Row {place} is not a JSON object such as {{'method': …, 'accuracy': …}}: write one for each."
+                f"Row {place} is not a JSON object such as {{'method': …, 'accuracy': …}}: write one for each run."
             )
-        yield place, value
+        if value:
+            yield place, value
 
 
-def _loaded(line: str) -> Any:
+def _loaded(text: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(text)
     except (ValueError, RecursionError):
         return None
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from core.errors import JudgeError, printable
 from core.judge.cells import MAX_EPOCHS, Cells, Line, Reported, RowState, plain, trend_of
-from core.judge.reading import KINDS, Reading, columns_text, known_name, measure_name
+from core.judge.reading import KINDS, Reading, columns_text, known_name
 from core.judge.table import Table
 from core.methods.full import FullSpec
 from core.methods.method import Role
 from core.methods.registry import METHODS
 from core.numbers import counted, listed, seeds_text
-from core.objectives.registry import measures_by_name
 
 MAX_RUNS = 20_000
 """Maximum number of runs of a verdict."""
@@ -47,34 +44,30 @@ class Understood(Cells):
         super().__init__(table, reading)
         self.rows: list[Reported] = []
         """One for each run; none while there are questions."""
-        lines = self._runs() if self.names else []
+        if not self.names:
+            return
+        lines, asked = self.lines(), len(self.questions)
+        if not self.names["seed"]:
+            self._number(lines)
+        if self.names["part"]:
+            lines = self._of_parts(lines)
+        if self.names["epoch"] and len(self.questions) == asked:
+            lines = self._of_epochs(lines)
         if self.questions:
             return
         self._leave_out(lines)
-        self.rows = list(itertools.starmap(self._named, enumerate(self._unique(lines), 1)))
+        factor = 1.0 if self.scale is None else self.scale.factor
+        self.rows = [line.reported(factor, f"run-{place}") for place, line in enumerate(self._unique(lines), 1)]
         self._check_reference()
         states = Counter(row.state for row in self.rows)
         words: dict[RowState, str] = {"failed": "failed", "stopped": "stopped or still running"}
         if lost := [f"{states[state]:,} {text}" for state, text in words.items() if states[state]]:
             self.notes.append(f"Of {counted(len(self.rows), 'run')} these did not finish: {listed(lost)}.")
 
-    def _runs(self) -> list[Line]:
-        """One line for each run, of which a table may have several: for epochs and for parts."""
-        lines, asked = self.lines(), len(self.questions)
-        if not self.names["seed"]:
-            self._number(lines)
-        if self.names["part"]:
-            lines = self._of_parts(lines)
-        return self._of_epochs(lines) if self.names["epoch"] and len(self.questions) == asked else lines
-
     def _number(self, lines: Sequence[Line]) -> None:
-        """Give runs without seeds one: 0 for all, or their places among the rows of their settings, as somebody says.
-
-        Raises:
-            JudgeError: all are to have one, and a setting has several runs.
-        """
+        """Give runs without seeds one: 0 for all, or their places among the rows of their settings."""
         if not self.reading.unseeded:
-            if run := next((line.row.run for line in lines if re.search(r"\d", line.row.run)), ""):
+            if run := next((line.run for line in lines if re.search(r"\d", line.run)), ""):
                 called = f"runs are called as in {printable(run, 60)!r}. Say what stands before the seed there."
                 self.ask("seed_pattern", f"No column has seeds; {called}")
             else:
@@ -83,7 +76,7 @@ class Understood(Cells):
                     "first rows of all settings share a seed, and so do the second ones, and so on."
                 )
                 self.ask("unseeded", text, ("one", "order"))
-        for own in _grouped(lines, lambda line: (line.row.key, line.part, line.epoch)):
+        for own in _grouped(lines, lambda line: (line.key, line.part, line.epoch)):
             if self.reading.unseeded == "one" and len(own) > 1:
                 raise JudgeError(
                     f"{self.table.where(own[1].at)}: its setting has several runs, so they have several seeds: add a "
@@ -91,7 +84,7 @@ class Understood(Cells):
                     "in the order of the seeds."
                 )
             for seed, line in enumerate(own):
-                line.row = replace(line.row, seed=seed)
+                line.seed = seed
 
     def _of_parts(self, lines: list[Line]) -> list[Line]:
         """Lines of the test part, with what those of the validation part say of the same run and epoch."""
@@ -105,10 +98,10 @@ class Understood(Cells):
             self.ask("test", f"Rows are of the parts {columns_text(parts)}, and settings are compared on one.", parts)
             return lines
         chosen = [line for line in lines if chosen_by and line.part == chosen_by]
-        values = {(line.run, line.epoch): line.row.value for line in chosen}
+        values = {(line.same, line.epoch): line.value for line in chosen}
         kept = [line for line in lines if line.part == test]
         for line in kept:
-            line.row = replace(line.row, validation=values.get((line.run, line.epoch), line.row.validation))
+            line.validation = values.get((line.same, line.epoch), line.validation)
         return kept
 
     def _of_epochs(self, lines: list[Line]) -> list[Line]:
@@ -116,46 +109,40 @@ class Understood(Cells):
 
         Where no run has lines of several epochs, as where each has the last one, all are kept.
         """
-        take, runs = (
-            self.reading.take,
-            [_grouped(own, lambda line: line.epoch) for own in _grouped(lines, lambda line: line.run)],
-        )
-        ended = [own for own in runs if any(line.row.state == "finished" for each in own for line in each)]
+        runs = [_grouped(own, lambda line: line.epoch) for own in _grouped(lines, lambda line: line.same)]
+        ended = [own for own in runs if any(line.state == "finished" for each in own for line in each)]
         last = {max(each[0].epoch for each in own) for own in ended or runs}
         length = int(end) if len(last) == 1 and (end := max(last)) <= MAX_EPOCHS and end.is_integer() else None
         if max(map(len, runs)) == 1:
             for line in lines:
-                line.row = replace(line.row, epochs=line.row.epochs or length)
+                line.epochs = line.epochs or length
             return lines
         has_validation = bool(self.names["validation"] or self.names["part"])
-        if take == "best" and not has_validation:
+        if self.reading.take == "best" and not has_validation:
             raise JudgeError("The best epoch is chosen on the validation part, and no column has it: take the last.")
-        if not take:
+        if not self.reading.take:
             options = ("last", "best") if has_validation else ("last",)
             self.ask("take", "Runs have several rows, one for each epoch or step, and one of them counts.", options)
-        known = measures_by_name().get(measure_name(self.names["measure"]))
-        is_lower = self.reading.better == "lower" or (not self.reading.better and known is not None and known.sign < 0)
-        kept = []
+        better, kept = max if self.scale is None or self.scale.higher else min, []
         for own in runs:
             ordered = sorted(map(self._counting, own), key=lambda line: line.epoch)
-            tested = [line for line in ordered if line.row.value is not None] or ordered
-            counts, validation = tested[-1], tested[-1].row.validation
-            ranked = [(line.row.validation, line) for line in ordered if line.row.validation is not None]
-            if take == "best" and ranked:
-                validation, best = (min if is_lower else max)(ranked, key=lambda each: each[0])
+            tested = [line for line in ordered if line.value is not None] or ordered
+            counts, validation = tested[-1], tested[-1].validation
+            ranked = [(line.validation, line) for line in ordered if line.validation is not None]
+            if self.reading.take == "best" and ranked:
+                validation, best = better(ranked, key=lambda each: each[0])
                 counts = best if len(tested) > 1 else counts  # else the network of the best epoch was tested at the end
-            curve = {line.epoch: line.row.validation for line in ordered if math.isfinite(line.epoch)}
-            epochs = counts.row.epochs or length
-            counts.row = replace(counts.row, validation=validation, trend=trend_of(curve), epochs=epochs)
+            curve = {line.epoch: line.validation for line in ordered if math.isfinite(line.epoch)}
+            counts.validation, counts.trend, counts.epochs = validation, trend_of(curve), counts.epochs or length
             kept.append(counts)
         return kept
 
-    def _unique(self, lines: Sequence[Line]) -> list[Reported]:
+    def _unique(self, lines: Sequence[Line]) -> list[Line]:
         """Runs of which each setting has one for each seed."""
         kept = []
-        for own in _grouped(lines, lambda line: (line.row.key, line.row.seed)):
-            finished = [line for line in own if line.row.state == "finished"]
-            kept.append(self._counting(finished or own).row)
+        for own in _grouped(lines, lambda line: (line.key, line.seed)):
+            finished = [line for line in own if line.state == "finished"]
+            kept.append(self._counting(finished or own))
         if len(kept) < len(lines) and not self.questions:
             repeated = counted(len(lines) - len(kept), "row")
             self.notes.append(f"{repeated} repeated a setting and seed and did not count.")
@@ -175,8 +162,8 @@ class Understood(Cells):
                 and len({cells[line.at] for line in lines}) > 1
                 and (SETTING_LIKE.search(known_name(name)) or 2 * len(set(cells)) <= len(self.table))
             ]
-            ends = [f"{self.table.where(line.at)} ({printable(line.row.run, 40)})" for line in (lines[0], lines[-1])]
-            method, seed = printable(lines[0].row.method), lines[0].row.seed
+            ends = [f"{self.table.where(line.at)} ({printable(line.run, 40)})" for line in (lines[0], lines[-1])]
+            method, seed = printable(lines[0].method), lines[0].seed
             text = (
                 f"{method!r} has {len(lines)} different rows with seed {seed}, as {' and '.join(ends)}. They differ in "
                 f"{columns_text(differing) if differing else 'no column that looks like a setting'}. Name what is a "
@@ -191,60 +178,46 @@ class Understood(Cells):
         Taken are a method, seed and measure, a validation measure that others of the setting have, and what others of
         the method have, such as a rank, where the setting without it would have less than half as many runs. A seed
         stays if its setting has no measure at all, or none would be left.
-
-        Raises:
-            JudgeError: none is left, or a setting is not known where the order of its rows says their seeds.
         """
-        rows = [line.row for line in lines]
-        sizes = Counter(row.key for row in rows)
+        sizes = Counter(line.key for line in lines)
         largest = {setting[0]: size for setting, size in reversed(sizes.most_common())}
         own = dict.fromkeys(
-            ["rank", "alpha", "learning_rate", "epochs", *(name for row in rows for name in row.settings)]
+            ["rank", "alpha", "learning_rate", "epochs", *(name for line in lines for name in line.settings)]
         )
-        known = {(row.method, name) for row in rows for name in own if not row.lacks(name)}
-        validated = {row.key for row in rows if row.validation is not None}
+        known = {(line.method, name) for line in lines for name in own if not line.lacks(name)}
+        validated = {line.key for line in lines if line.validation is not None}
         lacking: list[tuple[Line, str]] = []
-        for line in (line for line in lines if line.row.state == "finished"):
-            row, few = line.row, 2 * sizes[line.row.key] < largest[line.row.method]
-            taken = ["method", *(name for name in own if few and (row.method, name) in known), "value", "seed"]
-            taken += ["validation"] * (row.key in validated)
-            if name := next(filter(row.lacks, taken), ""):
+        for line in (line for line in lines if line.state == "finished"):
+            few = 2 * sizes[line.key] < largest[line.method]
+            taken = ["method", *(name for name in own if few and (line.method, name) in known), "value", "seed"]
+            if name := next(filter(line.lacks, [*taken, *["validation"] * (line.key in validated)]), ""):
                 lacking.append((line, name))
-                line.row = replace(row, state="incomplete")
-        done = {(line.row.key, line.row.seed) for line in lines if line.row.state == "finished"}
+                line.state = "incomplete"
+        done = {(line.key, line.seed) for line in lines if line.state == "finished"}
         settings, seeds = {setting for setting, _ in done}, {seed for _, seed in done}
-        columns = {**self.names, "value": self.names["measure"]}
-        columns["validation"] = columns["validation"] or columns["value"]
         lost, notes = set[int](), list[str]()
         for line, name in lacking:
-            row, setting = line.row, line.row.key
-            if (setting, row.seed) in done:  # the run was repeated
+            missing = {seed for seed in seeds if (line.key, seed) not in done}
+            if (line.key, line.seed) in done:  # the run was repeated
                 continue
-            run = ", ".join(filter(None, [printable(row.method), f"seed {row.seed}" * (row.seed >= 0)]))
-            column = printable(columns.get(name) or name)
+            run = ", ".join(filter(None, [printable(line.method), f"seed {line.seed}" * (line.seed >= 0)]))
+            column = self.names["measure"] if name == "value" else self.names.get(name, name)
+            column = printable(column or self.names["measure"])
             notes.append(f"{self.table.where(line.at)} ({run}) has an empty cell in the column {column!r}")
             if not done or (self.reading.unseeded == "order" and name in ("method", *own)):
                 why = "the order of the rows says their seeds" if done else "no other run has all that it takes"
                 raise JudgeError(f"{notes[-1]}: fill it in, because {why}.")
-            missing = {seed for seed in seeds if (setting, seed) not in done}
-            if row.seed < 0:
+            if line.seed < 0:
                 lost |= missing if len(missing) == 1 else set()
-            elif row.value is not None or setting in settings:
-                lost |= {row.seed} & seeds
+            elif line.value is not None or line.key in settings:
+                lost |= {line.seed} & seeds
         lost = lost if seeds - lost else set()
         for line in lines:
-            if line.row.state == "finished" and line.row.seed in lost:
-                line.row = replace(line.row, state="incomplete")
+            if line.state == "finished" and line.seed in lost:
+                line.state = "incomplete"
         what = f"All runs of {seeds_text(sorted(lost))}" if lost else "Runs"
         why = f"{what} are left out because of an empty cell; where such a run failed, say so in a column state"
         self.notes += [f"{note}." for note in (why, *notes) if notes]
-
-    def _named(self, place: int, row: Reported) -> Reported:
-        """A run with a name, in the unit of the measure."""
-        factor = 1.0 if self.scale is None else self.scale.factor
-        measured = {name: getattr(row, name) for name in ("value", "validation", "trend")}
-        scaled = {name: factor * value for name, value in measured.items() if value is not None and factor != 1.0}
-        return replace(row, run=row.run or f"run-{place}", **scaled)
 
     def _check_reference(self) -> None:
         """Ask for the reference where none of several methods is full fine-tuning."""

@@ -15,7 +15,7 @@ from transformers import TrainerState
 from core.errors import JudgeError
 from core.judge.reading import Reading
 from core.judge.results import Gathered, gather
-from core.judge.sources import Given, given, packed
+from core.judge.sources import Given, given
 from tests.judge.samples import asked
 
 RATES, SEEDS = (1e-4, 1e-3, 1e-2), (0, 1)
@@ -104,7 +104,7 @@ def test_a_zip_of_folders_is_read_as_the_folders_are(folders: Path, tmp_path: Pa
     with zipfile.ZipFile(name) as archive:
         assert any(entry.endswith("training_args.bin") for entry in archive.namelist())
     expected(gather([Given("runs.zip", Path(name).read_bytes())], Reading.of(**ANSWERS)))
-    assert b"pickle" not in packed([folders]), "not even taken along"
+    assert b"pickle" not in given([folders])[0].content, "not even taken along"
 
 
 def test_a_folder_without_a_run_says_what_is_missing(tmp_path: Path) -> None:
