@@ -82,7 +82,7 @@ def test_what_was_kept_is_on_home_in_the_lists_and_opens_as_an_experiment_does(f
     said = literal(headline(judged_evidence(filled, kept).verdict))
     for page, query in (
         ("home", {}),
-        ("experiments", {}),
+        ("judge", {}),
         ("experiment", {"experiment": kept.id}),
         ("judge", {"experiment": kept.id}),
     ):
