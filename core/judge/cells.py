@@ -14,6 +14,7 @@ from core.errors import JudgeError, printable
 from core.judge.reading import (
     COLUMNS,
     KINDS,
+    KNOWN,
     MAX_MEASURE,
     NOTHING,
     TEST_NAMES,
@@ -43,8 +44,19 @@ MAX_EPOCHS = 10_000
 MAX_METHOD = 120
 """Maximum number of characters of the name of a method, and of a value of a further setting."""
 
-MORE = ("epochs", "patience", "decay", "state", "cause", "archived", "trainable_parameters", "steps", "largest_class")
-"""Columns that are read beside those that a reading may name."""
+
+MORE = (
+    "epochs",
+    "patience",
+    "trainable_parameters",
+    "steps",
+    "decay",
+    "cause",
+    "archived",
+    "accuracy",
+    "largest_class",
+)
+"""Columns that are read beside those that a reading may name, under these names alone."""
 
 _READ = {"kind", "rank", "alpha", "learning_rate", "epochs", "patience", "decay"}
 
@@ -176,8 +188,11 @@ class Cells(Columns):
         if self.questions:
             return
         self.complete()
-        names = [name for name in (*COLUMNS, *MORE, ACCURACY.name) if name not in ("measure", "validation")]
-        self.names = {name: self.column(name) for name in names}
+        names = [name for name in (*COLUMNS, "state") if name not in ("measure", "validation")]
+        exact = {
+            name: next((each for each in KNOWN.get(name, (name,)) if each in self.table.columns), "") for name in MORE
+        }
+        self.names = {name: self.column(name) for name in names} | exact
         own = [self.checked(name, "settings") for name in reading.settings]
         self.settings = list(dict.fromkeys(name for name in (*SETTINGS, *own) if name in self.table.columns))
         """Columns with further settings."""

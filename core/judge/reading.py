@@ -87,7 +87,6 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "alpha": ("alpha", "lora_alpha"),
     "learning_rate": ("learning_rate", "lr"),
     "seed": ("seed", "random_seed"),
-    "measure": (),
     "epoch": ("epoch", "step"),
     "run": ("run", "run_name", "name", "output_dir", "folder"),
     "state": ("state", "status"),
@@ -174,11 +173,7 @@ class Columns(Open):
         self.table, self.reading = table, reading
 
     def column(self, name: str) -> str:
-        """The column that a field names, or that has a known name; empty where there is none.
-
-        Raises:
-            JudgeError: the table has no such column.
-        """
+        """The column that a field names, which has to be there, or that has a known name; else an empty text."""
         if asked := str(getattr(self.reading, name, "")):
             return self.checked(asked, name)
         return next(iter(self.called(KNOWN.get(name, (name,)))), "")
@@ -196,11 +191,7 @@ class Columns(Open):
         raise JudgeError(f"{title}: there is no column {printable(column)!r}; the file has {there}.")
 
     def complete(self) -> None:
-        """Add columns of what the reading, the names of runs, or their ranks say; one that is there is taken instead.
-
-        Raises:
-            JudgeError: a name has no number where the reading says that it has one.
-        """
+        """Add columns of what the reading, names of runs, or ranks say; one that is there is taken instead."""
         asked = self.reading.method
         if asked not in self.table.columns and asked.lower() in WORDS:
             self.table = self.table.with_columns({asked: [asked] * len(self.table)})

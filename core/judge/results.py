@@ -33,9 +33,6 @@ from core.store.looks import Look
 MAX_NOTES = 12
 """Maximum number of notes that are kept."""
 
-FORMAT = 1
-"""Version of the JSON of results."""
-
 UNKNOWN_DECAY, NOUN = "not reported", "example"
 """What stands for how the learning rate fell, and for what one test example is called, where nobody says it."""
 
@@ -62,7 +59,7 @@ class KeptResults:
     """Whether a search of this lab found the learning rates."""
     notes: tuple[str, ...] = ()
     """What was assumed or left out, a sentence each."""
-    format: int = FORMAT
+    format: int = 1
 
     def to_rows(self) -> list[Row]:
         """As rows of results, like those of runs of this lab."""
@@ -246,11 +243,7 @@ def gather(
 def _joined(
     rows: Sequence[Reported], more: Sequence[Reported], reading: Reading, found: Gathered, is_named: bool
 ) -> list[Reported]:
-    """Rows with those of a further file; of what both have with other values, ``found`` gets the question which counts.
-
-    Raises:
-        JudgeError: two runs have one name, by which a file refers to one of them.
-    """
+    """Rows with those of a further file; of what both have with other values it is asked which counts."""
     joined, names, differing = {(row.key, row.seed): row for row in rows}, {row.run for row in rows}, 0
     for row in more:
         name, known = row.run, joined.get((row.key, row.seed))

@@ -73,11 +73,6 @@ class JudgedEvidence:
         return next((arm for arm in self.arms if is_full(arm)), None)
 
     @property
-    def is_tuned(self) -> bool:
-        """Whether a method or rank was reported in several ways."""
-        return is_tuned(row.setting for row in self.verdict.rows)
-
-    @property
     def reference(self) -> str:
         """What the others are compared with, in a sentence."""
         return reference_name(self.verdict.full or self.full)
@@ -95,16 +90,13 @@ class JudgedEvidence:
             return []
         values = {row.run: row.value for row in self.results.rows}
         found = []
-        for arm in self.arms:
+        for arm in (arm for arm in self.arms if is_adapter(arm) and arm.seeds == full.seeds):
             own, other = arm.rows[0].id, full.rows[0].id
-            if not is_adapter(arm) or arm.seeds != full.seeds:
-                continue
+            a, b, examples = values[own], values[other], self.results.examples
             if own in self.measures and other in self.measures:
                 found.append((arm, on_examples(self.measures[own], self.measures[other])))
-            elif self.results.examples and self.measure.unit == "%":
-                a, b = values[own], values[other]
-                if a is not None and b is not None:
-                    found.append((arm, on_counts(a, b, self.results.examples)))
+            elif examples and self.measure.unit == "%" and a is not None and b is not None:
+                found.append((arm, on_counts(a, b, examples)))
         corrected = corrected_networks([each for _, each in found])
         return [(arm, each) for (arm, _), each in zip(found, corrected, strict=True)]
 
@@ -155,6 +147,10 @@ def carried(evidence: JudgedEvidence) -> list[str]:
     return [*sentences, *results.notes]
 
 
+def _is_tuned(evidence: JudgedEvidence) -> bool:
+    return is_tuned(row.setting for row in evidence.verdict.rows)
+
+
 def _seen_sentences(evidence: JudgedEvidence) -> list[str]:
     """The best mean of each method and rank where nothing is compared: what was seen, of which nothing is claimed."""
     sign = evidence.measure.sign
@@ -166,15 +162,14 @@ def _seen_sentences(evidence: JudgedEvidence) -> list[str]:
     seen = [(evidence.measure.text(arm.tested.mean), name_in_sentence(arm.name), rate_words(arm)) for arm in best]
     names = [f"{value} ({name}{rate})" for value, name, rate in seen[:MAX_SEEN]]
     names += [f"{len(best) - MAX_SEEN:,} more"] * (len(best) > MAX_SEEN)
-    many = ", the best of several by the same numbers, which flatters what was tried most" * evidence.is_tuned
+    many = ", the best of several by the same numbers, which flatters what was tried most" * _is_tuned(evidence)
     return [f"Best mean {evidence.measure.noun} seen: {listed(names)}{many}."]
 
 
 def _seeds_sentences(evidence: JudgedEvidence) -> list[str]:
     """What the number of seeds can claim, and what a difference as large as the one that was seen would take."""
     counts, found = {len(arm.seeds) for arm in evidence.arms}, evidence.verdict
-    most = max(counts, default=0)
-    if most >= CLAIM_SEEDS:
+    if (most := max(counts, default=0)) >= CLAIM_SEEDS:
         return []
     have = "One seed each" if counts == {1} else f"{count_text(most)} seeds each" if len(counts) == 1 else "Few seeds"
     sentence = f"{have}: nothing can be claimed of methods, which takes at least {CLAIM_SEEDS} seeds."
@@ -193,16 +188,16 @@ def network_sentences(evidence: JudgedEvidence) -> list[str]:
     """Which settings of one seed can be told from the reference on these test examples, and which cannot."""
     if not evidence.networks:
         return []
-    told, open_ = ([arm.name for arm, each in evidence.networks if each.is_told is told] for told in (True, False))
-    first, nouns = evidence.networks[0][1], noun(evidence.results.noun)
-    examples = first.interval.n
-    names = listed(told) if told else "no setting"
+    told, open_ = (
+        [arm.name for arm, each in evidence.networks if each.is_told == is_told] for is_told in (True, False)
+    )
+    first, nouns, names = evidence.networks[0][1], noun(evidence.results.noun), listed(told) if told else "no setting"
     cannot = f"{'; ' if told else ': '}{listed(open_)} cannot" if open_ else ""
-    on = f"On these {count_text(examples)} {evidence.examples}"
+    on = f"On these {count_text(first.interval.n)} {evidence.examples}"
     sentences = [f"{on} {names} can be told from {evidence.reference}{cannot}."]
     share = math.nan if evidence.full is None else evidence.full.interval(evidence.full.primary).mean
     if not first.is_paired and math.isfinite(share):
-        points = evidence.measure.amount_text(smallest_told(share, examples), 1)
+        points = evidence.measure.amount_text(smallest_told(share, first.interval.n), 1)
         sentences.append(
             f"Two networks at {evidence.measure.text(share, 1)} differ by less than {points} too often by chance "
             f"on so many {nouns}; with the answers to single {nouns} smaller differences could be told."
@@ -217,7 +212,7 @@ def network_sentences(evidence: JudgedEvidence) -> list[str]:
 def judged_warnings(evidence: JudgedEvidence) -> list[str]:
     """What makes the comparison unfair, and rates at an end of those reported."""
     rows = evidence.verdict.rows
-    ends = end_sentences(rate_choices(rows)) if evidence.is_tuned and not evidence.verdict.withheld else []
+    ends = end_sentences(rate_choices(rows)) if _is_tuned(evidence) and not evidence.verdict.withheld else []
     fair = [each for each in comparable(rows) if not each.startswith(TOO_FEW)]  # said in carried()
     return [*ends, *dropped_sentences(rows), *fair]
 
