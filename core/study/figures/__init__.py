@@ -1,1 +1,1 @@
-"""Figures of curves, sweeps and trade-offs, and their common style."""
+"""Figures of intervals, learning curves, trade-offs and examples, and their common style and colors."""

@@ -218,6 +218,8 @@ def study_figure(found: Answer, unread: bool = False) -> go.Figure:
         "tickvals": _places(found),
         "ticktext": [found.axis.tick(at.point) for at in found.places],
     }
+    if not found.axis.is_scale:
+        layout["xaxis"] |= {"range": [-0.5, len(found.places) - 0.5]}
     if not unread:
         layout["xaxis"] |= {"anchor": "y2"}
         layout["yaxis"] |= {"domain": UPPER}
