@@ -21,7 +21,7 @@ from pages.experiment.along import study_part
 from pages.experiment.comparison import Comparison
 from pages.experiment.examples import examples_part
 from pages.experiment.judged import judged_part
-from pages.experiment.parts import curves_part, section_part, table_part, use_part, validation_part
+from pages.experiment.parts import changed_part, curves_part, section_part, table_part, use_part, validation_part
 from pages.experiment.report import details_part, downloads
 from pages.experiment.selected import follow_run, point_shown, selected_runs, study_of, wanted_arms
 from pages.shared.experiment.actions import experiment_actions, rank_view
@@ -40,12 +40,13 @@ OF_PAGE = {
     CURVES: curves_part,
     "Examples": examples_part,
     "Table": table_part,
+    "Weights": changed_part,
     "Details": details_part,
     "Use it": use_part,
 }
 """Tabs that only the page has, and one in place of a section."""
 
-UNREAD = ("Validation", RATES, CURVES, "Use it")
+UNREAD = ("Validation", RATES, CURVES, "Weights", "Use it")
 """Tabs while the test part is not to be read yet."""
 
 OF_CLASSES = ("Examples",)
@@ -163,6 +164,6 @@ hidden: tuple[str, ...] = OF_CLASSES if plain.objective.targets == "numbers" els
 if plain.verdict.unread:
     tabs = {title: part for title, part in tabs.items() if title in UNREAD}
 else:
-    hidden += ("Validation",) if is_whole else ("Validation", "Details", "Use it")
+    hidden += ("Validation",) if is_whole else ("Validation", "Weights", "Details", "Use it")
     tabs = {title: part for title, part in tabs.items() if title not in hidden}
 draw_tabs(tabs, shown)

@@ -14,6 +14,7 @@ from core.study.report.sections import Chapter
 from pages.experiment.comparison import Comparison
 from pages.experiment.single_pair import single_pair
 from pages.experiment.use.part import uses
+from pages.experiment.weights.part import weights_part
 from pages.shared.ui.customers import customers
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import section_view, show
@@ -77,3 +78,8 @@ def table_part(shown: Comparison) -> None:
 def use_part(shown: Comparison) -> None:
     """What the networks are good for."""
     uses(shown.lab, shown.experiment)
+
+
+def changed_part(shown: Comparison) -> None:
+    """What fine-tuning changed in the weights."""
+    weights_part(shown.lab, shown.experiment)

@@ -5,47 +5,36 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.shared.ui.links import script
-from tests.pages.test_pages import Shell, draw, registered, texts
+from tests.pages.test_pages import Shell, draw, registered, texts, visit
 from tests.trained_home import TrainedHome
-
-PAGES = ["experiment", "weights"]
 
 pytestmark = pytest.mark.usefixtures("everything")
 
 
-def go(app: AppTest, page: str) -> AppTest:
-    """Go to a page by the navigation, which drops the address."""
-    app.query_params.clear()
-    app.switch_page(script(page)).run()
-    return app
-
-
-@pytest.mark.parametrize("first", PAGES)
 def test_the_experiment_stays_from_page_to_page_and_the_address_decides_also_after_a_choice(
-    trained_home: TrainedHome, first: str
+    trained_home: TrainedHome,
 ) -> None:
     older, newer = trained_home.one_seed, trained_home.plain
-    app = draw(first)
+    app = draw("experiment")
     assert app.query_params["experiment"] == newer.id
     app.selectbox(key="pick-experiment").set_value(older.id).run()
-    for page in PAGES:
-        go(app, page)
+    for page in ("library", "home"):
+        visit(visit(app, page), "experiment")
         assert app.query_params["experiment"] == older.id, page
         assert app.selectbox(key="pick-experiment").value == older.id, page
     app.query_params["experiment"] = newer.id  # as Back in the browser does
     app.run()
     assert app.selectbox(key="pick-experiment").value == newer.id
     assert app.query_params["experiment"] == newer.id
-    assert f"{newer.name} ·" in texts(go(app, "home"))
+    assert f"{newer.name} ·" in texts(visit(app, "home"))
 
 
-@pytest.mark.parametrize(("first", "page"), [("home", "experiment"), ("new", "experiment"), ("experiments", "weights")])
+@pytest.mark.parametrize("first", ["home", "new", "experiments"])
 def test_the_experiment_of_an_address_that_was_followed_is_the_one_of_other_pages(
-    trained_home: TrainedHome, first: str, page: str
+    trained_home: TrainedHome, first: str
 ) -> None:
     older = trained_home.one_seed
-    assert go(draw(first, experiment=older.id), page).query_params["experiment"] == older.id
+    assert visit(draw(first, experiment=older.id), "experiment").query_params["experiment"] == older.id
 
 
 def test_the_place_that_an_address_scrolls_to_stays_where_another_run_follows_before_a_slow_browser_has_drawn_it(
@@ -64,15 +53,14 @@ def places(app: AppTest) -> list[str]:
 
 
 def test_an_unknown_experiment_is_told_of_and_the_choice_offered(trained_home: TrainedHome) -> None:
-    for page in PAGES:
-        app = draw(page, experiment="e-<b>none")
-        assert "There is no experiment" in texts(app), page
-        choice = app.selectbox(key="pick-experiment")
-        assert choice.value is None
-        assert not app.get("plotly_chart")
-        choice.set_value(trained_home.sweep.id).run()
-        assert "There is no experiment" not in texts(app), page
-        assert app.query_params["experiment"] == trained_home.sweep.id
+    app = draw("experiment", experiment="e-<b>none")
+    assert "There is no experiment" in texts(app)
+    choice = app.selectbox(key="pick-experiment")
+    assert choice.value is None
+    assert not app.get("plotly_chart")
+    choice.set_value(trained_home.sweep.id).run()
+    assert "There is no experiment" not in texts(app)
+    assert app.query_params["experiment"] == trained_home.sweep.id
     app = draw("home", experiment="e-none")  # and Home shows no other as its answer
     assert "There is no experiment 'e-none'" in texts(app).replace("\\", "")
     assert not app.get("plotly_chart")

@@ -129,7 +129,7 @@ def test_two_ranks_and_two_seeds_are_compared_and_with_chance_only_where_they_be
     app = draw("weights", experiment=experiment.id, view="Subspaces")
     assert "The first 2 directions of LoRA r=2 and the first 4 directions of LoRA r=4 overlap by" in texts(app)
     assert "95 % of random pairs by less than" in texts(app)
-    assert len(app.get("plotly_chart")) == 4
+    assert len(app.get("plotly_chart")) == 1 + 4
     compared = texts(app).count("than chance")
     choose("First", "LoRA r=4")
     assert "Choose two different settings" in texts(app)
@@ -168,7 +168,7 @@ def test_an_address_that_names_nothing_is_no_crash_and_an_experiment_without_a_r
     for names in ("layer", "view energy strength"):
         draw("weights", **dict.fromkeys(names.split(), "<script>alert(1)</script>"))
     app = draw("weights", experiment=trained_home.failed.id)
-    assert "No run of this experiment has a result" in texts(app)
+    assert "so there is no verdict" in texts(app)
 
 
 def test_a_file_that_is_gone_is_a_sentence(everything: Lab, trained_home: TrainedHome) -> None:
@@ -209,7 +209,7 @@ def test_every_instrument_opens_on_a_layer(everything: Lab, direct: Experiment, 
 def test_a_large_network_is_evaluated_only_on_request_and_on_so_many_texts(
     direct: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pages.weights.effort.MAX_AT_ONCE", 100)
+    monkeypatch.setattr("pages.experiment.weights.effort.MAX_AT_ONCE", 100)
     for view in ("Rank", "Alpha"):
         app = draw("weights", experiment=direct.id, view=view)
         assert not app.error

@@ -69,9 +69,9 @@ def missing_sentence(id: str) -> str:
 
 
 def compared_picker(lab: Lab) -> Experiment | Judged | None:
-    """Draw a choice of experiments, and then of results that others report; return None if there are none.
+    """Draw a choice of experiments, newest first, and then of results that others report; return None without any.
 
-    Otherwise as :func:`experiment_picker`.
+    If the address names one that does not exist, this says so, draws the choice, and ends the page.
     """
     experiments, asked = lab.store.experiments(), asked_for(lab, judged=True)
     found = known(lab, asked) if asked else None
@@ -87,19 +87,6 @@ def compared_picker(lab: Lab) -> Experiment | Judged | None:
 def judged_text(judged: Judged) -> str:
     """Describe results that others report in one line."""
     return f"{judged.name} · reported by others · {when(judged.created)}"
-
-
-def experiment_picker(lab: Lab) -> Experiment | None:
-    """Draw a choice of experiments, newest first; return None if there are none.
-
-    If the address names one that does not exist, this says so, draws the choice, and ends the page.
-    """
-    experiments, asked = lab.store.experiments(), asked_for(lab)
-    found = known(lab, asked) if asked else None
-    if found is not None and found.id not in {experiment.id for experiment in experiments}:
-        experiments.append(found)  # older than those that are listed
-    names = {experiment.id: experiment_text(lab, experiment) for experiment in experiments}
-    return choose_experiment("Experiment", experiments, names, asked, missing_sentence(asked or ""))
 
 
 def choose_experiment(

@@ -27,7 +27,6 @@ ENTRIES = {
     "experiment": Entry("Experiment", ":material/stacked_line_chart:", is_listed=False),
     "library": Entry("Library", ":material/database:"),
     "learn": Entry("Learn", ":material/menu_book:"),
-    "weights": Entry("Weights", ":material/grid_4x4:"),
 }
 """Pages in the order of the navigation, by the name of their folder, which is also their URL path."""
 
@@ -42,6 +41,8 @@ class Within:
     icon: str
     is_form: bool = False
     """Whether an address that names an experiment leads to that experiment."""
+    tabs: str = "view"
+    """What the parameter ``view`` of its old address is called now."""
 
 
 USE = {"view": "Use it"}
@@ -52,6 +53,7 @@ PLACES = {
     "networks": Within("library", {"view": "Networks"}, ":material/hub:"),
     "pretrain": Within("library", {"view": "Bases"}, ":material/school:"),
     "files": Within("library", {"view": "Adapter files"}, ":material/verified:"),
+    "weights": Within("experiment", {"view": "Weights"}, ":material/grid_4x4:", tabs="weights"),
     "adapters": Within("experiment", USE | {"use": "Adapter"}, ":material/extension:"),
     "tryit": Within("experiment", USE | {"use": "Try it"}, ":material/draw:"),
     "serve": Within("experiment", USE | {"use": "Programs"}, ":material/dns:"),
@@ -79,7 +81,8 @@ def placed(name: str, query: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         return name, dict(query)
     if within.is_form and any(each in query for each in OF_EXPERIMENT):
         return "experiment", dict(query)
-    return within.page, {**within.query, **query}
+    asked = {within.tabs if each == "view" else each: value for each, value in query.items()}
+    return within.page, {**within.query, **asked}
 
 
 def sections() -> list[st.Page]:

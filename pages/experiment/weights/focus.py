@@ -1,4 +1,4 @@
-"""The selection on the Weights page: an experiment, one of its runs, and one layer."""
+"""The selection of an experiment's runs: one of them, and one layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the Weights page writes its formulas: behind what it found."""
+"""Where the tab Weights writes its formulas: behind what it found."""
 
 from __future__ import annotations
 

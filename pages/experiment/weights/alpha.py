@@ -1,4 +1,4 @@
-"""The tab "Alpha" of the Weights page: a slider for the strength of ΔW."""
+"""Alpha: a slider for the strength of ΔW."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from core.numbers import number_text
 from core.study.weights.figures import scores_over_strength
 from core.study.weights.scores import Scores
 from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve
+from pages.experiment.weights.effort import choose_limit, is_quick
+from pages.experiment.weights.focus import Focus
+from pages.experiment.weights.formulas import formulas
+from pages.experiment.weights.numbers import elsewhere_of, strengths_of
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_view import live_chart
-from pages.weights.effort import choose_limit, is_quick
-from pages.weights.focus import Focus
-from pages.weights.formulas import formulas
-from pages.weights.numbers import elsewhere_of, strengths_of
 
 CHART_HEIGHT = 380
 

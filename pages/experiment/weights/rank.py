@@ -1,4 +1,4 @@
-"""The Rank tab of the Weights page: how many directions of full fine-tuning's ΔW its results need."""
+"""Rank: how many directions of full fine-tuning's ΔW its results need."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from core.store.record import Run
 from core.study.weights.figures import TrainedRank, scores_of_cuts
 from core.study.weights.rank import rank_sentence, suggested_rank
 from core.study.weights.scores import Scores
+from pages.experiment.weights.effort import choose_limit
+from pages.experiment.weights.focus import Focus, make_more
+from pages.experiment.weights.formulas import formulas
+from pages.experiment.weights.numbers import changes_the_rest, cuts_of, each, scores_of
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
-from pages.weights.effort import choose_limit
-from pages.weights.focus import Focus, make_more
-from pages.weights.formulas import formulas
-from pages.weights.numbers import changes_the_rest, cuts_of, each, scores_of
 
 
 def rank_part(focus: Focus) -> None:

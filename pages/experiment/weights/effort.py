@@ -1,4 +1,4 @@
-"""How many examples the Weights page evaluates networks on: all of them, or some where the network is large."""
+"""How many examples the tab Weights evaluates networks on: all of them, or some where the network is large."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from core.forecast.forecast import plan
 from core.methods.full import FullSpec
 from core.numbers import count_text
 from core.objectives.classification import ACCURACY
-from pages.weights.focus import Focus
+from pages.experiment.weights.focus import Focus
 
 MAX_AT_ONCE = 2_000_000
 """Parameters up to which a network is evaluated on all examples without being asked."""

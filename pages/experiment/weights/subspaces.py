@@ -1,4 +1,4 @@
-"""The Subspaces tab of the Weights page: whether two ranks, or two seeds, find the same directions."""
+"""Subspaces: whether two ranks, or two seeds, find the same directions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from core.store.record import Run
 from core.study.weights.change import run_of_seed
 from core.study.weights.figures import similarity_map
 from core.study.weights.subspace import MAX_DIRECTIONS, Overlap, Side, overlap
+from pages.experiment.weights.focus import Focus, make_more
+from pages.experiment.weights.formulas import formulas
+from pages.experiment.weights.numbers import began_alike, directions_of
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
-from pages.weights.focus import Focus, make_more
-from pages.weights.formulas import formulas
-from pages.weights.numbers import began_alike, directions_of
 
 SIDES: dict[Side, str] = {"inputs": "Inputs", "outputs": "Outputs"}
 

@@ -1,4 +1,4 @@
-"""Numbers of the Weights page, each computed once per run: a run that has ended never changes."""
+"""Numbers of weights, each computed once per run: a run that has ended never changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Spectrum tab of the Weights page: the size and the effective rank of ΔW."""
+"""Spectrum: the size and the effective rank of ΔW."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from core.numbers import listed, percent
 from core.study.weights.figures import NamedSpectrum, energy_held, singular_values
 from core.study.weights.spectrum import ENERGY
 from core.study.weights.tables import spectrum_text
+from pages.experiment.weights.focus import Focus, same_seed
+from pages.experiment.weights.formulas import formulas
+from pages.experiment.weights.numbers import spectra_of, values_before
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
-from pages.weights.focus import Focus, same_seed
-from pages.weights.formulas import formulas
-from pages.weights.numbers import spectra_of, values_before
 
 
 def spectrum_part(focus: Focus) -> None:
