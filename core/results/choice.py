@@ -15,8 +15,7 @@ from dataclasses import replace
 from core.methods.method import Role
 from core.numbers import count_text, seeds_text
 from core.results.arm import Arm, all_arms, grouped
-from core.results.epochs import at_chosen_epochs, common_seeds, validated_mean
-from core.results.rates import SETTLED_DIGITS
+from core.results.grid import SETTLED_DIGITS, at_chosen_epochs, common_seeds, validated_mean
 from core.results.row import Row
 from core.results.setting import order
 
@@ -28,7 +27,7 @@ def comparisons_of(rows: Iterable[Row]) -> list[list[Arm]]:
     """The arms that are compared, one list for each base and task, without pretraining.
 
     Where a method or rank was trained for several numbers of epochs, its arms are those of the one that is chosen for
-    it (:mod:`core.results.epochs`); the others are left out.
+    it (:mod:`core.results.grid`); the others are left out.
 
     Each has its :attr:`core.results.arm.Arm.planned` and :attr:`core.results.arm.Arm.common` seeds, and what was
     tried with other numbers of epochs.

@@ -17,16 +17,16 @@ from core.methods.method import Role
 from core.plan.axes import MAX_POINTS, EpochsAxis, VarySpec
 from core.results.arm import Arm, grouped, judged_by
 from core.results.choice import compared_with, comparisons_of
-from core.results.epochs import common_seeds
+from core.results.grid import common_seeds
 from core.results.intervals import Interval, t_interval
 from core.results.results import Results
 from core.results.row import Row
 from core.results.setting import order
 from core.rule.answer import Answer
-from core.rule.compared import compared_settings
 from core.rule.differences import candidate_of
 from core.rule.place import Place
 from core.rule.tuning import rates_tried
+from core.rule.withheld import compared_settings
 from core.store.record import Curve
 
 

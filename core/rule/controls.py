@@ -1,33 +1,155 @@
-"""What controls say of a comparison: whether fine-tuning the network gave anything, and whether the base did."""
+"""What tells beside a comparison whether it means anything: trivial answers, controls, and the test examples."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
-from core.numbers import capitalized, listed, percent
-from core.objectives.classification import ACCURACY
+from core.numbers import capitalized, count_text, listed, number_text, percent
+from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.results.arm import Arm
 from core.results.choice import winners
-from core.results.epochs import common_seeds, most_epochs
+from core.results.grid import can_be_longer, common_seeds, most_epochs
 from core.results.intervals import MIN_SEEDS, Interval
-from core.results.length import can_be_longer
 from core.results.measures import digits_of, ends_text, value_text
 from core.results.results import Outcomes
-from core.rule.balance import largest_class, unlearnt
-from core.rule.claims import Difference
-from core.rule.crossed import crossed
+from core.results.row import Row
+from core.rule.claims import Difference, off_text
 from core.rule.differences import differences_between, seen_difference
+from core.rule.family import crossed
 from core.rule.settled import all_settled, updates_text
 from core.rule.tuning import name_in_sentence
 from core.rule.withheld import NOT_YET, NextStep, Reason
-from core.rule.words import off_text
-from core.wording.tasks import examples_text
+from core.wording.tasks import examples_text, noun
+
+MIN_IMAGES = 1000
+"""Number of test images below which a page warns that other images may give other differences."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the number of test images, and of their classes, means for an accuracy."""
+
+    images: int
+    classes: int
+    chance: float
+    """Percent that the best guess without looking reaches: the share of the largest class."""
+    worth: float
+    """Points of accuracy that one image is worth; infinite without images."""
+    kind: str = "image"
+    """What the data consist of; see :func:`core.wording.tasks.noun`."""
+
+    @property
+    def sentence(self) -> str:
+        """Number of images, what one is worth, and the chance level."""
+        if not self.images:
+            return f"There are no test {noun(self.kind)}."
+        even = math.isclose(self.chance * self.classes, 100)
+        guess = f"Guessing among {self.classes} classes" if even else "Always naming the most frequent class"
+        # Two significant digits, and at least two decimals.
+        worth = number_text(self.worth, max(2, 1 - math.floor(math.log10(self.worth))))
+        return (
+            f"{examples_text(self.kind, self.images, 'test')}: one is worth {worth} points. "
+            f"{guess} reaches {percent(self.chance, 1)}."
+        )
+
+    @property
+    def warning(self) -> str:
+        """Why a difference may not hold for other images; empty from :data:`MIN_IMAGES` on."""
+        if self.images >= MIN_IMAGES:
+            return ""
+        return (
+            f"There are only {examples_text(self.kind, self.images, 'test')}. Intervals over seeds hold for these "
+            f"{noun(self.kind)}; with fewer than {count_text(MIN_IMAGES)}, other {noun(self.kind)} may give a "
+            "noticeably different result."
+        )
+
+
+def image_facts(labels: Sequence[int] | NDArray[np.integer], kind: str = "image") -> ImageFacts:
+    """State what the test images of a task can tell.
+
+    Args:
+        labels: (n,) true label of each test image.
+        kind: what the data consist of.
+    """
+    counts = np.unique(np.asarray(labels), return_counts=True)[1]
+    images = int(counts.sum())
+    if not images:
+        return ImageFacts(0, 0, math.nan, math.inf, kind)
+    return ImageFacts(images, len(counts), 100 * int(counts.max()) / images, 100 / images, kind)
+
+
+HALF = 50.0
+"""Percent of the test part: where the largest class has no more, naming it is wrong as often as it is right."""
+
+UNBALANCED = 1.5
+"""How many times its share among equally frequent classes the largest class must have."""
+
+
+def misleading_share(classes: int) -> float:
+    """Share of the largest class, in percent, above which accuracy misleads on a task of so many classes.
+
+    Always naming that class is then right more often than not, and that is because the classes are not balanced: it has
+    more than 1.5 times its share of 100 / k. That is 75 % of two classes, which have about 50 % each when balanced,
+    and 50 % of three or more.
+    """
+    return max(HALF, UNBALANCED * 100 / classes)
+
+
+def largest_class(row: Row) -> float | None:
+    """Percent of the test part that is of its most frequent class; None for runs of earlier versions."""
+    return row.measures.get(LARGEST_CLASS)
+
+
+def share_sentence(row: Row, kind: str) -> str:
+    """What share of the test part the largest class has; empty for runs of earlier versions.
+
+    Args:
+        row: which tells the share.
+        kind: of the run's data.
+    """
+    share = largest_class(row)
+    if share is None:
+        return ""
+    return f"The largest class has {percent(share, 1)} of the test {noun(kind)}."
+
+
+def misleading_sentence(row: Row) -> str:
+    """Why accuracy misleads on the task of a run of this lab; empty up to :func:`misleading_share`."""
+    share, spec = largest_class(row), row.setting.spec
+    if share is None or spec is None:
+        return ""
+    classes = len(spec.task.classes) if spec.task.classes is not None else spec.network.num_classes
+    if share <= misleading_share(classes):
+        return ""
+    return (
+        f"Accuracy misleads here: {percent(share, 1)} of the test {noun(row.setting.learns)} are of "
+        "one class, so always naming it would be that accurate. Macro-F1 counts every class alike."
+    )
+
+
+def unlearnt(arms: Iterable[Arm]) -> list[Arm]:
+    """The arms of which it is not shown that they have learned more than to name the most frequent class.
+
+    The 95 % interval of their accuracy over seeds does not lie above the share of that class; with fewer than
+    :data:`core.results.intervals.MIN_SEEDS` seeds, the mean does not. Runs of earlier versions do not tell.
+    """
+    found = []
+    for arm in arms:
+        share = largest_class(arm.rows[0])
+        if share is None:  # an earlier version, or an objective without classes
+            continue
+        accuracy = arm.interval(ACCURACY.name)
+        if (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share:
+            found.append(arm)
+    return found
+
 
 CURES = {
     NextStep.SETTINGS: "Try other learning rates before adding seeds.",

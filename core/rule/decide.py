@@ -1,9 +1,9 @@
 """The decision: what results may claim of full fine-tuning and adapters.
 
 At each place the validation part chooses among the learning rates and numbers of epochs that were found there. All
-places and ranks of an axis are one family, tested together at the level of one look (:mod:`core.rule.looks`), so that
-the chance of any false claim in a whole figure is that of one experiment. Along an axis a setting that failed, whose
-rate is at an end of those tried or that has not been shown to have learned anything stays in the family as p = 1.
+places and ranks of an axis are one family, tested together at the level of one look (:mod:`core.rule.candidate`), so
+that the chance of any false claim in a whole figure is that of one experiment. Along an axis a setting that failed,
+whose rate is at an end of those tried or that has not been shown to have learned anything stays in the family as p = 1.
 """
 
 from __future__ import annotations
@@ -16,21 +16,28 @@ from core.plan.axes import Point, VarySpec
 from core.plan.plan import Plan
 from core.results.arm import Arm
 from core.results.choice import best_arm, compared_with, is_adapter
-from core.results.epochs import common_seeds
+from core.results.grid import common_seeds
 from core.results.results import Outcomes, Results
 from core.results.row import Row
 from core.rule.answer import Answer
-from core.rule.candidate import Candidate, Rule
-from core.rule.compared import compared_settings, lacks_a_side, no_ranking
+from core.rule.candidate import Candidate, Decision, Family, Rule, families_of, look_at, member_name
 from core.rule.controls import Controls, controls_of, is_unlearnt, unlearned_reason
-from core.rule.differences import candidate_of, member_name
-from core.rule.equal_epochs import at_equal_epochs
-from core.rule.growth import rates_beside
-from core.rule.looks import Decision, Family, families_of, look_at
+from core.rule.differences import at_equal_epochs, candidate_of
 from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
-from core.rule.tuning import rates_tried
-from core.rule.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, Reason, ends_reason, waiting_reason
+from core.rule.tuning import rates_beside, rates_tried
+from core.rule.withheld import (
+    IN_TABLE,
+    SELECTED,
+    UNRANKED,
+    NextStep,
+    Reason,
+    compared_settings,
+    ends_reason,
+    lacks_a_side,
+    no_ranking,
+    waiting_reason,
+)
 from core.store.looks import Look, Member
 
 

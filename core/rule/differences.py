@@ -1,32 +1,20 @@
-"""The family of an answer: every adapter setting minus full fine-tuning, by seed and test example."""
+"""What is compared in an answer: every adapter setting minus full fine-tuning, by seed and test example."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from core.results.arm import Arm
-from core.results.epochs import longer_of, shorter_of
-from core.results.rates import are_neighbors
+from core.results.grid import are_neighbors, at_epochs, common_seeds, longer_of, shorter_of
 from core.results.results import Outcomes
 from core.rule.candidate import Candidate
 from core.rule.claims import Difference
-from core.rule.compared import paired_differences
-from core.rule.crossed import crossed
-from core.rule.family import Compared, Differences
-from core.store.looks import Member
-
-
-def member_name(arm: Arm) -> str:
-    """The name of a method and rank in the store, as in ``lora 4``."""
-    return f"{arm.setting.method} {arm.setting.size}"
-
-
-def member_of(arm: Arm) -> Member:
-    """What a setting is tested as: its method and rank, with its number of epochs."""
-    return member_name(arm), arm.setting.epochs
+from core.rule.family import Compared, Differences, crossed
+from core.rule.tuning import name_in_sentence
+from core.rule.withheld import paired_differences
 
 
 def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Outcomes) -> Candidate:
@@ -89,7 +77,7 @@ def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Outc
 
 def neighbors(arm: Arm, arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
     """The same setting at the lower and at the higher neighbor of its learning rate, by
-    :func:`core.results.rates.are_neighbors`; None where that was not tried.
+    :func:`core.results.grid.are_neighbors`; None where that was not tried.
     """
     rate = arm.learning_rate
     alike = [
@@ -125,3 +113,35 @@ def _has(arm: Arm | None, seeds: Sequence[int]) -> bool:
 def _of(arm: Arm, seeds: Iterable[int]) -> Arm:
     wanted = set(seeds)
     return replace(arm, rows=tuple(row for row in arm.finished_only.rows if row.seed in wanted))
+
+
+@dataclass(frozen=True, eq=False)
+class AtEpochs:
+    """Both after one number of epochs, each at its best learning rate there."""
+
+    epochs: int
+    missing: tuple[str, ...]
+    """Names of those that were not trained for as many."""
+    difference: Difference | None
+    """The setting minus full fine-tuning; None where one is missing or they share no seed."""
+
+
+def at_equal_epochs(arm: Arm, full: Arm, tested: Outcomes) -> tuple[AtEpochs, ...]:
+    """Both at the fewer and at the more epochs of the two; none where they have as many.
+
+    Args:
+        arm: the adapter setting, as it was chosen.
+        full: full fine-tuning, also chosen.
+        tested: has the measure of each test example of a run.
+    """
+    both = sorted({arm.setting.epochs, full.setting.epochs})
+    return tuple(_at(epochs, arm, full, tested) for epochs in both) if len(both) > 1 else ()
+
+
+def _at(epochs: int, arm: Arm, full: Arm, tested: Outcomes) -> AtEpochs:
+    ours, theirs = at_epochs(arm, epochs), at_epochs(full, epochs)
+    pairs = ((arm, ours), (full, theirs))
+    missing = tuple(name_in_sentence(own.setting.label) for own, found in pairs if found is None)
+    if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
+        return AtEpochs(epochs, missing, None)
+    return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))

@@ -2,7 +2,7 @@
 
 A setting is settled where neither three times its epochs nor a third of them make the mean of its primary measure on
 the validation part better by more than half the margin, as far as they were tried. Where three times as many were not,
-what they would add is bounded by what each seed would gain, :func:`core.results.length.gain`: the setting is settled
+what they would add is bounded by what each seed would gain, :func:`core.results.grid.gain`: the setting is settled
 where that is shown to be less than half the margin, improving where it is shown to be above zero, and else it is not
 known.
 
@@ -17,10 +17,8 @@ from enum import StrEnum
 
 from core.numbers import count_text
 from core.results.arm import Arm, grouped
-from core.results.epochs import at_epochs, gained, shorter_of
+from core.results.grid import SETTLED_DIGITS, at_epochs, gain, gained, shorter_of
 from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_interval
-from core.results.length import gain
-from core.results.rates import SETTLED_DIGITS
 from core.rule.claims import Difference
 
 FEW_UPDATES = 50

@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from core.methods.method import Role
-from core.rule.balance import misleading_sentence
+from core.rule.controls import misleading_sentence
 from core.study.arms.tables import comparison_table, comparison_text, validation_table
 from core.study.figures.curves import Axis, NamedCurve, loss_curves, measure_curves
 from core.study.report.cost import COST, cost_section

@@ -29,7 +29,7 @@ from core.plan.configuration import Configuration, objective_for, with_head
 from core.plan.experiment import Recipe
 from core.plan.search import TuneSpec, rates_around
 from core.results.setting import setting_of
-from core.rule.growth import RATES_OFFERED
+from core.rule.tuning import RATES_OFFERED
 from core.run_spec import OptimSpec, default_rate, default_training, rate_reason
 from core.spec import Device, bounds
 from core.store.record import Experiment, Run

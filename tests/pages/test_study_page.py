@@ -17,7 +17,7 @@ from core.methods.lora import LoRASpec
 from core.numbers import count_text
 from core.plan.axes import VarySpec
 from core.results.row import rows_of
-from core.rule.growth import RATES_OFFERED
+from core.rule.tuning import RATES_OFFERED
 from core.settings import Settings
 from core.store.record import Experiment, Run
 from core.study.arms.study_words import study_headline

@@ -16,10 +16,9 @@ from core.results.arm import Arm, judged_by
 from core.results.measures import digits_of, spread_text, value_text
 from core.rule.answer import Answer, Standing, standing_of
 from core.rule.candidate import Candidate
-from core.rule.claims import Difference, Level
+from core.rule.claims import Difference, Level, off_text, p_text
 from core.rule.place import Place
 from core.rule.settled import Course, course_of, updates_of
-from core.rule.words import off_text, p_text
 from core.study.arms.difference_tables import interval_text
 from core.study.arms.tables import mean_text
 from core.wording.tasks import examples_text

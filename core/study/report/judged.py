@@ -16,10 +16,9 @@ from core.results.arm import Arm, averaged_arms, named
 from core.results.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
 from core.results.row import Row
 from core.results.scale import TEST
-from core.rule.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
+from core.rule.networks import NetworkDifference, corrected, on_counts, on_examples, smallest_told
 from core.rule.place import Place
-from core.rule.power import Design
-from core.rule.spending import CLAIM_SEEDS
+from core.rule.spending import CLAIM_SEEDS, Design
 from core.rule.tuning import (
     end_sentences,
     is_tuned,
@@ -118,8 +117,8 @@ class JudgedEvidence:
                 a, b = rows[own].value, rows[other].value
                 if a is not None and b is not None:
                     found.append((arm, on_counts(a, b, self.results.examples)))
-        corrected = corrected_networks([each for _, each in found])
-        return [(arm, each) for (arm, _), each in zip(found, corrected, strict=True)]
+        adjusted = corrected([each for _, each in found])
+        return [(arm, each) for (arm, _), each in zip(found, adjusted, strict=True)]
 
 
 def judged_evidence(lab: Lab, judged: Judged) -> JudgedEvidence:

@@ -14,8 +14,8 @@ from core.answer.lines import three_lines
 from core.numbers import bytes_text, count_text, counted, listed, seeds_text
 from core.results.arm import Arm
 from core.results.measures import bare_text
+from core.rule.claims import p_text
 from core.rule.networks import NetworkDifference
-from core.rule.words import p_text
 from core.study.arms.difference_tables import interval_text
 from core.study.report.facts import WORDS
 from core.study.report.judged import REPORTED, JudgedEvidence, carried, judged_warnings, network_sentences
