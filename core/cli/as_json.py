@@ -22,8 +22,8 @@ from core.results.arm import Arm, averaged_arms, judged_by
 from core.results.choice import chosen_arms, comparisons_of
 from core.results.row import Row, rows_of
 from core.results.setting import labels_of
-from core.rule.answer import Answer, standing_of
-from core.rule.candidate import Candidate
+from core.rule.answer import Answer
+from core.rule.candidate import Candidate, Rule
 from core.rule.differences import AtEpochs
 from core.rule.place import Place
 from core.rule.settled import all_settled, updates_of
@@ -233,7 +233,8 @@ def _study_as_json(found: Answer) -> dict[str, Any]:
                     _point_arm_as_json(candidate.arm)
                     | _candidate_as_json(candidate)
                     | {"lines": (lines := [line for line, own in at.by_line.items() if own is candidate])}
-                    | {"standing": str(standing_of(candidate)), "settled": at.settled(lines[0])}
+                    | {"standing": "open" if candidate.standing is Rule.NONE else str(candidate.standing)}
+                    | {"settled": at.settled(lines[0])}
                     | {"withheld": at.not_tested.get(lines[0])}
                     for candidate in at.candidates
                 ],

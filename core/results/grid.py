@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import Any
 
 from core.results.arm import Arm, grouped
 from core.results.row import Row
@@ -29,8 +28,8 @@ def grid_rate(k: float) -> float:
     return float(f"{10 ** (k / 2):.3g}")
 
 
-def is_point(k: int) -> bool:
-    """Whether the point 10^(k/2) is a learning rate that :class:`core.run_spec.OptimSpec` takes."""
+def is_point(k: float) -> bool:
+    """Whether 10^(k/2) is a learning rate that :class:`core.run_spec.OptimSpec` takes."""
     highest = bounds(OptimSpec, "learning_rate").high or math.inf
     return 0 < grid_rate(k) <= highest
 
@@ -51,8 +50,7 @@ def neighbors_of(rate: float) -> tuple[float, ...]:
     place = 2 * math.log10(rate)
     if grid_rate(round(place)) == rate:
         place = round(place)
-    highest = bounds(OptimSpec, "learning_rate").high or math.inf
-    return tuple(beside for k in (place - 1, place + 1) if 0 < (beside := grid_rate(k)) <= highest)
+    return tuple(grid_rate(k) for k in (place - 1, place + 1) if is_point(k))
 
 
 SETTLED_DIGITS = 9
@@ -146,21 +144,19 @@ def at_chosen_epochs(arms: Sequence[Arm]) -> list[Arm]:
         arms: on one base and task.
     """
     found: list[Arm] = []
-    for own in grouped(arms, _method).values():
-        found += own if len({_epochs(arm) for arm in own}) == 1 else _at_chosen(own)
+    for own in grouped(arms, lambda arm: (arm.setting.method, arm.setting.size)).values():
+        by_epochs = grouped(sorted(own, key=_epochs), _epochs)
+        if len(by_epochs) == 1:
+            found += own
+            continue
+        best = {epochs: _best(alike) or alike[0] for epochs, alike in by_epochs.items()}
+        most = max(_count(arm) for arm in best.values())
+        whole = {epochs: arm for epochs, arm in best.items() if _count(arm) == most}
+        seeds, objective = common_seeds(whole.values()), own[0].setting.objective
+        known = {epochs: mean for epochs, arm in whole.items() if (mean := validated_mean(arm, seeds)) is not None}
+        chosen = fewest_good(known, objective.margin, objective.primary.sign) or max(whole)
+        found += [replace(arm, tried=best) for arm in by_epochs[chosen]]
     return found
-
-
-def _at_chosen(arms: Sequence[Arm]) -> list[Arm]:
-    """The same of one method and rank."""
-    by_epochs = grouped(sorted(arms, key=_epochs), _epochs)
-    best = {epochs: _best(own) or own[0] for epochs, own in by_epochs.items()}
-    most = max(_count(arm) for arm in best.values())
-    whole = {epochs: arm for epochs, arm in best.items() if _count(arm) == most}
-    seeds, objective = common_seeds(whole.values()), arms[0].setting.objective
-    known = {epochs: mean for epochs, arm in whole.items() if (mean := validated_mean(arm, seeds)) is not None}
-    chosen = fewest_good(known, objective.margin, objective.primary.sign) or max(whole)
-    return [replace(arm, tried=best) for arm in by_epochs[chosen]]
 
 
 def _best(arms: Iterable[Arm]) -> Arm | None:
@@ -231,11 +227,6 @@ def validated_mean(arm: Arm, seeds: Iterable[int]) -> float | None:
     values = [arm.finished[seed].validated if seed in arm.finished else None for seed in seeds]
     known = [value for value in values if value is not None]
     return fmean(known) if known and len(known) == len(values) else None
-
-
-def _method(arm: Arm) -> tuple[str, Any]:
-    """The method of an arm, and its size such as the rank."""
-    return arm.setting.method, arm.setting.size
 
 
 def _epochs(arm: Arm) -> int:

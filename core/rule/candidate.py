@@ -33,7 +33,7 @@ class Rule(StrEnum):
     LOWER = "lower"
     """The choice is full fine-tuning: the adapter setting that is best on the validation part is worse."""
     NONE = "none"
-    """No choice."""
+    """No choice; of a setting, that nothing was shown."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,11 @@ class Candidate:
         """The claim of one of these rules that holds."""
         return next((claim for claim in self.claims if claim.rule in rules and claim.holds), None)
 
+    @property
+    def standing(self) -> Rule:
+        """What was shown of it; worse and yet within the margin counts as within."""
+        return next((rule for rule in (Rule.HIGHER, Rule.WITHIN, Rule.LOWER) if self.claim(rule)), Rule.NONE)
+
     def few_decide(self, rule: Rule, margin: float) -> bool:
         """Whether few seeds decide what a rule says: the median of their differences is on another side of 0 than the
         mean, or of the margin where that is the rule.
@@ -125,21 +130,18 @@ class Candidate:
         Args:
             settings: number of those that are tested together.
         """
-        width = self.arm.setting.objective.primary.width
-        if self.crossed.seeds < MIN_SEEDS:
-            return None
-        return Design(*self.crossed.spreads, self.crossed.examples, max(settings, 1), width)
+        return self._design(settings, self.crossed.spreads) if self.crossed.seeds >= MIN_SEEDS else None
 
     def limits(self, settings: int) -> Design | None:
         """The same without what seeds add, so that two seeds tell it, and of one the number of test examples alone.
 
         None where single answers are not known. Args: settings: see :meth:`design`.
         """
-        if self.crossed.examples < 2:
-            return None
         example = self.crossed.spreads[1] if self.crossed.seeds > 1 else 0.0
-        width = self.arm.setting.objective.primary.width
-        return Design(0.0, example, 0.0, self.crossed.examples, max(settings, 1), width)
+        return self._design(settings, (0.0, example, 0.0)) if self.crossed.examples > 1 else None
+
+    def _design(self, settings: int, spreads: tuple[float, float, float]) -> Design:
+        return Design(*spreads, self.crossed.examples, max(settings, 1), self.arm.setting.objective.primary.width)
 
     def is_easy(self, full: Arm) -> bool:
         """Whether the test examples are easy: the better mean of both is within :data:`EASY` of the measure's best."""

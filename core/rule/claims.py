@@ -31,30 +31,6 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Values of one quantity for two settings, by seed."""
-
-    a: str
-    """Label of the first setting."""
-    b: str
-    """Label of the second setting."""
-    left: dict[int, float]
-    """Values of a, by seed."""
-    right: dict[int, float]
-    """Values of b, by seed."""
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds that both settings have, ascending."""
-        return tuple(seed for seed in sorted(self.left) if seed in self.right)
-
-    @property
-    def differences(self) -> tuple[float, ...]:
-        """Difference a minus b for each of these seeds."""
-        return tuple(self.left[seed] - self.right[seed] for seed in self.seeds)
-
-
-@dataclass(frozen=True)
 class Difference:
     """A quantity of setting ``a`` minus that of ``b``, paired by seed: seen, and no claim."""
 
@@ -103,19 +79,23 @@ def is_lopsided(values: Sequence[float]) -> bool:
     return bool(np.sign(mean) != np.sign(median))
 
 
-def difference_of(pair: Pair, what: Quantity) -> Difference:
+def difference_of(a: str, b: str, left: Mapping[int, float], right: Mapping[int, float], what: Quantity) -> Difference:
     """Compute the difference of two settings, with its interval over seeds.
 
     A seed determines data order and the initialization of A in both settings, so pairing removes their common noise.
 
     Args:
-        pair: values of the two.
+        a: label of the first setting.
+        b: label of the second setting.
+        left: values of the first, by seed.
+        right: values of the second, by seed.
         what: what is compared.
     """
-    values = pair.differences
-    left, right = tuple(pair.left.values()), tuple(pair.right.values())
-    win = win_probability(left, right) if what.sign > 0 else win_probability(right, left)
-    return Difference(pair.a, pair.b, what, pair.seeds, values, t_interval(values), win)
+    seeds = tuple(sorted(left.keys() & right.keys()))
+    values = tuple(left[seed] - right[seed] for seed in seeds)
+    sides = [tuple(left.values()), tuple(right.values())]
+    win = win_probability(*(sides if what.sign > 0 else reversed(sides)))
+    return Difference(a, b, what, seeds, values, t_interval(values), win)
 
 
 def win_probability(a: Sequence[float], b: Sequence[float]) -> float:

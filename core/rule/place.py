@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
 
 from core.plan.axes import Point
 from core.plan.experiment import MAX_NEW_SEEDS
@@ -20,7 +21,7 @@ from core.rule.frontier import EqualAccuracy
 from core.rule.settled import all_settled, has_better_epochs, has_hardly_begun, holds_on
 from core.rule.spending import CLAIM_SEEDS, Design, level_of, next_look
 from core.rule.tuning import RatesTried
-from core.rule.withheld import NextStep
+from core.rule.withheld import NextStep, Reason
 from core.store.looks import Look
 
 
@@ -92,6 +93,10 @@ class Place:
     """What is compared with full fine-tuning, by the label of :attr:`core.rule.answer.Answer.lines`."""
     not_tested: Mapping[str, str] = field(default_factory=dict)
     """Why a setting that is compared was not tested along an axis, in a sentence, by the same label."""
+
+    def because(self, why: Reason) -> Self:
+        """The same where nothing is compared, with the reason why."""
+        return replace(self, reason=why.text, more=why.more)
 
     @property
     def told(self) -> Candidate | None:

@@ -1,13 +1,9 @@
 """Whether a setting has been trained well: whether another number of epochs would change what is said of it.
 
-A setting is settled where neither three times its epochs nor a third of them make the mean of its primary measure on
-the validation part better by more than half the margin, as far as they were tried. Where three times as many were not,
-what they would add is bounded by what each seed would gain, :func:`core.results.grid.gain`: the setting is settled
-where that is shown to be less than half the margin, improving where it is shown to be above zero, and else it is not
-known.
-
-A difference holds on where it would still be there with three times the epochs, if each seed of both settings gained
-that much. That can be known of settings which are not settled.
+A setting is settled where neither three times its epochs nor a third of them are better on the validation part by more
+than half the margin, as far as they were tried. What three times as many would add where they were not tried is bounded
+by what each seed would gain, :func:`core.results.grid.gain`. A difference holds on where it would still be there with
+three times the epochs, which can be known of settings that are not settled.
 """
 
 from __future__ import annotations

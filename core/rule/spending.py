@@ -115,10 +115,12 @@ class Design:
     @property
     def floor(self) -> float:
         """The smallest difference with any number of seeds: what is left is the spread over test examples."""
-        if self.examples < 2:
-            return 0.0
-        z = float(ndtri(1 - ERROR_RATE / (2 * self.settings)) + ndtri(POWER))
-        return z * self.example / math.sqrt(self.examples)
+        return self._z * self.example / math.sqrt(self.examples) if self.examples > 1 else 0.0
+
+    @property
+    def _z(self) -> float:
+        """Standard errors that a difference needs with any number of seeds."""
+        return float(ndtri(1 - ERROR_RATE / (2 * self.settings)) + ndtri(POWER))
 
     def seeds_for(self, margin: float, looks: Iterable[int] = ()) -> int | None:
         """The number of seeds of one look with which differences of this size are shown; None for out of reach.
@@ -126,16 +128,12 @@ class Design:
         It is also what "good enough within this margin" takes where the methods are equal.
         """
         known = tuple(looks)
-        return next((n for n in range(CLAIM_SEEDS, MAX_SEEDS + 1) if self._shows(n, margin, known)), None)
-
-    def _shows(self, seeds: int, size: float, looks: Iterable[int]) -> bool:
-        smallest = self.smallest(seeds, looks)
-        return smallest is not None and smallest <= size
+        sizes = ((n, self.smallest(n, known)) for n in range(CLAIM_SEEDS, MAX_SEEDS + 1))
+        return next((n for n, size in sizes if size is not None and size <= margin), None)
 
     def examples_for(self, margin: float) -> int:
         """The number of test examples with which "good enough" is not out of reach; 0 for any number."""
-        z = float(ndtri(1 - ERROR_RATE / (2 * self.settings)) + ndtri(POWER))
-        return max(math.ceil((z * self.example / margin) ** 2), self._fewest(margin)) if margin > 0 else 0
+        return max(math.ceil((self._z * self.example / margin) ** 2), self._fewest(margin)) if margin > 0 else 0
 
     def is_out_of_reach(self, margin: float, level: float | None = None) -> bool:
         """Whether "good enough" within a margin takes more test examples, whatever the number of seeds.

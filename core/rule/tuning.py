@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from core.methods.full import FullSpec
@@ -106,7 +106,10 @@ class RateChoice:
     @property
     def at_end(self) -> str | None:
         """``lowest`` or ``highest`` where a better rate may lie beyond those tried."""
-        return end_of(self.arm.learning_rate, self.tried) if self.ranked and not self.is_flat else None
+        rate, ends = self.arm.learning_rate, (min(self.tried, default=0.0), max(self.tried, default=0.0))
+        if len(self.tried) < 2 or ends[0] < rate < ends[1] or self.is_flat or not self.ranked:
+            return None
+        return "lowest" if rate == ends[0] else "highest"
 
 
 def rate_choices(rows: Iterable[Row]) -> list[RateChoice]:
@@ -213,28 +216,12 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
 
 def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
     """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
-    ranked = (choice for choice in choices if choice.ranked and not choice.is_flat)
-    found = (end_sentence(c.arm.learning_rate, c.tried, f"{c.arm.setting.label}{c.epochs_words}") for c in ranked)
-    return [sentence for sentence in found if sentence]
-
-
-def end_of(rate: float, tried: Collection[float]) -> str | None:
-    """``lowest`` or ``highest`` where a rate is the first or last of those tried; None for one between others."""
-    if len(tried) < 2 or min(tried) < rate < max(tried):
-        return None
-    return "lowest" if rate == min(tried) else "highest"
-
-
-def end_sentence(rate: float, tried: Collection[float], name: str) -> str:
-    """A warning where the best rate is the first or last of those tried; empty for one between others.
-
-    Args:
-        rate: the best one.
-        tried: rates among which it was chosen, each once.
-        name: for what they were tried.
-    """
-    end = end_of(rate, tried)
-    return f"{rate:g} is the {end} learning rate tried for {name}: a better one may lie beyond it." if end else ""
+    return [
+        f"{each.arm.learning_rate:g} is the {each.at_end} learning rate tried for {each.arm.setting.label}"
+        f"{each.epochs_words}: a better one may lie beyond it."
+        for each in choices
+        if each.at_end
+    ]
 
 
 def ratio_text(ratio: float) -> str:

@@ -12,7 +12,7 @@ from core.results.arm import Arm, grouped, judged_by
 from core.results.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
 from core.results.measures import quantity
 from core.results.row import Row
-from core.rule.claims import Difference, Pair, difference_of
+from core.rule.claims import Difference, difference_of
 from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import RateChoice, is_tuned, name_in_sentence, rate_choices, rates_beside
 
@@ -152,7 +152,7 @@ def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Diff
     if not pairs:
         return []
     what = quantity(name, pairs[0][0].setting.objective)
-    return [difference_of(Pair(a.label, b.label, a.by_seed(name), b.by_seed(name)), what) for a, b in pairs]
+    return [difference_of(a.label, b.label, a.by_seed(name), b.by_seed(name), what) for a, b in pairs]
 
 
 def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from core.results.intervals import t_interval, t_p
 from core.results.measures import quantity
-from core.rule.claims import Difference, Pair, difference_of
+from core.rule.claims import Difference, difference_of
 from core.rule.family import holm
 from core.rule.networks import corrected, example_difference
 
@@ -26,7 +26,7 @@ def most(rate: float, trials: int) -> float:
 
 
 def difference(left: dict[int, float], right: dict[int, float], name: str = "accuracy") -> Difference:
-    return difference_of(Pair("A", "B", left, right), quantity(name))
+    return difference_of("A", "B", left, right, quantity(name))
 
 
 def test_a_difference_is_over_the_seeds_that_both_have() -> None:

@@ -66,7 +66,7 @@ def test_eight_seeds_show_three_settings_each_by_its_t_test_after_holms_correcti
 
 def test_a_look_that_shows_nothing_leaves_less_for_the_next() -> None:
     first = decided_on(rows_of(runs_of({4: unclear(8)})))
-    assert (first.level(first).look(first).seeds_to_add) == (Level.OPEN, 16, 8)
+    assert (first.level, first.proposed, first.seeds_to_add) == (Level.OPEN, 16, 8)
     assert "; 16 are proposed." in said(first)
     nine = decided_on(rows_of(runs_of({4: [*unclear(8), 0.3]})), looks=first.looks)
     assert nine.looks[0].level == pytest.approx(level_of(9, [8])) == spent(9) - spent(8)
@@ -107,7 +107,7 @@ def test_looks_before_there_were_enough_seeds_use_nothing() -> None:
     looks: list[Look] = []
     for seeds in (3, 4, 5, 6):
         found = decided_on(rows_of(runs_of({4: unclear(seeds)})), looks=looks)
-        assert (found.looks[0].level(found).look) == (0.0, max(7, 2 * seeds))
+        assert (found.looks[0].level, found.proposed) == (0.0, max(7, 2 * seeds))
         looks += found.looks
     assert decided_on(rows_of(runs_of({4: unclear(8)})), looks=looks).looks[0].level == level_of(8)
 

@@ -273,7 +273,7 @@ def test_few_updates_are_no_basis_for_more_seeds(steps: int, step: NextStep) -> 
         for seed in range(3)
     ]
     found = decided_on(rows_of(runs))
-    assert (found.claim(found).step) == (None, step)
+    assert (found.claim, found.step) == (None, step)
 
 
 def test_a_measure_without_a_scale_is_told_with_that_of_the_base() -> None:

@@ -299,7 +299,7 @@ def test_at_the_ceiling_no_further_look_is_proposed() -> None:
         return decided_on(rows_of(runs), lambda run: np.full(examples, 100.0))
 
     few, many = tested(360), tested(1000)
-    assert (few.level(few).needs_examples(few).look(few).step) == (Level.OPEN, True, 0, None)
+    assert (few.level, few.needs_examples, few.proposed, few.step) == (Level.OPEN, True, 0, None)
     assert headline(few) == "No verdict: these test examples do not tell LoRA r=4 and full fine-tuning apart."
     assert "360 test images are too easy, or too few, to tell the settings apart" in said(few)
     assert (outcome(few, "examples"), outcome(many, "examples")) == (Outcome.FAILS, Outcome.HOLDS)
@@ -331,7 +331,7 @@ def test_examples_that_cannot_tell_settings_apart_ask_for_neither_seeds_nor_trai
         return np.repeat([100.0, 0.0], [hits, examples - hits])
 
     found = decided_on(rows_of(runs), tested)
-    assert (found.step(found).look > 0) == (step, step is not None)
+    assert (found.step, found.proposed > 0) == (step, step is not None)
     assert ("too easy" in said(found)) == (step is None and reached == 100), "where it is near the best accuracy"
     assert ("too few to tell" in said(found) or "too few, to" in said(found)) == (step is None), "seeds come first"
     assert step is not None or "rain longer" not in said(found)
@@ -372,12 +372,12 @@ def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
     """A look of more seeds than can be added at once, and training for more epochs than runs take."""
     unclear = [95 + 5 * (-1.0) ** seed for seed in range(60)]
     found = decided_on(rows_of(runs_with([95.0] * 60, r4=unclear)))
-    assert (found.step(found).seeds_to_add) == (NextStep.SEEDS, MAX_NEW_SEEDS)
+    assert (found.step, found.seeds_to_add) == (NextStep.SEEDS, MAX_NEW_SEEDS)
     assert level_of(found.proposed, found.spent) > 0
     for epochs, step in ((MOST, None), (MOST // 3, NextStep.LONGER)):
         runs = with_trends(LOWER, epochs)
         found = decided_on(rows_of(runs))
-        assert (found.about(found).step) == (About.BUDGET, step)
+        assert (found.about, found.step) == (About.BUDGET, step)
 
 
 def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:
@@ -621,7 +621,7 @@ def test_what_is_not_shown_to_beat_the_most_frequent_class_has_no_verdict(
     assert outcome(found, "trivial") is (Outcome.HOLDS if start is None else Outcome.FAILS)
     if start:
         assert headline(found) == f"No verdict: {start}"
-        assert (found.mend, found.looks(found).seeds_to_add) == (NextStep.SETTINGS, (), 0)
+        assert (found.mend, found.looks, found.seeds_to_add) == (NextStep.SETTINGS, (), 0)
         assert "over seeds do" in reason(found)  # nothing is known of single examples
         assert ("(50.0 %) is better than that." in reason(found)) is (50.0 in (full_mean, lora_mean))
 

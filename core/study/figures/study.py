@@ -15,8 +15,9 @@ from core.results.arm import Arm, judged_by
 from core.results.intervals import Interval
 from core.results.measures import spread_text, value_text
 from core.results.setting import setting_of
-from core.rule.answer import Answer, Standing, standing_of
+from core.rule.answer import Answer
 from core.rule.budgets import Passed
+from core.rule.candidate import Rule
 from core.rule.settled import Course, course_of
 from core.study.figures.palette import FULL, NEUTRAL, colour_of, dash_of
 from core.study.figures.style import GRID, layout_of, log_ticks, scatter, whiskers
@@ -105,8 +106,8 @@ def _differences(found: Answer) -> list[dict[str, Any]]:
             f"{value_text(what, interval.mean)} ({value_text(what, interval.low)} to {value_text(what, interval.high)})"
             for interval in intervals.values()
         ]
-        shown = [standing_of(candidate) for candidate in own.values()]
-        labels = [f"{line} minus full{'' if each is Standing.OPEN else f', shown to be {each}'}: " for each in shown]
+        shown = [candidate.standing for candidate in own.values()]
+        labels = [f"{line} minus full{'' if each is Rule.NONE else f', shown to be {each}'}: " for each in shown]
         trace = _line(found, line, number, intervals, bars, _style(found, line), solid, labels, texts)
         traces.append(trace | {"yaxis": "y2", "showlegend": False})
     return traces
