@@ -20,10 +20,8 @@ NEIGHBORING = 0.1
 
 
 def grid_rate(k: float) -> float:
-    """The learning rate 10^(k/2), to three digits, as in 0.00316 for k = −5: of a whole k a point of the grid for all
-    tuning.
-
-    All methods share the grid, so that a ratio of two best rates is not the ratio of the centres of two grids.
+    """The learning rate 10^(k/2), to three digits, as in 0.00316 for k = −5. All methods share this grid, so that a
+    ratio of two best rates is not the ratio of the centers of two grids.
     """
     return float(f"{10 ** (k / 2):.3g}")
 
@@ -113,10 +111,9 @@ def gain(row: Row, shorter: Row | None = None) -> float | None:
     """What three times the epochs would add to the primary measure on the validation part, positive where it gets
     better; None where that is not known.
 
-    Where the learning rate is constant, the run's own curve says it: its trend over the last two thirds of the epochs.
-    A rate that decays to zero belongs to its number of epochs, so that its curve says nothing of longer ones: there a
-    run with a third of the epochs does. A run that stopped by its own patience stopped where its curve happened to be
-    flat, which says nothing either.
+    A constant learning rate: the trend of the run's own curve over the last two thirds of its epochs. A rate that
+    decays belongs to its number of epochs: the difference from a run with a third of them. A run that stopped by its
+    own patience stopped where its curve happened to be flat, which says nothing.
 
     Args:
         row: finished.
@@ -136,12 +133,9 @@ def gain(row: Row, shorter: Row | None = None) -> float | None:
 
 
 def at_chosen_epochs(arms: Sequence[Arm]) -> list[Arm]:
-    """The arms of each method and rank at the number of epochs that is chosen for it, each with :attr:`Arm.tried`.
-
-    Only numbers of epochs with the most seeds can be chosen: of the others a search has trained its first seeds alone.
-
-    Args:
-        arms: on one base and task.
+    """The arms of one base and task, each method and rank at the number of epochs that is chosen for it, with
+    :attr:`Arm.tried`. Only numbers of epochs with the most seeds can be chosen: of others a search trained its first
+    seeds.
     """
     found: list[Arm] = []
     for own in grouped(arms, lambda arm: (arm.setting.method, arm.setting.size)).values():
@@ -175,13 +169,8 @@ def _count(arm: Arm) -> int:
 
 
 def gained(arm: Arm, longer: bool) -> float | None:
-    """What about three times the epochs of a setting reach beyond it on the validation part, or a third of them,
-    positive where they are better, over the seeds that both have; −∞ where training failed there, None where that was
-    not tried.
-
-    Args:
-        arm: as :func:`at_chosen_epochs` gives it.
-        longer: whether three times as many are meant.
+    """What about three times the epochs (``longer``), or a third of them, reach beyond a setting on the validation
+    part, positive where they are better; −∞ where training failed there, None where that was not tried.
     """
     other = longer_of(arm) if longer else shorter_of(arm)
     if other is None:

@@ -32,10 +32,7 @@ from core.store.record import Curve
 
 def by_budget(results: Results) -> Answer | None:
     """What was reached with each number of epochs, as places along the epochs of which nothing was tested; None where
-    there are not two numbers with which full fine-tuning and an adapter have a finished seed in common.
-
-    Args:
-        results: of an experiment without an axis.
+    fewer than two have a finished seed of full fine-tuning and of an adapter in common.
     """
     everything = [row for row in results.rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER)]
     places = []
@@ -96,10 +93,7 @@ class Passed:
 
 def passed_epochs(rows: Sequence[Row], curves: Mapping[str, Curve]) -> list[Passed]:
     """The differences from full fine-tuning after epochs that the compared settings passed; none where rates change.
-
-    Args:
-        rows: of an experiment.
-        curves: of its finished runs, by run id.
+    ``curves`` are those of finished runs, by run id.
     """
     groups = [arms for arms in comparisons_of(rows) if any(arm.role is Role.REFERENCE for arm in arms)]
     if not groups:

@@ -125,18 +125,11 @@ class Candidate:
         return Level.LEANING if self.leans else Level.OPEN
 
     def design(self, settings: int) -> Design | None:
-        """What determines what a further look can show, from the spread of its runs; None with fewer than three seeds.
-
-        Args:
-            settings: number of those that are tested together.
-        """
+        """What determines what a further look at so many settings can show; None with fewer than three seeds."""
         return self._design(settings, self.crossed.spreads) if self.crossed.seeds >= MIN_SEEDS else None
 
     def limits(self, settings: int) -> Design | None:
-        """The same without what seeds add, so that two seeds tell it, and of one the number of test examples alone.
-
-        None where single answers are not known. Args: settings: see :meth:`design`.
-        """
+        """The same without what seeds add, which two seeds tell; None where single answers are not known."""
         example = self.crossed.spreads[1] if self.crossed.seeds > 1 else 0.0
         return self._design(settings, (0.0, example, 0.0)) if self.crossed.examples > 1 else None
 
@@ -200,15 +193,15 @@ def families_of(
 ) -> list[Family]:
     """The families of an experiment: those of earlier looks, and one of what was added since.
 
-    Settings that are added after a look, or that are chosen with another number of epochs than before, have an account
-    of their own, and so have all where full fine-tuning has another: up to 5 % more of false claims.
+    What is added after a look, or chosen with another number of epochs than before, has an account of its own, and so
+    have all where full fine-tuning has another number: up to 5 % more of false claims.
 
     Args:
         arms: the chosen adapter setting of each method and rank that has one.
         tried: all adapter settings: those that failed stay in the family.
         looks: earlier ones at the experiment.
         name: what a setting is tested as.
-        full: full fine-tuning as it was chosen; None where members say themselves what they are compared with.
+        full: full fine-tuning as chosen; None where members say themselves what they are compared with.
     """
     epochs = None if full is None else full.setting.epochs
     known = list(dict.fromkeys(look.account for look in sorted(looks, key=lambda look: look.at)))
@@ -240,15 +233,10 @@ settings with the claims that stand. Another rule is another function of this ki
 
 
 def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> tuple[Look, list[Candidate]]:
-    """Test a family.
+    """Test a family: its settings that have finished seeds in common, at least one.
 
     Nothing is tested twice with the same number of seeds: after an earlier look with as many, its claims are what is
-    shown, but for neighboring learning rates that were not trained then, at which they are tested for the first time.
-
-    Args:
-        family: what is tested together.
-        candidates: its settings that have finished seeds in common, at least one.
-        margin: how much worse than full fine-tuning a setting may be.
+    shown, but for neighboring learning rates that were not trained then.
 
     Returns:
         The look, and the candidates with what was found and the claims that stand.
@@ -307,10 +295,8 @@ def _further(stored: Shown, shown: Iterable[Shown]) -> Shown:
 
 
 def _claims(candidate: Candidate, margin: float, look: Look, others: Sequence[Look]) -> dict[Rule, Claim]:
-    """The claims of this look and of others that are about the setting and full fine-tuning as they are chosen now.
-
-    A claim of this look also takes that the difference has its sign: other settings than those that were tested may be
-    chosen now. One of another look is said not to hold where the present interval does not agree.
+    """The claims of this look and of others that are about the settings as they are chosen now. A claim of this look
+    also takes that the difference has its sign; one of another look does not hold where the present interval disagrees.
     """
     mean, interval = candidate.crossed.mean, candidate.crossed.interval()
     has_sign = {Rule.HIGHER: mean > 0, Rule.LOWER: mean < 0, Rule.WITHIN: mean > -margin}

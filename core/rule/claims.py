@@ -80,9 +80,8 @@ def is_lopsided(values: Sequence[float]) -> bool:
 
 
 def difference_of(a: str, b: str, left: Mapping[int, float], right: Mapping[int, float], what: Quantity) -> Difference:
-    """Compute the difference of two settings, with its interval over seeds.
-
-    A seed determines data order and the initialization of A in both settings, so pairing removes their common noise.
+    """Compute the difference of two settings with its interval over seeds, by which values are paired: a seed
+    determines data order and the initialization of A in both, so pairing removes their common noise.
 
     Args:
         a: label of the first setting.
@@ -101,16 +100,9 @@ def difference_of(a: str, b: str, left: Mapping[int, float], right: Mapping[int,
 def win_probability(a: Sequence[float], b: Sequence[float]) -> float:
     """Estimate the probability that a run of A has a higher value than a run of B: P(A > B) + P(A = B) / 2.
 
-    This is the Mann–Whitney U of A divided by n_A · n_B. Sources: Mann and Whitney, Ann. Math. Stat. 18 (1947); McGraw
-    and Wong, "A common language effect size statistic", Psychol. Bull. 111 (1992); ties as Vargha and Delaney,
-    J. Educ. Behav. Stat. 25 (2000).
-
-    Args:
-        a: values of A's runs.
-        b: values of B's runs; need not be paired or of the same length.
-
-    Returns:
-        A number from 0 to 1; NaN if one side has no runs or a value is NaN.
+    This is the Mann–Whitney U of A divided by n_A · n_B; values need not be paired. Sources: Mann and Whitney, Ann.
+    Math. Stat. 18 (1947); McGraw and Wong, "A common language effect size statistic", Psychol. Bull. 111 (1992); ties
+    as Vargha and Delaney, J. Educ. Behav. Stat. 25 (2000). NaN if one side has no runs or a value is NaN.
     """
     left, right = np.asarray(a, dtype=np.float64)[:, None], np.asarray(b, dtype=np.float64)[None, :]
     if not left.size or not right.size or np.isnan(left).any() or np.isnan(right).any():
@@ -139,10 +131,10 @@ def outlying(
     "Sample criteria for testing outlying observations", Ann. Math. Stat. 21 (1950). Two outlying values may hide each
     other.
 
-    Where the number N of test examples is known, two means x and x̄ must also be further apart than such examples allow:
-    1.96 · √((v(x) + v(x̄)) / N), with the largest variance v(x) = (b − x) (x − a) of values from a to b with the mean x,
-    which right and wrong answers have. Source: Bhatia and Davis, "A better bound on the variance", Am. Math. Mon. 107
-    (2000).
+    Where the number N of test examples is known, two means x and x̄ must also be further apart than such examples
+    allow: 1.96 · √((v(x) + v(x̄)) / N), with the largest variance v(x) = (b − x) (x − a) of values from a to b with the
+    mean x, which right and wrong answers have. Source: Bhatia and Davis, "A better bound on the variance", Am. Math.
+    Mon. 107 (2000).
 
     Args:
         values: one per seed, in the measure's unit.
@@ -205,14 +197,9 @@ def size_text(difference: Difference) -> str:
 
 
 def off_text(difference: Difference, in_brackets: bool = False) -> str:
-    """A difference in a measure with its interval, both in one direction.
-
-    As in ``4.2 points less accurate (95 % interval 2.9 to 5.5)``, or ``0.3 points less accurate (95 % interval: 0.6
-    less accurate to 0.1 more accurate)``.
-
-    Args:
-        difference: of one quantity.
-        in_brackets: whether the text stands in brackets, so that it has none itself.
+    """A difference in a measure with its interval, as in ``4.2 points less accurate (95 % interval 2.9 to 5.5)``, or
+    ``0.3 points less accurate (95 % interval: 0.6 less accurate to 0.1 more accurate)``; without brackets of its own
+    where it stands ``in_brackets``.
     """
     interval, what = difference.interval, difference.what
     digits = digits_of(interval, what.change)

@@ -72,12 +72,7 @@ class ImageFacts:
 
 
 def image_facts(labels: Sequence[int] | NDArray[np.integer], kind: str = "image") -> ImageFacts:
-    """State what the test images of a task can tell.
-
-    Args:
-        labels: (n,) true label of each test image.
-        kind: what the data consist of.
-    """
+    """State what the test images of a task can tell. Args: labels: (n,) true labels; kind: what the data consist of."""
     counts = np.unique(np.asarray(labels), return_counts=True)[1]
     images = int(counts.sum())
     if not images:
@@ -91,12 +86,7 @@ def largest_class(row: Row) -> float | None:
 
 
 def share_sentence(row: Row, kind: str) -> str:
-    """What share of the test part the largest class has; empty for runs of earlier versions.
-
-    Args:
-        row: which tells the share.
-        kind: of the run's data.
-    """
+    """What share of the test part the largest class has, of data of a kind; empty for runs of earlier versions."""
     share = largest_class(row)
     if share is None:
         return ""
@@ -143,14 +133,8 @@ class Controls:
 
 
 def controls_of(arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, trivial: Outcomes) -> Controls:
-    """The controls of two settings.
-
-    Args:
-        arms: all settings of the comparison.
-        full: full fine-tuning.
-        told: the setting that the verdict would be about.
-        tested: has the measure of each test example.
-        trivial: has the same of the answers that need no input.
+    """The controls of full fine-tuning and the setting that the verdict would be about, among all of a comparison;
+    ``trivial`` has the outcomes of answers that need no input.
     """
     above = [(arm, _above_trivial(arm, tested, trivial)) for arm in (full, told)]
     short = [(arm, better) for arm, better in above if _falls_short(arm, better)]

@@ -18,15 +18,8 @@ from core.rule.withheld import paired_differences
 
 
 def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Outcomes) -> Candidate:
-    """A setting beside full fine-tuning, and both at the neighbors of their learning rates and numbers of epochs;
-    nothing is tested yet.
-
-    Args:
-        arm: the setting as the validation part chose it.
-        full: full fine-tuning, also chosen.
-        arms: all settings that were tried.
-        seeds: that both have finished; only these count.
-        tested: has the measure of each test example.
+    """A setting beside full fine-tuning over some seeds, and both at the neighbors of their learning rates and numbers
+    of epochs among all settings that were tried; nothing is tested yet.
     """
     theirs, ours = (
         [each if _has(each, seeds) else None for each in (*neighbors(own, arms), shorter_of(own), longer_of(own))]
@@ -45,13 +38,8 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
 
 
 def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
-    """The difference of two settings over some seeds, with its interval over test examples as well.
-
-    Args:
-        arm: the setting.
-        full: what it is compared with.
-        seeds: that both have finished.
-        values: of :func:`differences_between`.
+    """The difference of two settings over some seeds, with its interval over test examples as well; ``values`` are
+    those of :func:`differences_between`.
     """
     (found,) = paired_differences([(_of(arm, seeds), _of(full, seeds))], arm.primary)
     if values.shape[1] < 2:
@@ -127,12 +115,8 @@ class AtEpochs:
 
 
 def at_equal_epochs(arm: Arm, full: Arm, tested: Outcomes) -> tuple[AtEpochs, ...]:
-    """Both at the fewer and at the more epochs of the two; none where they have as many.
-
-    Args:
-        arm: the adapter setting, as it was chosen.
-        full: full fine-tuning, also chosen.
-        tested: has the measure of each test example of a run.
+    """An adapter setting beside full fine-tuning at the fewer and at the more epochs of the two, as far as both were
+    trained for as many; none where they have as many. It is described and never tested.
     """
     both = sorted({arm.setting.epochs, full.setting.epochs})
     return tuple(_at(epochs, arm, full, tested) for epochs in both) if len(both) > 1 else ()

@@ -175,26 +175,16 @@ class Found:
 
 def family_p(family: Sequence[Differences], failed: int = 0) -> list[float]:
     """Compute two-sided p-values that settings differ from full fine-tuning: those over seeds and test examples
-    (:attr:`core.rule.family.Crossed.p`) after Holm's correction for all settings.
-
-    Args:
-        family: each with at least two seeds.
-        failed: number of settings that nothing is known of; they stay in the family, as p = 1.
+    (:attr:`Crossed.p`) after Holm's correction, which also counts ``failed`` settings that nothing is known of, as p =
+    1.
     """
     return holm([*(crossed(each).p for each in family), *[1.0] * failed])[: len(family)]
 
 
 def within_p(family: Sequence[Differences], margin: float, failed: int = 0) -> list[float]:
-    """Compute one-sided p-values that settings fall short of full fine-tuning by less than ``margin``.
-
-    As :func:`family_p`, of the differences plus the margin. There is no order among the settings, so that none can
-    keep another from being found good enough. Source: Wellek, "Testing Statistical Hypotheses of
-    Equivalence and Noninferiority" (2nd ed., 2010), ch. 2.
-
-    Args:
-        family: see :func:`family_p`.
-        margin: in the measure's unit, at least 0.
-        failed: see :func:`family_p`.
+    """Compute one-sided p-values that settings fall short of full fine-tuning by less than ``margin``, as
+    :func:`family_p` of the differences plus the margin. No setting can keep another from being found good enough.
+    Source: Wellek, "Testing Statistical Hypotheses of Equivalence and Noninferiority" (2nd ed., 2010), ch. 2.
     """
     found = [crossed(each + margin) for each in family]
     one_sided = [each.p / 2 if each.mean > 0 else 1 - each.p / 2 for each in found]
@@ -204,9 +194,9 @@ def within_p(family: Sequence[Differences], margin: float, failed: int = 0) -> l
 def fewest_p(margin: float, width: float, examples: int) -> float:
     """Compute the smallest p-value that "within the margin" can have on so many test examples.
 
-    Where each example is right or wrong, it is (1 − margin / width)^examples: the chance that none of them shows a
-    shortfall that is as large as the margin. Settings that agree on all of few examples have no spread that would say
-    so. Source: Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
+    Where each is right or wrong, it is (1 − margin / width)^examples: the chance that none shows a shortfall as large
+    as the margin. Settings that agree on all of few examples have no spread that would say so. Source: Hanley and
+    Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
 
     Args:
         margin: in the measure's unit.
@@ -217,10 +207,8 @@ def fewest_p(margin: float, width: float, examples: int) -> float:
 
 
 def p_values(family: Sequence[Compared], margin: float, failed: int = 0, width: float = math.inf) -> list[Found]:
-    """Test each setting of a family, at the chosen learning rates and for sentences about methods.
-
-    A rate that was chosen on the validation part may be a neighbor of the best one, so that a difference of two
-    settings at their rates need not be one of their methods.
+    """Test each setting of a family, at the chosen learning rates and for sentences about methods: a chosen rate may be
+    a neighbor of the best one, so that a difference of two settings need not be one of their methods.
 
     Args:
         family: the settings.
@@ -250,13 +238,9 @@ def p_values(family: Sequence[Compared], margin: float, failed: int = 0, width: 
 
 
 def leaning(family: Sequence[Sequence[float]], failed: int = 0) -> list[bool]:
-    """Tell which settings lean: 3 to 6 seeds all agree in sign, and the t test rejects at 5 % after Holm's correction.
-
-    That is a word for what was seen with too few seeds, at one look alone, and decides nothing.
-
-    Args:
-        family: differences from full fine-tuning by seed, of each setting.
-        failed: see :func:`family_p`.
+    """Tell which settings lean: 3 to 6 seeds agree in sign, and the t test rejects at 5 % after Holm's correction. It
+    is a word for what was seen with too few seeds, and decides nothing. Args: family: differences by seed, of each
+    setting.
     """
     by_t = holm([*(t_p(values) for values in family), *[1.0] * failed])
     return [

@@ -49,11 +49,8 @@ def by_course(arms: Iterable[Arm]) -> dict[Course, list[Arm]]:
 
 
 def course_by(gains: Sequence[float], margin: float) -> Course:
-    """What longer training would do, by one-sided 95 % t limits of the mean of what the seeds would gain.
-
-    Args:
-        gains: of each seed, positive where it gets better.
-        margin: of the experiment.
+    """What longer training would do, by one-sided 95 % t limits of the mean of what the seeds would gain; not known
+    with fewer than three.
     """
     if len(gains) < MIN_SEEDS:
         return Course.UNKNOWN
@@ -88,9 +85,8 @@ def _is_better(arm: Arm, longer: bool) -> bool | None:
 
 def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:
     """Whether a difference would be there with three times the epochs: the 95 % t interval of its values, each with
-    what its seed would gain, excludes 0 on the same side. Where the two have different numbers of epochs, of which
-    chance has its part, that is asked of both at the more of them. None where too few gains are known, or one was not
-    trained for as many.
+    what its seed would gain, excludes 0 on the same side. Where the two have different numbers of epochs, both are read
+    at the more of them. None where too few gains are known, or one was not trained for as many.
 
     Args:
         difference: of the primary measure, the setting minus full fine-tuning.

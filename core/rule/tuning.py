@@ -234,14 +234,8 @@ RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
 
 
 def longer(rows: Sequence[Row]) -> list[Recipe]:
-    """The settings of an answer and their neighboring learning rates, for three times as many epochs as the most that
-    were tried.
-
-    Args:
-        rows: of an experiment; where its rates are searched for, a search finds the neighbors.
-
-    Returns:
-        Settings that are to be added; none where nothing was chosen.
+    """The settings of an answer for three times as many epochs as the most that were tried, also at the neighboring
+    learning rates where no search finds these; none where nothing was chosen.
 
     Raises:
         SpecError: that many epochs are out of bounds.

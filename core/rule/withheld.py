@@ -73,8 +73,8 @@ SELECTED = Reason(
 def waiting_reason(rows: Sequence[Row], seeds: int, bases: Sequence[Row] = ()) -> Reason | None:
     """Why a verdict waits for runs that have not ended, or that somebody stopped and nobody has archived.
 
-    Until the planned seeds are there, nothing of the test part is read: to look at the results and then to stop what
-    does not please would make false claims more likely. Archived runs were left out by somebody who knew that.
+    To look at the results and then to stop what does not please would make false claims more likely, so nothing of the
+    test part is read until then. Archived runs were left out by somebody who knew that.
 
     Args:
         rows: all of the experiment.
@@ -105,11 +105,8 @@ def waiting_reason(rows: Sequence[Row], seeds: int, bases: Sequence[Row] = ()) -
 
 
 def ends_reason(everything: Sequence[Row], compared: Sequence[Arm]) -> Reason | None:
-    """Why a verdict waits for further learning rates: a chosen one is the first or last of those tried.
-
-    Args:
-        everything: all rows of the experiment.
-        compared: full fine-tuning and the adapter settings, as they were chosen.
+    """Why a verdict waits for further learning rates: one that was chosen for a compared setting is the first or last
+    of those tried.
     """
     keys = {arm.key for arm in compared}
     choices = [choice for choice in rate_choices(everything) if choice.arm.key in keys and choice.at_end]
@@ -143,12 +140,7 @@ def _ends_words(choices: Sequence[RateChoice], compared: int) -> str:
 
 
 def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Difference]:
-    """For each pair the first arm minus the second; see :func:`core.rule.claims.difference_of`.
-
-    Args:
-        pairs: of one objective.
-        name: of the quantity that is compared; see :func:`core.results.measures.quantity`.
-    """
+    """For each pair of arms the first minus the second in a quantity; see :func:`core.rule.claims.difference_of`."""
     if not pairs:
         return []
     what = quantity(name, pairs[0][0].setting.objective)
@@ -156,11 +148,7 @@ def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Diff
 
 
 def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
-    """Every LoRA arm and every control, each with every full arm on the same base and task, in the order of arms.
-
-    Args:
-        arms: of one experiment or more; those of :func:`core.results.choice.chosen_arms` where they were tuned.
-    """
+    """Every LoRA arm and every control, each with every full arm on the same base and task, in the order of arms."""
     return [
         (other, full)
         for full in arms
@@ -197,11 +185,7 @@ def _lacking(rows: Sequence[Row], column: str) -> str:
 
 
 def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], Reason | None]:
-    """Full fine-tuning, each adapter setting that is compared with it, and why there is none.
-
-    Args:
-        rows: of an experiment.
-    """
+    """Full fine-tuning, each adapter setting that is compared with it, and why there is none."""
     sides = "full fine-tuning and LoRA"
     if reported := [row for row in rows if row.run is None and row.setting.role is Role.REFERENCE]:
         sides = f"{name_in_sentence(reported[0].setting.label)} and the others"
