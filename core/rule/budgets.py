@@ -25,7 +25,6 @@ from core.results.setting import order
 from core.rule.answer import Answer
 from core.rule.differences import candidate_of
 from core.rule.place import Place
-from core.rule.tuning import rates_tried
 from core.rule.withheld import compared_settings
 from core.store.record import Curve
 
@@ -60,17 +59,8 @@ def _at(epochs: int, results: Results) -> Place | None:
         for arm in arms
         if seeds[arm.key]
     }
-    rates = rates_tried(row.setting for row in results.rows)
-    return Place(
-        results.margin,
-        rates,
-        full,
-        tuple(own.values()),
-        point=epochs,
-        rows=results.rows,
-        arms=tuple(arms),
-        by_line=own,
-    )
+    candidates = tuple(own.values())
+    return Place(results.margin, full, candidates, point=epochs, rows=results.rows, arms=tuple(arms), by_line=own)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ from enum import StrEnum
 from functools import cached_property
 
 from core.results.arm import Arm
-from core.results.intervals import MIN_SEEDS
-from core.rule.claims import Difference, Level, is_lopsided
-from core.rule.family import Compared, Crossed, Found, crossed, leaning, p_values
-from core.rule.spending import Design, level_of
+from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_p
+from core.rule.claims import Difference, Level, agree_in_sign, is_lopsided
+from core.rule.family import Compared, Crossed, Found, crossed, holm, p_values
+from core.rule.spending import CLAIM_SEEDS, Design, level_of
 from core.store.looks import FULL, Look, Member, Shown
 
 EASY = 0.05
@@ -269,6 +269,18 @@ def look_at(family: Family, candidates: Sequence[Candidate], margin: float) -> t
         for candidate, test, own_leans in zip(candidates, found, leans, strict=True)
     ]
     return look, tested
+
+
+def leaning(family: Sequence[Sequence[float]], failed: int = 0) -> list[bool]:
+    """Tell which settings lean: 3 to 6 seeds agree in sign, and the t test rejects at 5 % after Holm's correction. It
+    is a word for what was seen with too few seeds, and decides nothing. Args: family: differences by seed, of each
+    setting.
+    """
+    by_t = holm([*(t_p(values) for values in family), *[1.0] * failed])
+    return [
+        MIN_SEEDS <= len(values) < CLAIM_SEEDS and p <= ERROR_RATE and agree_in_sign(values)
+        for values, p in zip(family, by_t, strict=False)
+    ]
 
 
 def _shown(candidate: Candidate, test: Found | None, level: float) -> list[Shown]:

@@ -25,7 +25,7 @@ from core.rule.controls import Controls, controls_of, is_unlearnt, unlearned_rea
 from core.rule.differences import at_equal_epochs, candidate_of
 from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
-from core.rule.tuning import rates_beside, rates_tried
+from core.rule.tuning import rates_beside
 from core.rule.withheld import (
     IN_TABLE,
     SELECTED,
@@ -118,7 +118,6 @@ def _looked(found: Place, families: Sequence[Family], earlier: Sequence[Look], t
     """The place with what every family is tested for, and the choice. Args: earlier: looks at the experiment."""
     looks, candidates = _tested(families, {each.arm.key: each for each in found.candidates}, found.margin, by)
     best = candidates[found.best.arm.key] if found.best is not None else None
-    first = next((family for family in families if family.account in {look.account for look in looks}), None)
     used: dict[tuple[Member, ...], float] = {}
     for look in {look.key: look for look in (*earlier, *looks)}.values():
         used[look.account] = used.get(look.account, 0.0) + look.level
@@ -130,7 +129,6 @@ def _looked(found: Place, families: Sequence[Family], earlier: Sequence[Look], t
         rule=_rule(decided, best),
         looks=looks,
         used=tuple(used.values()),
-        later=tuple(arm.label for family in families if family is not first for arm in family.arms),
     )
     told, full = found.told, found.full
     if told is None or full is None:
@@ -167,9 +165,7 @@ def _best(everything: Sequence[Row], candidates: Sequence[Candidate]) -> Candida
 def _seen(rows: Sequence[Row], margin: float, point: Point = "") -> Place:
     """What is at a place before anything of the test part is read."""
     full, arms, reason = compared_settings(rows)
-    rates = rates_tried(row.setting for row in rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
-    leading = best_arm(rows, is_adapter)
-    found = Place(margin, rates, full, leading=leading, point=point, rows=tuple(rows), arms=tuple(arms))
+    found = Place(margin, full, point=point, rows=tuple(rows), arms=tuple(arms))
     return found if reason is None else found.because(reason)
 
 

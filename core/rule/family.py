@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from core.results.intervals import ERROR_RATE, MIN_SEEDS, Interval, t_p
-from core.rule.claims import agree_in_sign
-from core.rule.spending import CLAIM_SEEDS
+from core.results.intervals import ERROR_RATE, Interval
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -68,7 +66,7 @@ class Crossed:
         return extra if extra > 1e-9 * self.ms_example else 0.0
 
     @property
-    def _error(self) -> float:
+    def error(self) -> float:
         """Standard error of the mean."""
         return math.sqrt((self.ms_seed + self._extra) / (self.seeds * self.examples))
 
@@ -85,7 +83,7 @@ class Crossed:
         """The 95 % interval for other seeds and other examples; its ends are NaN with fewer than two seeds."""
         if self.seeds < 2 or not math.isfinite(self.mean):
             return Interval(self.mean, math.nan, math.nan, self.seeds)
-        half = float(stdtrit(self.df, 1 - ERROR_RATE / 2)) * self._error
+        half = float(stdtrit(self.df, 1 - ERROR_RATE / 2)) * self.error
         return Interval(self.mean, self.mean - half, self.mean + half, self.seeds)
 
     @property
@@ -96,9 +94,9 @@ class Crossed:
         """
         if self.seeds < 2 or not math.isfinite(self.mean):
             return math.nan
-        if self._error <= 1e-9 * max(1.0, abs(self.mean)):  # equal values of percentages may differ by rounding errors
+        if self.error <= 1e-9 * max(1.0, abs(self.mean)):  # equal values of percentages may differ by rounding errors
             return float(abs(self.mean) <= 1e-9)
-        return float(2 * stdtr(self.df, -abs(self.mean) / self._error))
+        return float(2 * stdtr(self.df, -abs(self.mean) / self.error))
 
     @property
     def spreads(self) -> tuple[float, float, float]:
@@ -234,18 +232,6 @@ def p_values(family: Sequence[Compared], margin: float, failed: int = 0, width: 
     return [
         Found(p, max(p, around), max(w, least), max(w, w_around, least))
         for p, around, w, w_around, least in zip(differs, by_side, near, near_around, few, strict=True)
-    ]
-
-
-def leaning(family: Sequence[Sequence[float]], failed: int = 0) -> list[bool]:
-    """Tell which settings lean: 3 to 6 seeds agree in sign, and the t test rejects at 5 % after Holm's correction. It
-    is a word for what was seen with too few seeds, and decides nothing. Args: family: differences by seed, of each
-    setting.
-    """
-    by_t = holm([*(t_p(values) for values in family), *[1.0] * failed])
-    return [
-        MIN_SEEDS <= len(values) < CLAIM_SEEDS and p <= ERROR_RATE and agree_in_sign(values)
-        for values, p in zip(family, by_t, strict=False)
     ]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Self
 
+from core.methods.method import Role
 from core.plan.axes import Point
 from core.plan.experiment import MAX_NEW_SEEDS
 from core.results.arm import Arm
-from core.results.choice import typical_row
+from core.results.choice import best_arm, is_adapter, typical_row
 from core.results.grid import can_be_longer, most_epochs
 from core.results.row import Row
 from core.rule.candidate import Candidate, Claim, Rule
@@ -20,7 +22,7 @@ from core.rule.differences import AtEpochs
 from core.rule.frontier import EqualAccuracy
 from core.rule.settled import all_settled, has_better_epochs, has_hardly_begun, holds_on
 from core.rule.spending import CLAIM_SEEDS, Design, level_of, next_look
-from core.rule.tuning import RatesTried
+from core.rule.tuning import RatesTried, rates_tried
 from core.rule.withheld import NextStep, Reason
 from core.store.looks import Look
 
@@ -44,8 +46,6 @@ class Place:
 
     margin: float
     """How much worse than full fine-tuning a setting may be and still be good enough."""
-    rates: RatesTried
-    """Which methods and ranks were trained at several learning rates, among which the validation part chose."""
     full: Arm | None = None
     """Full fine-tuning as the validation part chose it."""
     candidates: tuple[Candidate, ...] = ()
@@ -63,14 +63,10 @@ class Place:
     """What to know beside the reason of either, and what to do."""
     mend: NextStep | None = None
     """What would let there be a verdict where there is none."""
-    leading: Arm | None = None
-    """The adapter setting that is best on the validation part, compared or not."""
     looks: tuple[Look, ...] = ()
     """The looks that this verdict is, one for each family, as the store keeps them; none where nothing was tested."""
     recorded: tuple[int, ...] = ()
     """Numbers of seeds of all looks that were recorded before."""
-    later: tuple[str, ...] = ()
-    """Labels of settings that were added after a look, and so are a family of their own."""
     used: tuple[float, ...] = ()
     """What all looks so far have used of the error rate, for each account; none where nothing was tested."""
     controls: Controls | None = None
@@ -93,6 +89,16 @@ class Place:
     """What is compared with full fine-tuning, by the label of :attr:`core.rule.answer.Answer.lines`."""
     not_tested: Mapping[str, str] = field(default_factory=dict)
     """Why a setting that is compared was not tested along an axis, in a sentence, by the same label."""
+
+    @cached_property
+    def rates(self) -> RatesTried:
+        """Which methods and ranks were trained at several learning rates, among which the validation part chose."""
+        return rates_tried(row.setting for row in self.rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
+
+    @cached_property
+    def leading(self) -> Arm | None:
+        """The adapter setting that is best on the validation part, compared or not."""
+        return best_arm(self.rows, is_adapter)
 
     def because(self, why: Reason) -> Self:
         """The same where nothing is compared, with the reason why."""

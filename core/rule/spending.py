@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from scipy.special import ndtri, stdtrit
 
 from core.results.intervals import DEFAULT_SEEDS, ERROR_RATE, MIN_SEEDS
+from core.rule.family import Crossed
 
 CLAIM_SEEDS = 7
 """Minimum number of seeds of a look that tests: one with fewer shows nothing and uses nothing of the error rate."""
@@ -82,21 +83,11 @@ class Design:
         """The same with all spreads times a factor, such as the ends of :data:`GUESSED`."""
         return replace(self, seed=factor * self.seed, example=factor * self.example, rest=factor * self.rest)
 
-    def error(self, seeds: int) -> float:
-        """Standard error of a mean difference with so many seeds."""
-        n, N = seeds, self.examples
-        return math.sqrt(self.seed**2 / n + self.example**2 / N + self.rest**2 / (n * N))
-
-    def _df(self, seeds: int) -> float:
-        """Degrees of freedom with expected mean squares; see :class:`core.rule.family.Crossed`."""
-        n, N = seeds, self.examples
-        if N < 2 or not self.example:
-            return n - 1
-        rest = self.rest**2
-        ms_seed, ms_example = N * self.seed**2 + rest, n * self.example**2 + rest
-        both = ms_seed + ms_example - rest
-        by_rest = rest**2 / ((n - 1) * (N - 1))
-        return max(both**2 / (ms_seed**2 / (n - 1) + ms_example**2 / (N - 1) + by_rest), min(n - 1, N - 1))
+    def _expected(self, seeds: int) -> Crossed:
+        """What so many seeds would give, with expected mean squares."""
+        n, N, rest = seeds, self.examples, self.rest**2
+        example = n * self.example**2 + rest if N > 1 else rest
+        return Crossed(0.0, n, N, N * self.seed**2 + rest, example, rest)
 
     def smallest(self, seeds: int, looks: Iterable[int] = ()) -> float | None:
         """The smallest difference that this look shows with 80 % probability; None where it can claim nothing.
@@ -108,9 +99,9 @@ class Design:
         level = level_of(seeds, looks)
         if not level:
             return None
-        df = self._df(seeds)
-        quantiles = float(stdtrit(df, 1 - level / (2 * self.settings)) + stdtrit(df, POWER))
-        return quantiles * self.error(seeds)
+        found = self._expected(seeds)
+        quantiles = float(stdtrit(found.df, 1 - level / (2 * self.settings)) + stdtrit(found.df, POWER))
+        return quantiles * found.error
 
     @property
     def floor(self) -> float:

@@ -23,8 +23,9 @@ from core.objectives.measure import Answers
 from core.plan.budget import Search
 from core.plan.search import SEARCH_SEEDS, default_search
 from core.results.grid import LONGER, best_rate, fewest_good, grid_rate, is_third, mean_of
+from core.rule.candidate import leaning
 from core.rule.claims import is_lopsided
-from core.rule.family import Compared, Crossed, crossed, family_p, holm, leaning, p_values, within_p
+from core.rule.family import Compared, Crossed, crossed, family_p, holm, p_values, within_p
 from core.rule.spending import CLAIM_SEEDS, level_of
 
 Rng = np.random.Generator

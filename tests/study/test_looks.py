@@ -117,7 +117,6 @@ def test_settings_that_are_added_after_a_look_are_a_family_of_their_own() -> Non
     found = decided_on(rows_of(runs_of({4: unclear(8), 16: lower(8), 64: lower(8)})), looks=first.looks)
     assert [look.family for look in found.looks] == [("lora 4",), ("lora 16", "lora 64")]
     assert [look.level for look in found.looks] == [level_of(8), level_of(8)]
-    assert found.later == ("LoRA r=16", "LoRA r=64")
     assert found.used == (level_of(8), level_of(8))
     assert f"1 look, 2 questions: the chance of any false claim is at most {200 * level_of(8):.1f} %." in said(found)
     # Without the earlier look all three are one family.
