@@ -17,7 +17,6 @@ from core.cli.compare import _tell_of_unfinished
 from core.cli.comparison import answer
 from core.lab import Lab
 from core.methods.lora import LoRASpec
-from core.rule.ahead import Ahead
 from core.rule.claims import Level
 from core.rule.spending import level_of
 from core.settings import Settings
@@ -85,7 +84,7 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_takes_fr
     with lab.store.transaction() as db:
         db.executemany("UPDATE runs SET result = ? WHERE id = ?", rows)
     first = place_of(lab, experiment)
-    assert ([look.level for look in first.looks], first.level, Ahead(first).look) == ([level_of(8)], Level.OPEN, 16)
+    assert ([look.level for look in first.looks], first.level, first.proposed) == ([level_of(8)], Level.OPEN, 16)
     lab.close()
 
     def grown(*options: str) -> tuple[str, str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from core.answer.check import Check, Outcome
-from core.rule.claims import Difference
+from core.rule.claims import Difference, size_text
 from core.rule.controls import is_clearly_better
-from core.rule.words import size_text
 
 
 def against(control: Difference | None, untried: str, holds: str, fails: str) -> Check:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from core.answer.levels import level_text
 from core.numbers import count_text
 from core.objectives.measure import Measure
-from core.rule.power import GUESSED, Design
-from core.rule.spending import CLAIM_SEEDS, level_of, next_look
+from core.rule.spending import CLAIM_SEEDS, GUESSED, Design, level_of, next_look
 from core.wording.tasks import noun
 
 TOO_FEW = f"Fewer than {CLAIM_SEEDS} seeds can show nothing."

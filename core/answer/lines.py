@@ -8,14 +8,13 @@ from core.answer.gain import gain_sentence
 from core.answer.levels import level_text, p_percent, said
 from core.numbers import capitalized, count_text, counted, listed, times_text
 from core.results.arm import Arm
-from core.rule.ahead import Ahead
 from core.rule.candidate import Rule
+from core.rule.claims import off_text, size_span_text, size_text
 from core.rule.place import About, Place
 from core.rule.settled import Course, by_course, updates_text
 from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import name_in_sentence, rate_words, reference_name
 from core.rule.withheld import NextStep
-from core.rule.words import off_text, size_span_text, size_text
 from core.wording.tasks import examples_text, noun
 
 MAX_WORDS = 20
@@ -58,13 +57,13 @@ def headline(found: Place) -> str:
 
 def reason(found: Place) -> str:
     """The second line: the number behind the first, or what stands against more; may be empty."""
-    told, ahead = found.told, Ahead(found)
+    told = found.told
     if told is None or found.reason or found.withheld:
         alone = found.full if found.leading is None else found.leading
         gained = gain_sentence(alone) if alone is not None and not found.unread and told is None else ""
         return " ".join(filter(None, [gained, found.more]))
     if found.claim is None:
-        return _why_unshown(found, ahead)
+        return _why_unshown(found)
     if found.about is About.BUDGET:
         return _why_budget(found)
     if found.about is About.RATES:
@@ -79,12 +78,11 @@ def reason(found: Place) -> str:
 
 def next_step(found: Place) -> str:
     """The third line: what a person can do next, as its button says it; empty where nothing is proposed."""
-    ahead = Ahead(found)
-    match ahead.step:
+    match found.step:
         case None:
             return ""
         case NextStep.SEEDS:
-            return f"Add {counted(ahead.seeds_to_add, 'seed')}" if ahead.seeds_to_add else "Add seeds"
+            return f"Add {counted(found.seeds_to_add, 'seed')}" if found.seeds_to_add else "Add seeds"
         case NextStep.OTHER_SIDE:
             return f"Add {'LoRA' if found.leading is None else 'full fine-tuning'}"
         case step:
@@ -107,22 +105,22 @@ def _unshown(found: Place, name: str, full: str, off: str) -> str:
         return f"{start} {full}: {name} was {off}, not yet shown."
     if told is not None and not told.difference.holds_zero:
         return f"No verdict yet: {name} was {off}, with too few seeds for a claim."
-    if Ahead(found).is_saturated:
+    if found.is_saturated:
         return f"No verdict: these test examples do not tell {name} and {full} apart."
     return f"No verdict yet: {name} and {full} are not told apart."
 
 
-def _why_unshown(found: Place, ahead: Ahead) -> str:
+def _why_unshown(found: Place) -> str:
     """The second line where nothing is claimed."""
     told, seeds = found.told, found.seeds
     if told is None:
         return ""
     off = f"{capitalized(told.arm.name)} was {off_text(told.difference)}"
     seen = off if told.difference.holds_zero else _span(found)  # the first line tells how far it is off
-    if ahead.is_saturated:
+    if found.is_saturated:
         return f"{seen}. To tell them apart takes more or harder test examples, not more seeds."
-    if told.difference.holds_zero and ahead.needs_examples and ahead.limits is not None:
-        needed = count_text(examples_needed(ahead.limits, found.margin))
+    if told.difference.holds_zero and found.needs_examples and found.limits is not None:
+        needed = count_text(examples_needed(found.limits, found.margin))
         return f"{seen}. To call it good enough takes about {needed} test {noun(told.arm.setting.learns)}."
     if seeds < CLAIM_SEEDS:
         agree = f"All {seeds} seeds agree, but a" if told.leans else "A"

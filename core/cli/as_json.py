@@ -22,10 +22,9 @@ from core.results.arm import Arm, averaged_arms, judged_by
 from core.results.choice import chosen_arms, comparisons_of
 from core.results.row import Row, rows_of
 from core.results.setting import labels_of
-from core.rule.ahead import Ahead
-from core.rule.answer import Answer, standing_of
-from core.rule.candidate import Candidate
-from core.rule.equal_epochs import AtEpochs
+from core.rule.answer import Answer
+from core.rule.candidate import Candidate, Rule
+from core.rule.differences import AtEpochs
 from core.rule.place import Place
 from core.rule.settled import all_settled, updates_of
 from core.rule.tuning import is_tuned, rate_choices
@@ -160,7 +159,7 @@ def _base_as_json(lab: Lab, bases: Sequence[Run], runs: Sequence[Run]) -> dict[s
 
 
 def _verdict_as_json(found: Place) -> dict[str, Any]:
-    told, ahead = found.told if not found.reason else None, Ahead(found)
+    told = found.told if not found.reason else None
     # Full fine-tuning minus itself is nothing: the difference is then that of the best adapter setting.
     numbers = ("difference", "interval", "p", "p_within")
     seen = _candidate_as_json(told) if told is not None else dict.fromkeys(numbers)
@@ -177,9 +176,9 @@ def _verdict_as_json(found: Place) -> dict[str, Any]:
         "withheld": found.withheld or None,
         "looks": [{"seeds": look.seeds, "level": look.level, "family": list(look.family)} for look in found.looks],
         "earlier_looks": list(found.before),
-        "seeds_needed": ahead.look or None,
+        "seeds_needed": found.proposed or None,
         "settings": [] if found.unread else [_candidate_as_json(candidate) for candidate in found.candidates],
-        "next_step": str(ahead.step) if ahead.step is not None else None,
+        "next_step": str(found.step) if found.step is not None else None,
         "adapter_run": found.offered.id if found.offered is not None else None,
         "settled": all_settled(found.compared),
         "holds_on": found.holds_on,
@@ -234,7 +233,8 @@ def _study_as_json(found: Answer) -> dict[str, Any]:
                     _point_arm_as_json(candidate.arm)
                     | _candidate_as_json(candidate)
                     | {"lines": (lines := [line for line, own in at.by_line.items() if own is candidate])}
-                    | {"standing": str(standing_of(candidate)), "settled": at.settled(lines[0])}
+                    | {"standing": "open" if candidate.standing is Rule.NONE else str(candidate.standing)}
+                    | {"settled": at.settled(lines[0])}
                     | {"withheld": at.not_tested.get(lines[0])}
                     for candidate in at.candidates
                 ],

@@ -12,7 +12,7 @@ from core.errors import SpecError
 from core.lab import Lab
 from core.plan.experiment import next_seeds
 from core.results.row import rows_of
-from core.rule.growth import extended, longer, rates_beside
+from core.rule.tuning import extended, longer, rates_beside
 from core.store.record import Experiment
 from core.study.report.answer import is_study, last_read
 

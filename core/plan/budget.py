@@ -8,7 +8,7 @@ The best epoch of one long run is no number of epochs that was tried: the maximu
 with their noise, so that longer runs would always win.
 
 Where three times as many were not tried, the trend of the runs bounds what they would add, by
-:func:`core.results.length.gain`.
+:func:`core.results.grid.gain`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.plan.search import wanted
-from core.results.length import LONGER, can_be_longer, fewest_good, is_third, third
-from core.results.rates import ByRate, best_rate, mean_of
+from core.results.grid import LONGER, ByRate, best_rate, can_be_longer, fewest_good, is_third, mean_of, third
 
 Rates = dict[float, tuple[int, ...]]
 """Seeds by learning rate."""

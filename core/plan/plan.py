@@ -26,8 +26,7 @@ from core.plan.budget import Search
 from core.plan.configuration import ArmSpec, Configuration
 from core.plan.experiment import Recipe, Wanted
 from core.plan.search import FIRST_POINTS, MOST, rates_around, search_seeds
-from core.results.length import LONGER, can_be_longer, third
-from core.results.rates import ByRate
+from core.results.grid import LONGER, ByRate, can_be_longer, third
 from core.run_spec import RunSpec
 from core.spec import Spec
 from core.store.record import Run

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from core.networks.network import NetworkSpec
 from core.plan.experiment import Recipe
-from core.results.rates import ByRate, best_rate, grid_rate, is_point, mean_of
+from core.results.grid import ByRate, best_rate, grid_rate, is_point, mean_of
 from core.spec import Spec
 
 

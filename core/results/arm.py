@@ -40,8 +40,7 @@ Key = TypeVar("Key", bound=Hashable)
 class Arm:
     """Rows that differ in nothing but the seed.
 
-    Those of :func:`all_arms` are in any state. Measures are read where each seed has one run: of :attr:`with_results`,
-    :attr:`finished_only`, and what other functions return.
+    Those of :func:`all_arms` are in any state. Read measures where each seed has one run, as in :attr:`finished_only`.
     """
 
     label: str
@@ -86,11 +85,7 @@ class Arm:
 
     @property
     def spec(self) -> RunSpec:
-        """The spec of the first row: right for all in everything but the seed.
-
-        Raises:
-            LookupError: others report it, so that it has none.
-        """
+        """The spec of the first row. Raises: LookupError: others report the rows, so that they have none."""
         if self.setting.spec is None:
             raise LookupError("What others report has no spec.")
         return self.setting.spec
@@ -126,9 +121,7 @@ class Arm:
     @cached_property
     def with_results(self) -> Arm:
         """The same with the rows that have results: of each seed a finished one before a stopped one, then the latest.
-
-        The same spec gives the same numbers, so a seed that was run twice counts once. Counting it twice would make
-        intervals too narrow.
+        A seed that was run twice counts once, since counting it twice would make intervals too narrow.
         """
         ended = [row for row in self.rows if row.has_result]
         ranked = sorted(ended, key=lambda row: (row.state == "finished", row.created, row.id))
@@ -187,10 +180,8 @@ class Arm:
         return next((row.trained for row in self.rows if row.has_result), 0)
 
     def bytes_for(self, customers: int) -> float:
-        """Bytes to store where each of so many customers has a network of their own; NaN without a result.
-
-        Full fine-tuning and training from scratch store one checkpoint per customer. Adapters take one base and one
-        adapter file per customer. Head only and biases only take one base and the trained values, in float32.
+        """Bytes to store where each of so many customers has a network; NaN without a result. Adapters take one base
+        and a file per customer, controls that start from a base its trained values in float32, all others a checkpoint.
         """
         checkpoint = self.interval("checkpoint_bytes").mean
         if self.role is Role.ADAPTER:
@@ -230,11 +221,7 @@ class Arm:
 
 
 def judged_by(trained: Iterable[Row | Arm]) -> Objective:
-    """The objective of some rows, which all rows of an experiment share; that of the first fine-tuned one.
-
-    Args:
-        trained: rows or arms of one experiment, or selected; without any the default objective.
-    """
+    """The objective that rows or arms of one experiment share; without any the default objective."""
     settings = [each.setting for each in trained]
     tuned = [setting for setting in settings if setting.role is not Role.BASE]
     return next((setting.objective for setting in (*tuned, *settings)), CLASSIFICATION)
@@ -267,13 +254,8 @@ def arms_of(rows: Iterable[Row]) -> list[Arm]:
 
 
 def averaged_arms(rows: Iterable[Row]) -> list[Arm]:
-    """The arms of :func:`arms_of` as means are taken of them: without stopped rows where an arm has finished ones.
-
-    A stopped run trained less than the others, so a mean over both would be of neither. An arm that has only stopped
-    ones says so in its label.
-
-    Args:
-        rows: of one experiment or more.
+    """The arms of :func:`arms_of` without stopped rows where an arm has finished ones: a stopped run trained less, so a
+    mean over both would be of neither. An arm that has only stopped rows says so in its label.
     """
     return [arm.finished_only if arm.finished else replace(arm, label=arm.label + arm._early) for arm in arms_of(rows)]
 

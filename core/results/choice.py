@@ -15,8 +15,7 @@ from dataclasses import replace
 from core.methods.method import Role
 from core.numbers import count_text, seeds_text
 from core.results.arm import Arm, all_arms, grouped
-from core.results.epochs import at_chosen_epochs, common_seeds, validated_mean
-from core.results.rates import SETTLED_DIGITS
+from core.results.grid import SETTLED_DIGITS, at_chosen_epochs, common_seeds, validated_mean
 from core.results.row import Row
 from core.results.setting import order
 
@@ -27,11 +26,8 @@ MAX_DROPPED = 3
 def comparisons_of(rows: Iterable[Row]) -> list[list[Arm]]:
     """The arms that are compared, one list for each base and task, without pretraining.
 
-    Where a method or rank was trained for several numbers of epochs, its arms are those of the one that is chosen for
-    it (:mod:`core.results.epochs`); the others are left out.
-
-    Each has its :attr:`core.results.arm.Arm.planned` and :attr:`core.results.arm.Arm.common` seeds, and what was
-    tried with other numbers of epochs.
+    Each method and rank is at the number of epochs that is chosen for it (:func:`core.results.grid.at_chosen_epochs`).
+    Arms have their :attr:`core.results.arm.Arm.planned` and :attr:`core.results.arm.Arm.common` seeds.
     """
     return compared_among(all_arms(rows))
 
@@ -101,9 +97,8 @@ def _pick(able: Sequence[Arm]) -> Arm | None:
 def chosen_arms(rows: Iterable[Row]) -> list[Arm]:
     """The arms that win their tuning groups, with their finished runs alone, in :func:`core.results.setting.order`.
 
-    Every method chooses on the validation part and among the seeds it is compared on, so what luck adds to one it adds
-    to the other, as long as all tried about as many settings: :func:`core.study.arms.fairness.comparable` warns where
-    they did not.
+    Luck adds as much to one method as to another where all tried about as many settings:
+    :func:`core.study.arms.fairness.comparable` warns where they did not.
     """
     found = [arm.finished_only for arms in comparisons_of(rows) for arm in winners(arms)]
     return sorted(found, key=lambda arm: order(arm.setting))
@@ -116,11 +111,8 @@ def best_arm(rows: Iterable[Row], among: Callable[[Arm], bool]) -> Arm | None:
 
 
 def unchosen(rows: Sequence[Row]) -> list[Row]:
-    """The rows that train whole networks, in settings that were not chosen; none while the experiment is under way, or
-    where nothing was chosen.
-
-    Args:
-        rows: all of one experiment.
+    """The rows of an experiment that train whole networks, in settings that were not chosen; none while it is under
+    way, or where nothing was chosen.
     """
     chosen = {arm.key for arm in chosen_arms(rows)}
     compared = {arm.key for arms in comparisons_of(rows) for arm in arms}

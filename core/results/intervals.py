@@ -80,14 +80,11 @@ def t_p(differences: Sequence[float]) -> float:
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """The median of independent values with its two-sided distribution-free 95 % interval.
+    """The median of independent values with its two-sided distribution-free 95 % interval; NaN ends below six values.
 
     The interval goes from the k-th smallest to the k-th largest value, where k is the largest number with
     2 · P(B(n, ½) < k) ≤ 0.05 (Conover, "Practical Nonparametric Statistics", 3rd ed., 1999, section 3.2). Times have
-    outliers on one side, as when another program takes the core, and neither end depends on how far out these lie.
-
-    Returns:
-        The median as ``mean``; ``low`` and ``high`` are NaN below six values, where no such interval exists.
+    outliers on one side, and neither end depends on how far out these lie.
     """
     ordered = sorted(values)
     n = len(ordered)
@@ -99,10 +96,5 @@ def median_interval(values: Sequence[float]) -> Interval:
 
 
 def paired_ratio(a: Sequence[float], b: Sequence[float]) -> Interval:
-    """The median of a over b and its interval by :func:`median_interval`, one ratio for each place in both.
-
-    Args:
-        a: (n,) times, one for each round.
-        b: (n,) times of the same rounds.
-    """
+    """The median of a over b and its interval by :func:`median_interval`, for times (n,) of the same rounds."""
     return median_interval([left / right for left, right in zip(a, b, strict=True)])

@@ -100,13 +100,8 @@ COSTS: dict[str, Quantity] = {
 
 @lru_cache(maxsize=256)
 def quantity(name: str, objective: Objective = CLASSIFICATION) -> Quantity:
-    """The quantity of a name.
-
-    Args:
-        name: a cost, a measure of the objective, such a measure after ``source_``, or what was gained or lost: gain and
-            forgetting are positive where the target is learned and the source is forgotten, whatever the direction of
-            the primary measure.
-        objective: of the runs.
+    """The quantity of a name: a cost, a measure of the objective, such a measure after ``source_``, or what was gained
+    or forgotten, which is positive where the target is learned and the source forgotten.
 
     Raises:
         LookupError: there is no such quantity.
@@ -213,10 +208,8 @@ def spread_text(interval: Interval, what: Quantity) -> str:
 
 
 def ends_text(interval: Interval, what: Quantity) -> str:
-    """Format the ends of an interval, as in ``16.2 to 100``, without their unit if it is one word for both.
-
-    Returns:
-        Nothing where there is no interval, or where both ends read alike.
+    """Format the ends of an interval, as in ``16.2 to 100``, without their unit if it is one word for both; empty where
+    there is no interval, or where both ends read alike.
     """
     if not math.isfinite(interval.half_width):
         return ""
@@ -235,10 +228,8 @@ def _end_text(what: Quantity, end: float, digits: int) -> str:
 
 
 def digits_of(interval: Interval, what: Quantity) -> int:
-    """Decimals that mean something for a percentage: one where the interval is wide, else two.
-
-    Plain numbers have :data:`core.objectives.measure.PLAIN_DIGITS` more, and a wide interval is one of that many digits
-    less.
+    """Decimals that mean something for a percentage: one where the interval is wide, else two. Plain numbers have
+    :data:`core.objectives.measure.PLAIN_DIGITS` more, and a wide interval is one of that many digits less.
     """
     wide = 0.5 if what.unit in ("%", "points") else 0.005
     return 1 if interval.half_width >= wide else 2

@@ -4,36 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import pairwise
 
 from core.methods.method import MethodSpec
 from core.plan.axes import Axis, Point, VarySpec
 from core.rule.candidate import Candidate, Rule
-from core.rule.claims import Difference, Level, Pair, difference_of
+from core.rule.claims import Difference, Level, difference_of
 from core.rule.place import Place
 from core.store.looks import Look
-
-
-class Standing(StrEnum):
-    """What was shown of a setting at a point, beside full fine-tuning."""
-
-    HIGHER = "higher"
-    WITHIN = "within"
-    LOWER = "lower"
-    OPEN = "open"
-    """Nothing was shown."""
-
-
-def standing_of(candidate: Candidate | None) -> Standing:
-    """What was shown of a setting; worse and yet within the margin counts as within."""
-    claims = {
-        Rule.HIGHER: Standing.HIGHER,
-        Rule.WITHIN: Standing.WITHIN,
-        Rule.LOWER: Standing.LOWER,
-    }
-    found = (standing for rule, standing in claims.items() if candidate is not None and candidate.claim(rule))
-    return next(found, Standing.OPEN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +61,7 @@ class Answer:
     @property
     def level(self) -> Level:
         """The level of what the study says: *shown* where anything was."""
-        if any(standing_of(each) is not Standing.OPEN for each in self.candidates):
+        if any(each.standing is not Rule.NONE for each in self.candidates):
             return Level.SHOWN
         return Level.LEANING if any(each.leans for each in self.candidates) else Level.OPEN
 
@@ -92,19 +70,19 @@ class Answer:
         """Number of seeds on which everything is compared; 0 where nothing is."""
         return max((len(each.difference.seeds) for each in self.candidates), default=0)
 
-    def standings(self, line: str) -> list[Standing]:
+    def standings(self, line: str) -> list[Rule]:
         """What was shown of a method and rank, point by point."""
-        return [standing_of(at.by_line.get(line)) for at in self.places]
+        return [at.by_line[line].standing if line in at.by_line else Rule.NONE for at in self.places]
 
-    def turns(self, line: str) -> list[tuple[Point, Point, Standing, Standing]]:
+    def turns(self, line: str) -> list[tuple[Point, Point, Rule, Rule]]:
         """Where a method and rank meets full fine-tuning or parts from it: between which points, and what was shown
         at these. Empty on an axis of choices, which has no order.
         """
         if not self.axis.is_scale:
             return []
-        shown = [(at.point, standing_of(at.by_line.get(line))) for at in self.places]
-        shown = [(point, standing) for point, standing in shown if standing is not Standing.OPEN]
-        return [(one, two, before, after) for (one, before), (two, after) in pairwise(shown) if before is not after]
+        shown = zip([at.point for at in self.places], self.standings(line), strict=True)
+        known = [(point, standing) for point, standing in shown if standing is not Rule.NONE]
+        return [(one, two, before, after) for (one, before), (two, after) in pairwise(known) if before is not after]
 
     def change(self, line: str) -> Difference | None:
         """The difference from full fine-tuning at the last point minus that at the first, seed by seed: seen, never
@@ -115,7 +93,7 @@ class Answer:
         if not self.axis.is_scale or len(known) < len(ends):
             return None
         before, after = (dict(zip(each.seeds, each.values, strict=True)) for each in known)
-        return difference_of(Pair(line, line, after, before), known[0].what)
+        return difference_of(line, line, after, before, known[0].what)
 
     def crossings(self, line: str) -> list[tuple[Point, Point]]:
         """Between which points the mean difference from full fine-tuning changes its sign: seen, not shown."""

@@ -17,25 +17,21 @@ from core.methods.method import Role
 from core.plan.axes import MAX_POINTS, EpochsAxis, VarySpec
 from core.results.arm import Arm, grouped, judged_by
 from core.results.choice import compared_with, comparisons_of
-from core.results.epochs import common_seeds
+from core.results.grid import common_seeds
 from core.results.intervals import Interval, t_interval
 from core.results.results import Results
 from core.results.row import Row
 from core.results.setting import order
 from core.rule.answer import Answer
-from core.rule.compared import compared_settings
 from core.rule.differences import candidate_of
 from core.rule.place import Place
-from core.rule.tuning import rates_tried
+from core.rule.withheld import compared_settings
 from core.store.record import Curve
 
 
 def by_budget(results: Results) -> Answer | None:
     """What was reached with each number of epochs, as places along the epochs of which nothing was tested; None where
-    there are not two numbers with which full fine-tuning and an adapter have a finished seed in common.
-
-    Args:
-        results: of an experiment without an axis.
+    fewer than two have a finished seed of full fine-tuning and of an adapter in common.
     """
     everything = [row for row in results.rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER)]
     places = []
@@ -63,17 +59,8 @@ def _at(epochs: int, results: Results) -> Place | None:
         for arm in arms
         if seeds[arm.key]
     }
-    rates = rates_tried(row.setting for row in results.rows)
-    return Place(
-        results.margin,
-        rates,
-        full,
-        tuple(own.values()),
-        point=epochs,
-        rows=results.rows,
-        arms=tuple(arms),
-        by_line=own,
-    )
+    candidates = tuple(own.values())
+    return Place(results.margin, full, candidates, point=epochs, rows=results.rows, arms=tuple(arms), by_line=own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +83,7 @@ class Passed:
 
 def passed_epochs(rows: Sequence[Row], curves: Mapping[str, Curve]) -> list[Passed]:
     """The differences from full fine-tuning after epochs that the compared settings passed; none where rates change.
-
-    Args:
-        rows: of an experiment.
-        curves: of its finished runs, by run id.
+    ``curves`` are those of finished runs, by run id.
     """
     groups = [arms for arms in comparisons_of(rows) if any(arm.role is Role.REFERENCE for arm in arms)]
     if not groups:

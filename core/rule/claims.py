@@ -1,18 +1,19 @@
-"""Differences of two settings, paired by seed, and the levels at which something may be said of them."""
+"""Differences of two settings, paired by seed, in numbers and in words."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from scipy.special import stdtr
 
-from core.results.intervals import ERROR_RATE, RESAMPLES, Interval, t_interval
-from core.results.measures import Quantity
-from core.rule.holm import holm
+from core.numbers import NOTHING, number_text
+from core.objectives.measure import PLAIN_DIGITS
+from core.results.intervals import Interval, t_interval
+from core.results.measures import Quantity, bounded, digits_of, value_text
 
 MAX_FORM_SEEDS = 50
 """Maximum number of seeds that forms offer."""
@@ -27,30 +28,6 @@ class Level(StrEnum):
     """With 3 to 6 seeds: all agree in sign and the t test rejects. It decides nothing."""
     OPEN = "open"
     """Nothing may be claimed."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Values of one quantity for two settings, by seed."""
-
-    a: str
-    """Label of the first setting."""
-    b: str
-    """Label of the second setting."""
-    left: dict[int, float]
-    """Values of a, by seed."""
-    right: dict[int, float]
-    """Values of b, by seed."""
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seeds that both settings have, ascending."""
-        return tuple(seed for seed in sorted(self.left) if seed in self.right)
-
-    @property
-    def differences(self) -> tuple[float, ...]:
-        """Difference a minus b for each of these seeds."""
-        return tuple(self.left[seed] - self.right[seed] for seed in self.seeds)
 
 
 @dataclass(frozen=True)
@@ -102,101 +79,35 @@ def is_lopsided(values: Sequence[float]) -> bool:
     return bool(np.sign(mean) != np.sign(median))
 
 
-def difference_of(pair: Pair, what: Quantity) -> Difference:
-    """Compute the difference of two settings, with its interval over seeds.
-
-    A seed determines data order and the initialization of A in both settings, so pairing removes their common noise.
+def difference_of(a: str, b: str, left: Mapping[int, float], right: Mapping[int, float], what: Quantity) -> Difference:
+    """Compute the difference of two settings with its interval over seeds, by which values are paired: a seed
+    determines data order and the initialization of A in both, so pairing removes their common noise.
 
     Args:
-        pair: values of the two.
+        a: label of the first setting.
+        b: label of the second setting.
+        left: values of the first, by seed.
+        right: values of the second, by seed.
         what: what is compared.
     """
-    values = pair.differences
-    left, right = tuple(pair.left.values()), tuple(pair.right.values())
-    win = win_probability(left, right) if what.sign > 0 else win_probability(right, left)
-    return Difference(pair.a, pair.b, what, pair.seeds, values, t_interval(values), win)
+    seeds = tuple(sorted(left.keys() & right.keys()))
+    values = tuple(left[seed] - right[seed] for seed in seeds)
+    sides = [tuple(left.values()), tuple(right.values())]
+    win = win_probability(*(sides if what.sign > 0 else reversed(sides)))
+    return Difference(a, b, what, seeds, values, t_interval(values), win)
 
 
 def win_probability(a: Sequence[float], b: Sequence[float]) -> float:
     """Estimate the probability that a run of A has a higher value than a run of B: P(A > B) + P(A = B) / 2.
 
-    This is the Mann–Whitney U of A divided by n_A · n_B. Sources: Mann and Whitney, Ann. Math. Stat. 18 (1947); McGraw
-    and Wong, "A common language effect size statistic", Psychol. Bull. 111 (1992); ties as Vargha and Delaney,
-    J. Educ. Behav. Stat. 25 (2000).
-
-    Args:
-        a: values of A's runs.
-        b: values of B's runs; need not be paired or of the same length.
-
-    Returns:
-        A number from 0 to 1; NaN if one side has no runs or a value is NaN.
+    This is the Mann–Whitney U of A divided by n_A · n_B; values need not be paired. Sources: Mann and Whitney, Ann.
+    Math. Stat. 18 (1947); McGraw and Wong, "A common language effect size statistic", Psychol. Bull. 111 (1992); ties
+    as Vargha and Delaney, J. Educ. Behav. Stat. 25 (2000). NaN if one side has no runs or a value is NaN.
     """
     left, right = np.asarray(a, dtype=np.float64)[:, None], np.asarray(b, dtype=np.float64)[None, :]
     if not left.size or not right.size or np.isnan(left).any() or np.isnan(right).any():
         return math.nan
     return float(np.mean(left > right) + np.mean(left == right) / 2)
-
-
-@dataclass(frozen=True)
-class ExampleDifference:
-    """Accuracy of one network minus that of another on the same test examples, in points."""
-
-    interval: Interval
-    """95 % interval by percentile bootstrap over examples; its ends are NaN without examples."""
-    p: float
-    """Two-sided p-value of the exact McNemar test; 1 if both are right on the same examples; see also
-    :func:`corrected`."""
-    only_a: int
-    """Number of examples that only a classifies correctly."""
-    only_b: int
-    """Number of examples that only b classifies correctly."""
-    shown: bool
-    """Whether bootstrap interval and test both say that the networks differ."""
-
-
-def example_difference(a: Sequence[bool], b: Sequence[bool]) -> ExampleDifference:
-    """Compare two networks by the test examples that each classifies correctly.
-
-    The result is about these two networks on images like these; claims about methods need several seeds. The bootstrap
-    resamples examples for both networks together. The difference of an example is 1, 0 or −1, so a resample is
-    equivalent to a multinomial draw of the counts, which is faster (Efron and Tibshirani, "An Introduction to the
-    Bootstrap", 1993, ch. 13; for classifiers: Koehn, EMNLP 2004). The test is McNemar's exact one: of the examples on
-    which the networks disagree, half should favour either (Psychometrika 12, 1947). A claim needs both.
-
-    Args:
-        a: (n,) whether a is right, for each example.
-        b: (n,) the same for b, in the same order.
-
-    Raises:
-        ValueError: the lengths differ.
-    """
-    from scipy.stats import binomtest  # takes a second to import, which every command and page would wait for
-
-    left, right = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
-    if left.ndim != 1 or left.shape != right.shape:
-        raise ValueError("Both networks must be judged on the same test examples.")
-    n, only_a, only_b = left.size, int((left & ~right).sum()), int((right & ~left).sum())
-    if not n:
-        return ExampleDifference(t_interval([]), math.nan, 0, 0, False)
-    counts = np.array([only_a, only_b, n - only_a - only_b])
-    drawn = np.random.default_rng(0).multinomial(n, counts / n, RESAMPLES)
-    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n * 100, [ERROR_RATE / 2, 1 - ERROR_RATE / 2])
-    interval = Interval((only_a - only_b) / n * 100, float(low), float(high), n)
-    p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-    return ExampleDifference(interval, p, only_a, only_b, _example_shown(p, interval))
-
-
-def corrected(found: Sequence[ExampleDifference]) -> list[ExampleDifference]:
-    """Differences of several pairs of networks, with p-values after Holm's correction and what is then shown."""
-    adjusted = holm([difference.p for difference in found])
-    return [
-        replace(difference, p=p, shown=_example_shown(p, difference.interval))
-        for difference, p in zip(found, adjusted, strict=True)
-    ]
-
-
-def _example_shown(p: float, interval: Interval) -> bool:
-    return bool(p <= ERROR_RATE and not interval.low <= 0 <= interval.high)
 
 
 MIN_RUNS = 4
@@ -220,10 +131,10 @@ def outlying(
     "Sample criteria for testing outlying observations", Ann. Math. Stat. 21 (1950). Two outlying values may hide each
     other.
 
-    Where the number N of test examples is known, two means x and x̄ must also be further apart than such examples allow:
-    1.96 · √((v(x) + v(x̄)) / N), with the largest variance v(x) = (b − x) (x − a) of values from a to b with the mean x,
-    which right and wrong answers have. Source: Bhatia and Davis, "A better bound on the variance", Am. Math. Mon. 107
-    (2000).
+    Where the number N of test examples is known, two means x and x̄ must also be further apart than such examples
+    allow: 1.96 · √((v(x) + v(x̄)) / N), with the largest variance v(x) = (b − x) (x − a) of values from a to b with the
+    mean x, which right and wrong answers have. Source: Bhatia and Davis, "A better bound on the variance", Am. Math.
+    Mon. 107 (2000).
 
     Args:
         values: one per seed, in the measure's unit.
@@ -255,3 +166,65 @@ def _allowed(one: float, other: float, limits: tuple[float, float], examples: in
         return 0.0
     largest = sum((limits[1] - mean) * (mean - limits[0]) for mean in (one, other))
     return 1.96 * math.sqrt(max(0.0, largest) / examples)
+
+
+def p_text(p: float) -> str:
+    """A p-value in a table, as in ``0.012`` or ``< 0.001``; a dash where nothing was tested."""
+    if math.isnan(p):
+        return NOTHING
+    return "< 0.001" if p < 0.001 else number_text(p, 3)
+
+
+def p_words(p: float) -> str:
+    """A p-value in a sentence, as in ``p = 0.012`` or ``p < 0.001``."""
+    return f"p {p_text(p)}" if p < 0.001 else f"p = {p_text(p)}"
+
+
+def size_span_text(interval: Interval, what: Quantity) -> str:
+    """An interval of differences on one side of 0 without signs, as in ``95 % interval 0.30 to 1.20``."""
+    inside = bounded(interval, what.change)
+    if inside.low == inside.high:
+        return "the same in every seed"
+    low, high = sorted((abs(inside.low), abs(inside.high)))
+    shown = digits_shown(what, digits_of(interval, what.change))
+    return f"95 % interval {number_text(low, shown)} to {number_text(high, shown)}"
+
+
+def size_text(difference: Difference) -> str:
+    """The size of a difference without its sign, as in ``1.20 points``."""
+    what = difference.what.change
+    return value_text(what, abs(difference.interval.mean), digits_of(difference.interval, what)).removeprefix("+")
+
+
+def off_text(difference: Difference, in_brackets: bool = False) -> str:
+    """A difference in a measure with its interval, as in ``4.2 points less accurate (95 % interval 2.9 to 5.5)``, or
+    ``0.3 points less accurate (95 % interval: 0.6 less accurate to 0.1 more accurate)``; without brackets of its own
+    where it stands ``in_brackets``.
+    """
+    interval, what = difference.interval, difference.what
+    digits = digits_of(interval, what.change)
+    is_same = not round(interval.mean, digits_shown(what, digits))
+    words = "the same on average" if is_same else f"{size_text(difference)} {_side(interval.mean, what)}"
+    if not math.isfinite(interval.half_width):
+        return "the same" if is_same else words
+    inside, shown = bounded(interval, what.change), digits_shown(what, digits)
+    if inside.low == inside.high:
+        return "the same in every seed" if is_same else f"{words} in every seed"
+    if difference.holds_zero:
+        sides = (f"{number_text(abs(end), shown)} {_side(end, what)}" for end in (inside.low, inside.high))
+        span = f"95 % interval: {' to '.join(sides)}"
+    else:
+        span = size_span_text(interval, what)
+    return f"{words}, {span}" if in_brackets else f"{words} ({span})"
+
+
+def digits_shown(what: Quantity, digits: int) -> int:
+    """Decimals that are written of a value, where a percentage would have ``digits``."""
+    return digits if what.unit in ("%", "points") else digits + PLAIN_DIGITS
+
+
+def _side(value: float, what: Quantity) -> str:
+    """The words for the side that a difference in a measure is on, as in ``less accurate``."""
+    if what.measure is None:
+        return "higher" if value > 0 else "lower"
+    return what.measure.better if what.sign * value > 0 else what.measure.worse

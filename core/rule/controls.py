@@ -1,4 +1,4 @@
-"""What controls say of a comparison: whether fine-tuning the network gave anything, and whether the base did."""
+"""What tells beside a comparison whether it means anything: trivial answers, controls, and the test examples."""
 
 from __future__ import annotations
 
@@ -7,35 +7,113 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.methods.head import HeadSpec
 from core.methods.scratch import ScratchSpec
-from core.numbers import capitalized, listed, percent
-from core.objectives.classification import ACCURACY
+from core.numbers import capitalized, count_text, listed, number_text, percent
+from core.objectives.classification import ACCURACY, LARGEST_CLASS
 from core.results.arm import Arm
 from core.results.choice import winners
-from core.results.epochs import common_seeds, most_epochs
+from core.results.grid import can_be_longer, common_seeds, most_epochs
 from core.results.intervals import MIN_SEEDS, Interval
-from core.results.length import can_be_longer
 from core.results.measures import digits_of, ends_text, value_text
 from core.results.results import Outcomes
-from core.rule.balance import largest_class, unlearnt
-from core.rule.claims import Difference
-from core.rule.crossed import crossed
+from core.results.row import Row
+from core.rule.claims import Difference, off_text
 from core.rule.differences import differences_between, seen_difference
+from core.rule.family import crossed
 from core.rule.settled import all_settled, updates_text
 from core.rule.tuning import name_in_sentence
 from core.rule.withheld import NOT_YET, NextStep, Reason
-from core.rule.words import off_text
-from core.wording.tasks import examples_text
+from core.wording.tasks import examples_text, noun
 
-CURES = {
-    NextStep.SETTINGS: "Try other learning rates before adding seeds.",
-    NextStep.LONGER: "Train longer before adding seeds.",
-    None: "Other learning rates were tried, and training {}: the network, its input, or the number of training or test "
-    "examples may be the limit.",
-}
-"""What to do, by the next step; where there is none, with why training is not made longer."""
+MIN_IMAGES = 1000
+"""Number of test images below which a page warns that other images may give other differences."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the number of test images, and of their classes, means for an accuracy."""
+
+    images: int
+    classes: int
+    chance: float
+    """Percent that the best guess without looking reaches: the share of the largest class."""
+    worth: float
+    """Points of accuracy that one image is worth; infinite without images."""
+    kind: str = "image"
+    """What the data consist of; see :func:`core.wording.tasks.noun`."""
+
+    @property
+    def sentence(self) -> str:
+        """Number of images, what one is worth, and the chance level."""
+        if not self.images:
+            return f"There are no test {noun(self.kind)}."
+        even = math.isclose(self.chance * self.classes, 100)
+        guess = f"Guessing among {self.classes} classes" if even else "Always naming the most frequent class"
+        # Two significant digits, and at least two decimals.
+        worth = number_text(self.worth, max(2, 1 - math.floor(math.log10(self.worth))))
+        return (
+            f"{examples_text(self.kind, self.images, 'test')}: one is worth {worth} points. "
+            f"{guess} reaches {percent(self.chance, 1)}."
+        )
+
+    @property
+    def warning(self) -> str:
+        """Why a difference may not hold for other images; empty from :data:`MIN_IMAGES` on."""
+        if self.images >= MIN_IMAGES:
+            return ""
+        return (
+            f"There are only {examples_text(self.kind, self.images, 'test')}. Intervals over seeds hold for these "
+            f"{noun(self.kind)}; with fewer than {count_text(MIN_IMAGES)}, other {noun(self.kind)} may give a "
+            "noticeably different result."
+        )
+
+
+def image_facts(labels: Sequence[int] | NDArray[np.integer], kind: str = "image") -> ImageFacts:
+    """State what the test images of a task can tell. Args: labels: (n,) true labels; kind: what the data consist of."""
+    counts = np.unique(np.asarray(labels), return_counts=True)[1]
+    images = int(counts.sum())
+    if not images:
+        return ImageFacts(0, 0, math.nan, math.inf, kind)
+    return ImageFacts(images, len(counts), 100 * int(counts.max()) / images, 100 / images, kind)
+
+
+def largest_class(row: Row) -> float | None:
+    """Percent of the test part that is of its most frequent class; None for runs of earlier versions."""
+    return row.measures.get(LARGEST_CLASS)
+
+
+def share_sentence(row: Row, kind: str) -> str:
+    """What share of the test part the largest class has, of data of a kind; empty for runs of earlier versions."""
+    share = largest_class(row)
+    if share is None:
+        return ""
+    return f"The largest class has {percent(share, 1)} of the test {noun(kind)}."
+
+
+def misleading_sentence(row: Row) -> str:
+    """Why accuracy misleads on the task of a run of this lab; empty where it does not.
+
+    It does where always naming the largest class is right more often than not because the classes are not balanced:
+    that class has more than half of the test part, and more than 1.5 times its share of 100 / k percent. That is 75 %
+    of two classes, and 50 % of three or more.
+    """
+    share, spec = largest_class(row), row.setting.spec
+    if share is None or spec is None:
+        return ""
+    classes = len(spec.task.classes) if spec.task.classes is not None else spec.network.num_classes
+    if share <= max(50.0, UNBALANCED * 100 / classes):
+        return ""
+    return (
+        f"Accuracy misleads here: {percent(share, 1)} of the test {noun(row.setting.learns)} are of "
+        "one class, so always naming it would be that accurate. Macro-F1 counts every class alike."
+    )
+
+
+UNBALANCED = 1.5
+"""How many times its share among equally frequent classes the largest class must have for accuracy to mislead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +122,8 @@ class Controls:
 
     unlearned: tuple[Arm, ...]
     """Those of the two settings that are not shown to be better than answers that need no input."""
+    above: tuple[Interval | None, ...]
+    """What each of these is better than such answers; None where that is not known of each test example."""
     knows_trivial: bool
     """Whether it is known what such answers reach."""
     head: Difference | None
@@ -53,18 +133,14 @@ class Controls:
 
 
 def controls_of(arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, trivial: Outcomes) -> Controls:
-    """The controls of two settings.
-
-    Args:
-        arms: all settings of the comparison.
-        full: full fine-tuning.
-        told: the setting that the verdict would be about.
-        tested: has the measure of each test example.
-        trivial: has the same of the answers that need no input.
+    """The controls of full fine-tuning and the setting that the verdict would be about, among all of a comparison;
+    ``trivial`` has the outcomes of answers that need no input.
     """
     above = [(arm, _above_trivial(arm, tested, trivial)) for arm in (full, told)]
+    short = [(arm, better) for arm, better in above if _falls_short(arm, better)]
     return Controls(
-        tuple(arm for arm, better in above if _is_unlearnt(arm, better)),
+        tuple(arm for arm, _ in short),
+        tuple(better for _, better in short),
         all(better is not None or largest_class(arm.rows[0]) is not None for arm, better in above),
         _beside(HeadSpec.name(), arms, full, tested),
         _beside(ScratchSpec.name(), arms, full, tested),
@@ -72,7 +148,7 @@ def controls_of(arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, tri
 
 
 def unlearned_reason(
-    found: Controls, arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, trivial: Outcomes, ends: Reason | None
+    found: Controls, arms: Sequence[Arm], full: Arm, told: Arm, tested: Outcomes, ends: Reason | None
 ) -> Reason | None:
     """Why nothing is said of two settings: one is not shown to be better than naming the most frequent class, a rate is
     at an end of those tried, or full fine-tuning is not shown to be better than training only the head.
@@ -81,11 +157,10 @@ def unlearned_reason(
         :func:`core.rule.withheld.ends_reason`.
     """
     if short := found.unlearned:
-        step, cure = (
-            (ends.next_step, f"{capitalized(ends.text.removeprefix(NOT_YET))} {ends.more}")
-            if ends
-            else (_cure(arms, (full, told), short))
-        )
+        if ends:
+            step, cure = ends.next_step, f"{capitalized(ends.text.removeprefix(NOT_YET))} {ends.more}"
+        else:
+            step, cure = _cure(arms, (full, told), short)
         learned = [
             f"{capitalized(name_in_sentence(arm.name))} ({value_of(arm)}) is better than that."
             for arm in (full, told)
@@ -96,12 +171,10 @@ def unlearned_reason(
             who = "neither setting clearly beats"
         values = listed([f"{name_in_sentence(arm.name)} {value_of(arm)}" for arm in short])
         reached = f"After {updates_text((full, told))}: {values}."
-        more = (reached, _interval_words(short, tested, trivial), *learned, cure)
+        more = (reached, _interval_words(found, tested), *learned, cure)
         return Reason(f"No verdict: {who} {trivial_words(full)}.", step, more=" ".join(filter(None, more)))
-    if ends is not None:
+    if ends is not None or found.head is None or is_clearly_better(found.head):
         return ends
-    if found.head is None or is_clearly_better(found.head):
-        return None
     step, cure = _cure(arms, (full, told), [full])
     return Reason(
         "No verdict: full fine-tuning does not clearly beat training only the head.",
@@ -127,27 +200,36 @@ def value_of(arm: Arm) -> str:
 def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) -> tuple[NextStep | None, str]:
     """What may help where settings learned too little, and the same in words; ``short`` are those that did."""
     if any(sum(other.setting.group == arm.setting.group for other in arms) < 2 for arm in compared):
-        return NextStep.SETTINGS, CURES[NextStep.SETTINGS]
+        return NextStep.SETTINGS, "Try other learning rates before adding seeds."
     if not all(can_be_longer(most_epochs(arm)) for arm in compared):
-        return None, CURES[None].format("was as long as an experiment may be")
-    if all_settled(short):
-        return None, CURES[None].format("for longer is projected to add little")
-    return NextStep.LONGER, CURES[NextStep.LONGER]
+        why = "was as long as an experiment may be"
+    elif all_settled(short):
+        why = "for longer is projected to add little"
+    else:
+        return NextStep.LONGER, "Train longer before adding seeds."
+    return None, (
+        f"Other learning rates were tried, and training {why}: the network, its input, or the number of training or "
+        "test examples may be the limit."
+    )
 
 
 def is_unlearnt(arm: Arm, tested: Outcomes, trivial: Outcomes) -> bool:
     """Whether the 95 % interval of what a setting is better than trivial answers, over seeds and test examples, does
-    not lie above 0; with fewer than three seeds the one over test examples. Where examples are not known, over seeds
-    alone, and with fewer than three of them the mean.
+    not lie above 0; with fewer than three seeds the one over test examples. Where examples are not known, the interval
+    of its accuracy over seeds is compared with the share of the largest class, and with fewer than three the mean.
     """
-    return _is_unlearnt(arm, _above_trivial(arm, tested, trivial))
+    return _falls_short(arm, _above_trivial(arm, tested, trivial))
 
 
-def _is_unlearnt(arm: Arm, better: Interval | None) -> bool:
+def _falls_short(arm: Arm, better: Interval | None) -> bool:
     """The same. Args: better: what the setting is better than trivial answers; see :func:`_above_trivial`."""
-    if better is None:
-        return bool(unlearnt([arm]))
-    return (better.low if math.isfinite(better.low) else better.mean) <= 0
+    if better is not None:
+        return (better.low if math.isfinite(better.low) else better.mean) <= 0
+    share = largest_class(arm.rows[0])
+    if share is None:  # an earlier version, or an objective without classes
+        return False
+    accuracy = arm.interval(ACCURACY.name)
+    return (accuracy.low if accuracy.n >= MIN_SEEDS else accuracy.mean) <= share
 
 
 def _above_trivial(arm: Arm, tested: Outcomes, trivial: Outcomes) -> Interval | None:
@@ -163,9 +245,9 @@ def _above_trivial(arm: Arm, tested: Outcomes, trivial: Outcomes) -> Interval | 
     return crossed(values if len(known) >= MIN_SEEDS else values.mean(0)[:, np.newaxis]).interval()
 
 
-def _interval_words(found: Sequence[Arm], tested: Outcomes, trivial: Outcomes) -> str:
-    """What :func:`is_unlearnt` judges by, in a sentence; empty where the means say enough."""
-    known = [each for arm in found if (each := _above_trivial(arm, tested, trivial))]
+def _interval_words(controls: Controls, tested: Outcomes) -> str:
+    """By what the settings that learned too little were judged, in a sentence; empty where the means say enough."""
+    found, known = controls.unlearned, [each for each in controls.above if each is not None]
     if len(known) == len(found) and all(each.mean <= 0 for each in known):
         return ""
     few = any(len(arm.finished) < MIN_SEEDS for arm in found)

@@ -1,36 +1,43 @@
 """The decision: what results may claim of full fine-tuning and adapters.
 
 At each place the validation part chooses among the learning rates and numbers of epochs that were found there. All
-places and ranks of an axis are one family, tested together at the level of one look (:mod:`core.rule.looks`), so that
-the chance of any false claim in a whole figure is that of one experiment. Along an axis a setting that failed, whose
-rate is at an end of those tried or that has not been shown to have learned anything stays in the family as p = 1.
+places and ranks of an axis are one family, tested together at the level of one look (:mod:`core.rule.candidate`), so
+that the chance of any false claim in a whole figure is that of one experiment. Along an axis a setting that failed,
+whose rate is at an end of those tried or that has not been shown to have learned anything stays in the family as p = 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from core.methods.method import Role
+from core.methods.method import MethodSpec, Role
 from core.plan.axes import Point, VarySpec
 from core.plan.plan import Plan
 from core.results.arm import Arm
 from core.results.choice import best_arm, compared_with, is_adapter
-from core.results.epochs import common_seeds
+from core.results.grid import common_seeds
 from core.results.results import Outcomes, Results
 from core.results.row import Row
 from core.rule.answer import Answer
-from core.rule.candidate import Candidate, Rule
-from core.rule.compared import compared_settings, lacks_a_side, no_ranking
+from core.rule.candidate import Candidate, Decision, Family, Rule, families_of, look_at, member_name
 from core.rule.controls import Controls, controls_of, is_unlearnt, unlearned_reason
-from core.rule.differences import candidate_of, member_name
-from core.rule.equal_epochs import at_equal_epochs
-from core.rule.growth import rates_beside
-from core.rule.looks import Decision, Family, families_of, look_at
+from core.rule.differences import at_equal_epochs, candidate_of
 from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
-from core.rule.tuning import rates_tried
-from core.rule.withheld import IN_TABLE, SELECTED, UNRANKED, NextStep, Reason, ends_reason, waiting_reason
+from core.rule.tuning import rates_beside
+from core.rule.withheld import (
+    IN_TABLE,
+    SELECTED,
+    UNRANKED,
+    NextStep,
+    Reason,
+    compared_settings,
+    ends_reason,
+    lacks_a_side,
+    no_ranking,
+    waiting_reason,
+)
 from core.store.looks import Look, Member
 
 
@@ -69,12 +76,11 @@ def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Plac
     everything = list(results.rows)
     recorded = tuple(sorted({look.seeds for look in looks}))
     found = replace(_seen(everything, results.margin), recorded=recorded, can_extend=bool(rates_beside(everything)))
-    full, arms, reason = found.full, found.arms, found.reason
+    full, arms = found.full, found.arms
     done = len(common_seeds([full, *arms])) if full else 0
     if not selected and (waiting := waiting_reason(everything, done, results.bases)):
-        told = replace(found, reason=waiting.text, more=waiting.more, mend=waiting.next_step)
-        return replace(told, unread=True, answerable=waiting.answerable)
-    if reason or full is None:
+        return replace(found.because(waiting), mend=waiting.next_step, unread=True, answerable=waiting.answerable)
+    if found.reason or full is None:
         return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
     everyone = compared_with(full, everything)
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
@@ -90,57 +96,60 @@ def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Plac
     best = _best(everything, candidates)
     found = replace(found, candidates=candidates, best=best)
     if best is None and not (full.setting.spec is None and len({member_name(arm) for arm in sharing}) == len(sharing)):
-        unranked = no_ranking(everything)
-        return replace(found, reason=unranked.text, more=unranked.more)
+        return found.because(no_ranking(everything))
     if selected:
         return replace(found, withheld=SELECTED.text, more=SELECTED.more)
     if best is None:
         # Of reported settings without a validation part each is tested, and none is the best one.
         looked = _looked(found, families, looks, tested, by)
         few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
-        return looked if looked.rule is Rule.WITHIN else replace(looked, reason=UNRANKED, more="" if few else IN_TABLE)
+        return looked if looked.rule is Rule.WITHIN else looked.because(Reason(UNRANKED, more="" if few else IN_TABLE))
     # Where a setting has learned nothing, no end of its rates is the best of anything.
     learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
     ends = ends_reason(everything, [full, *learned])
     controls = controls_of(everyone, full, best.arm, tested, trivial)
     found = replace(found, controls=controls)
-    if why := unlearned_reason(controls, everyone, full, best.arm, tested, trivial, ends):
+    if why := unlearned_reason(controls, everyone, full, best.arm, tested, ends):
         return replace(found, withheld=why.text, more=why.more, mend=why.next_step)
     return _looked(found, families, looks, tested, by)
 
 
 def _looked(found: Place, families: Sequence[Family], earlier: Sequence[Look], tested: Outcomes, by: Decision) -> Place:
     """The place with what every family is tested for, and the choice. Args: earlier: looks at the experiment."""
-    candidates = {candidate.arm.key: candidate for candidate in found.candidates}
-    made: dict[tuple[Member, ...], Look] = {}
-    for family in families:
-        if own := [candidates[arm.key] for arm in family.arms if arm.key in candidates]:
-            made[family.account], done = by(family, own, found.margin)
-            candidates |= {candidate.arm.key: candidate for candidate in done}
-    decided = tuple(candidates.values())
+    looks, candidates = _tested(families, {each.arm.key: each for each in found.candidates}, found.margin, by)
     best = candidates[found.best.arm.key] if found.best is not None else None
-    first = next((family for family in families if family.account in made), None)
     used: dict[tuple[Member, ...], float] = {}
-    for look in {look.key: look for look in (*earlier, *made.values())}.values():
+    for look in {look.key: look for look in (*earlier, *looks)}.values():
         used[look.account] = used.get(look.account, 0.0) + look.level
+    decided = tuple(candidates.values())
     found = replace(
         found,
         candidates=decided,
         best=best,
-        rule=decided_by(decided, best),
-        looks=tuple(made.values()),
+        rule=_rule(decided, best),
+        looks=looks,
         used=tuple(used.values()),
-        later=tuple(arm.label for family in families if family is not first for arm in family.arms),
     )
     told, full = found.told, found.full
-    return (
-        found
-        if told is None or full is None
-        else replace(found, at_equal_epochs=at_equal_epochs(told.arm, full, tested))
-    )
+    if told is None or full is None:
+        return found
+    return replace(found, at_equal_epochs=at_equal_epochs(told.arm, full, tested))
 
 
-def decided_by(candidates: Sequence[Candidate], best: Candidate | None) -> Rule:
+def _tested(
+    families: Iterable[Family], candidates: Mapping[str, Candidate], margin: float, by: Decision
+) -> tuple[tuple[Look, ...], dict[str, Candidate]]:
+    """The looks at some families, and all candidates by key with what was found of them."""
+    found, looks = dict(candidates), list[Look]()
+    for family in families:
+        if own := [candidates[arm.key] for arm in family.arms if arm.key in candidates]:
+            look, done = by(family, own, margin)
+            looks.append(look)
+            found |= {candidate.arm.key: candidate for candidate in done}
+    return tuple(looks), found
+
+
+def _rule(candidates: Sequence[Candidate], best: Candidate | None) -> Rule:
     """The part of the rule that decides, of settings that were tested. Args: best: on the validation part."""
     if any(candidate.claim(Rule.WITHIN) for candidate in candidates):
         return Rule.WITHIN
@@ -153,54 +162,48 @@ def _best(everything: Sequence[Row], candidates: Sequence[Candidate]) -> Candida
     return keys[picked.key] if picked is not None else None
 
 
+def _seen(rows: Sequence[Row], margin: float, point: Point = "") -> Place:
+    """What is at a place before anything of the test part is read."""
+    full, arms, reason = compared_settings(rows)
+    found = Place(margin, full, point=point, rows=tuple(rows), arms=tuple(arms))
+    return found if reason is None else found.because(reason)
+
+
 def _along(plan: Plan, vary: VarySpec, results: Results, looks: Sequence[Look], by: Decision) -> Answer:
     """The answer along an axis; see :func:`decide`."""
-    everything = list(results.rows)
-    margin = results.margin
-    arms = [arm.method for arm in plan.configuration.arms if arm.method.role is Role.ADAPTER]
-    lines = {method.label: method for method in arms}
+    everything, asked = list(results.rows), plan.configuration
     seen = [
-        _seen([row for row in everything if row.run is not None and part.has(row.run.spec)], margin, point)
+        _seen([row for row in everything if row.run is not None and part.has(row.run.spec)], results.margin, point)
         for point, part in zip(vary.points, plan.parts, strict=True)
     ]
-    found = Answer(margin, tuple(seen), vary, lines)
+    adapters = [arm for arm in asked.arms if arm.method.role is Role.ADAPTER]
+    found = Answer(results.margin, tuple(seen), vary, {arm.method.label: arm.method for arm in adapters})
     common = common_seeds(arm for at in seen if at.full for arm in (at.full, *at.arms))
     if waiting := waiting_reason(everything, len(common), results.bases):
         return _without(replace(found, unread=True), waiting)
     if not common:
-        reasons = [at.reason for at in seen if at.reason]
-        text = next(iter(reasons), "No verdict: the settings have no finished seed in common.")
-        return _without(found, Reason(text))
-    return _looked_along(found, results, _members(plan), common, looks, by)
+        none = "No verdict: the settings have no finished seed in common."
+        return _without(found, Reason(next((at.reason for at in seen if at.reason), none)))
+    # What a line of the answer is at each point: ranks may be others there, and one for several.
+    members = {
+        point: {
+            arm.method.label: _named(vary.axis.setting((arm.optim, arm.method), point, asked.start)[1])
+            for arm in adapters
+        }
+        for point in vary.points
+    }
+    return _looked_along(found, results, members, common, looks, by)
 
 
-def _seen(rows: Sequence[Row], margin: float, point: Point = "") -> Place:
-    """What is at a place before anything of the test part is read."""
-    full, arms, reason = compared_settings(rows)
-    rates = rates_tried(row.setting for row in rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
-    leading = best_arm(rows, is_adapter)
-    text, more = ("", "") if reason is None else (reason.text, reason.more)
-    found = Place(margin, rates, full, reason=text, more=more, leading=leading, point=point)
-    return replace(found, rows=tuple(rows), arms=tuple(arms))
+def _named(method: MethodSpec) -> str:
+    """The name of a method as a member; see :func:`core.rule.candidate.member_name`."""
+    return f"{method.kind} {method.size}"
 
 
 def _without(found: Answer, why: Reason) -> Answer:
     """The answer where nothing is compared, at no point."""
-    places = [at if at.reason else replace(at, reason=why.text, more=why.more) for at in found.places]
+    places = [at if at.reason else at.because(why) for at in found.places]
     return replace(found, places=tuple(replace(at, unread=found.unread) for at in places), reason=why.text)
-
-
-def _members(plan: Plan) -> dict[Point, dict[str, str]]:
-    """The name of its member at each point, by the label of a line: ranks may be others there, and one for several."""
-    vary, asked = plan.configuration.vary, plan.configuration
-    found: dict[Point, dict[str, str]] = {}
-    for point in vary.points if vary is not None else ():
-        own = found.setdefault(point, {})
-        for arm in asked.arms:
-            if arm.method.role is Role.ADAPTER and vary is not None:
-                _, method = vary.axis.setting((arm.optim, arm.method), point, asked.start)
-                own[arm.method.label] = f"{method.kind} {method.size}"  # as by member_name()
-    return found
 
 
 def _looked_along(
@@ -211,7 +214,9 @@ def _looked_along(
     looks: Sequence[Look],
     by: Decision,
 ) -> Answer:
-    """The answer with the differences at each point, and what the family of all of them is tested for."""
+    """The answer with the differences at each point, and what the family of all of them is tested for; ``members``
+    are the names of members at each point, by the label of a line, and ``seeds`` those that everything has finished.
+    """
     tested, trivial, name = results.outcomes, results.trivial, found.axis.name
     names: dict[str, Member] = {}
     candidates: dict[str, Candidate] = {}
@@ -231,44 +236,26 @@ def _looked_along(
             candidates[arm.key] = candidate_of(arm, full, everyone, seeds, tested)
             ends = ends_reason(at.rows, [full, arm])
             controls[arm.key] = own_controls = controls_of(everyone, full, arm, tested, trivial)
-            if why := unlearned_reason(own_controls, everyone, full, arm, tested, trivial, ends):
+            if why := unlearned_reason(own_controls, everyone, full, arm, tested, ends):
                 reasons[arm.key] = why
     able = [candidate.arm for key, candidate in candidates.items() if key not in reasons]
-    made = []
-    for family in families_of(able, tried, looks, lambda arm: names[arm.key]):
-        if own_ones := [candidates[arm.key] for arm in family.arms]:
-            look, done = by(family, own_ones, found.margin)
-            made.append(look)
-            candidates |= {candidate.arm.key: candidate for candidate in done}
-    places = tuple(_decided(at, members[at.point], candidates, reasons, tuple(made)) for at in found.places)
-    places = tuple(at if at.best is None else replace(at, controls=controls[at.best.arm.key]) for at in places)
-    return replace(found, places=places, looks=tuple(made))
-
-
-def _decided(
-    at: Place,
-    members: Mapping[str, str],
-    candidates: Mapping[str, Candidate],
-    reasons: Mapping[str, Reason],
-    looks: tuple[Look, ...],
-) -> Place:
-    """What was found at a point, of all that was found."""
-    own = [candidates[arm.key] for arm in at.arms if arm.key in candidates]
-    own = sorted(own, key=lambda candidate: candidate.arm.trained)
-    if at.full is None or not own:
-        return at
-    best = _best(at.rows, own)
-    why = reasons.get(best.arm.key) if best is not None else None
-    named = {member_name(candidate.arm): candidate for candidate in own}
-    by_line = {label: named[name] for label, name in members.items() if name in named}
-    return replace(
-        at,
-        candidates=tuple(own),
-        best=best,
-        rule=decided_by(own, best),
-        looks=looks,
-        withheld="" if why is None else why.text,
-        more="" if why is None else why.more,
-        by_line=by_line,
-        not_tested={label: reasons[each.arm.key].text for label, each in by_line.items() if each.arm.key in reasons},
-    )
+    families = families_of(able, tried, looks, lambda arm: names[arm.key])
+    made, candidates = _tested(families, candidates, found.margin, by)
+    places = []
+    for at in found.places:
+        beside = [candidates[arm.key] for arm in at.arms if arm.key in candidates]
+        beside = sorted(beside, key=lambda candidate: candidate.arm.trained)
+        if at.full is None or not beside:
+            places.append(at)
+            continue
+        best = _best(at.rows, beside)
+        named = {member_name(candidate.arm): candidate for candidate in beside}
+        by_line = {label: named[own] for label, own in members[at.point].items() if own in named}
+        missed = {label: reasons[each.arm.key].text for label, each in by_line.items() if each.arm.key in reasons}
+        rule = _rule(beside, best)
+        at = replace(at, candidates=tuple(beside), best=best, rule=rule, looks=made, by_line=by_line, not_tested=missed)
+        if best is not None:
+            why = reasons.get(best.arm.key, Reason(""))
+            at = replace(at, withheld=why.text, more=why.more, controls=controls[best.arm.key])
+        places.append(at)
+    return replace(found, places=tuple(places), looks=made)

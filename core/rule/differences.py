@@ -1,44 +1,25 @@
-"""The family of an answer: every adapter setting minus full fine-tuning, by seed and test example."""
+"""What is compared in an answer: every adapter setting minus full fine-tuning, by seed and test example."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from core.results.arm import Arm
-from core.results.epochs import longer_of, shorter_of
-from core.results.rates import are_neighbors
+from core.results.grid import are_neighbors, at_epochs, common_seeds, longer_of, shorter_of
 from core.results.results import Outcomes
 from core.rule.candidate import Candidate
 from core.rule.claims import Difference
-from core.rule.compared import paired_differences
-from core.rule.crossed import crossed
-from core.rule.family import Compared, Differences
-from core.store.looks import Member
-
-
-def member_name(arm: Arm) -> str:
-    """The name of a method and rank in the store, as in ``lora 4``."""
-    return f"{arm.setting.method} {arm.setting.size}"
-
-
-def member_of(arm: Arm) -> Member:
-    """What a setting is tested as: its method and rank, with its number of epochs."""
-    return member_name(arm), arm.setting.epochs
+from core.rule.family import Compared, Differences, crossed
+from core.rule.tuning import name_in_sentence
+from core.rule.withheld import paired_differences
 
 
 def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int], tested: Outcomes) -> Candidate:
-    """A setting beside full fine-tuning, and both at the neighbors of their learning rates and numbers of epochs;
-    nothing is tested yet.
-
-    Args:
-        arm: the setting as the validation part chose it.
-        full: full fine-tuning, also chosen.
-        arms: all settings that were tried.
-        seeds: that both have finished; only these count.
-        tested: has the measure of each test example.
+    """A setting beside full fine-tuning over some seeds, and both at the neighbors of their learning rates and numbers
+    of epochs among all settings that were tried; nothing is tested yet.
     """
     theirs, ours = (
         [each if _has(each, seeds) else None for each in (*neighbors(own, arms), shorter_of(own), longer_of(own))]
@@ -57,13 +38,8 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
 
 
 def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
-    """The difference of two settings over some seeds, with its interval over test examples as well.
-
-    Args:
-        arm: the setting.
-        full: what it is compared with.
-        seeds: that both have finished.
-        values: of :func:`differences_between`.
+    """The difference of two settings over some seeds, with its interval over test examples as well; ``values`` are
+    those of :func:`differences_between`.
     """
     (found,) = paired_differences([(_of(arm, seeds), _of(full, seeds))], arm.primary)
     if values.shape[1] < 2:
@@ -89,7 +65,7 @@ def differences_between(arm: Arm, other: Arm, seeds: Sequence[int], tested: Outc
 
 def neighbors(arm: Arm, arms: Iterable[Arm]) -> tuple[Arm | None, Arm | None]:
     """The same setting at the lower and at the higher neighbor of its learning rate, by
-    :func:`core.results.rates.are_neighbors`; None where that was not tried.
+    :func:`core.results.grid.are_neighbors`; None where that was not tried.
     """
     rate = arm.learning_rate
     alike = [
@@ -125,3 +101,31 @@ def _has(arm: Arm | None, seeds: Sequence[int]) -> bool:
 def _of(arm: Arm, seeds: Iterable[int]) -> Arm:
     wanted = set(seeds)
     return replace(arm, rows=tuple(row for row in arm.finished_only.rows if row.seed in wanted))
+
+
+@dataclass(frozen=True, eq=False)
+class AtEpochs:
+    """Both after one number of epochs, each at its best learning rate there."""
+
+    epochs: int
+    missing: tuple[str, ...]
+    """Names of those that were not trained for as many."""
+    difference: Difference | None
+    """The setting minus full fine-tuning; None where one is missing or they share no seed."""
+
+
+def at_equal_epochs(arm: Arm, full: Arm, tested: Outcomes) -> tuple[AtEpochs, ...]:
+    """An adapter setting beside full fine-tuning at the fewer and at the more epochs of the two, as far as both were
+    trained for as many; none where they have as many. It is described and never tested.
+    """
+    both = sorted({arm.setting.epochs, full.setting.epochs})
+    return tuple(_at(epochs, arm, full, tested) for epochs in both) if len(both) > 1 else ()
+
+
+def _at(epochs: int, arm: Arm, full: Arm, tested: Outcomes) -> AtEpochs:
+    ours, theirs = at_epochs(arm, epochs), at_epochs(full, epochs)
+    pairs = ((arm, ours), (full, theirs))
+    missing = tuple(name_in_sentence(own.setting.label) for own, found in pairs if found is None)
+    if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
+        return AtEpochs(epochs, missing, None)
+    return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))

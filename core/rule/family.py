@@ -1,8 +1,4 @@
-"""The tests of an answer: all settings of a family against full fine-tuning, over seeds and test examples.
-
-A family is what one question compares: every method and rank, minus full fine-tuning. Its p-values keep the chance of
-any false claim among them at the level at which they are read; :mod:`core.rule.spending` has that level.
-"""
+"""The tests of an answer: all settings of a family against full fine-tuning, over seeds and test examples."""
 
 from __future__ import annotations
 
@@ -13,12 +9,129 @@ from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
 
-from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_p
-from core.rule.claims import agree_in_sign
-from core.rule.crossed import crossed
-from core.rule.holm import holm
-from core.rule.spending import CLAIM_SEEDS
+from core.results.intervals import ERROR_RATE, Interval
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values so that any false positive among all tests is as unlikely as one in a single test.
+
+    With p₍₁₎ ≤ … ≤ p₍ₘ₎, the adjusted p₍ᵢ₎ is the largest of min(1, (m − j + 1) p₍ⱼ₎) over j ≤ i.
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
+
+    Args:
+        p_values: of tests, which may be dependent; a NaN counts as a test and stays NaN.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(np.nan_to_num(p, nan=1.0), kind="stable")
+    steps = np.minimum(1.0, p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.fmax.accumulate(steps) if p.size else steps
+    return [math.nan if math.isnan(raw) else float(value) for raw, value in zip(p, adjusted, strict=True)]
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """A mean difference over seeds and test examples, both taken as random, by a two-way analysis of variance.
+
+    Seeds and examples are crossed, since every seed is measured on the same examples. In the model with random effects
+    and one value per cell, the mean has the variance
+
+        Var = (MS_seed + MS_example − MS_rest) / (S · N),  at least MS_seed / (S · N),
+
+    where MS are mean squares; the second form is the variance over seeds alone. The degrees of freedom of Student's t
+    are Satterthwaite's, Var² / Σ (MS² / df) with MS in units of Var, but not below those of seeds or examples alone;
+    over seeds alone they are S − 1. Sources: Searle, Casella and McCulloch, "Variance Components" (1992), ch. 4;
+    Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2 (1946).
+
+    In simulations with 3 to 64 seeds and 100 to 10,000 examples, with values that are right or wrong, continuous,
+    heavy-tailed or weighted, 95 % intervals missed in 3 to 8 % of cases, with two seeds in 5 to 13 %; those over seeds
+    alone, whose examples are fixed, in 5 to 72 %.
+    """
+
+    mean: float
+    seeds: int
+    examples: int
+    """1 where values of single examples are not known: everything is then over seeds alone."""
+    ms_seed: float
+    ms_example: float
+    ms_rest: float
+    """Mean squares; NaN where they are not known."""
+
+    @property
+    def _extra(self) -> float:
+        """What the examples add to the mean square of the seeds; 0 where that is nothing but rounding."""
+        extra = self.ms_example - self.ms_rest
+        return extra if extra > 1e-9 * self.ms_example else 0.0
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean."""
+        return math.sqrt((self.ms_seed + self._extra) / (self.seeds * self.examples))
+
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of Student's t."""
+        S, N, both = self.seeds - 1, self.examples - 1, self.ms_seed + self._extra
+        if not self._extra:
+            return S
+        rest = self.ms_rest**2 / (S * N)
+        return max(both**2 / (self.ms_seed**2 / S + self.ms_example**2 / N + rest), min(S, N))
+
+    def interval(self) -> Interval:
+        """The 95 % interval for other seeds and other examples; its ends are NaN with fewer than two seeds."""
+        if self.seeds < 2 or not math.isfinite(self.mean):
+            return Interval(self.mean, math.nan, math.nan, self.seeds)
+        half = float(stdtrit(self.df, 1 - ERROR_RATE / 2)) * self.error
+        return Interval(self.mean, self.mean - half, self.mean + half, self.seeds)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of a mean of 0: at most 0.05 exactly where :meth:`interval` excludes 0.
+
+        0 where seeds and examples agree exactly on another value than 0; NaN with fewer than two seeds.
+        """
+        if self.seeds < 2 or not math.isfinite(self.mean):
+            return math.nan
+        if self.error <= 1e-9 * max(1.0, abs(self.mean)):  # equal values of percentages may differ by rounding errors
+            return float(abs(self.mean) <= 1e-9)
+        return float(2 * stdtr(self.df, -abs(self.mean) / self.error))
+
+    @property
+    def spreads(self) -> tuple[float, float, float]:
+        """Standard deviations of seeds, of examples and of the rest, in the unit of the values; at least 0."""
+        seed = max(0.0, self.ms_seed - self.ms_rest) / self.examples
+        example = max(0.0, self.ms_example - self.ms_rest) / self.seeds
+        return math.sqrt(seed), math.sqrt(example), math.sqrt(self.ms_rest)
+
+
+def crossed(differences: NDArray[np.generic]) -> Crossed:
+    """Analyze differences of two settings by seed and test example.
+
+    Args:
+        differences: (S, N), for each seed and test example the measure of the first setting minus that of the second,
+            in the measure's unit; for accuracy 100 if only the first is right, −100 if only the second is, else 0.
+            (S, 1) where only the means over the examples are known. A measure that is no mean of examples is given by
+            its linearization; see :attr:`core.objectives.measure.Measure.each`.
+
+    Raises:
+        ValueError: ``differences`` has not two dimensions.
+    """
+    if differences.ndim != 2:
+        raise ValueError("Differences have two dimensions: seeds and examples.")
+    values = np.asarray(differences, dtype=np.float64)
+    S, N = values.shape
+    mean = float(values.mean()) if values.size else math.nan
+    if S < 2 or not N or not math.isfinite(mean):
+        return Crossed(mean, S, N, math.nan, math.nan, math.nan)
+    by_seed, by_example = values.mean(1) - mean, values.mean(0) - mean
+    ss_seed, ss_example = N * float(by_seed @ by_seed), S * float(by_example @ by_example)
+    if N < 2:
+        return Crossed(mean, S, N, ss_seed / (S - 1), 0.0, 0.0)
+    ss_rest = max(0.0, float(((values - mean) ** 2).sum()) - ss_seed - ss_example)
+    return Crossed(mean, S, N, ss_seed / (S - 1), ss_example / (N - 1), ss_rest / ((S - 1) * (N - 1)))
+
 
 Differences = NDArray[np.float64]
 """(S, N) a setting minus full fine-tuning, for each seed and test example, positive where the setting is better; (S, 1)
@@ -60,26 +173,16 @@ class Found:
 
 def family_p(family: Sequence[Differences], failed: int = 0) -> list[float]:
     """Compute two-sided p-values that settings differ from full fine-tuning: those over seeds and test examples
-    (:attr:`core.rule.crossed.Crossed.p`) after Holm's correction for all settings.
-
-    Args:
-        family: each with at least two seeds.
-        failed: number of settings that nothing is known of; they stay in the family, as p = 1.
+    (:attr:`Crossed.p`) after Holm's correction, which also counts ``failed`` settings that nothing is known of, as p =
+    1.
     """
     return holm([*(crossed(each).p for each in family), *[1.0] * failed])[: len(family)]
 
 
 def within_p(family: Sequence[Differences], margin: float, failed: int = 0) -> list[float]:
-    """Compute one-sided p-values that settings fall short of full fine-tuning by less than ``margin``.
-
-    As :func:`family_p`, of the differences plus the margin. There is no order among the settings, so that none can
-    keep another from being found good enough. Source: Wellek, "Testing Statistical Hypotheses of
-    Equivalence and Noninferiority" (2nd ed., 2010), ch. 2.
-
-    Args:
-        family: see :func:`family_p`.
-        margin: in the measure's unit, at least 0.
-        failed: see :func:`family_p`.
+    """Compute one-sided p-values that settings fall short of full fine-tuning by less than ``margin``, as
+    :func:`family_p` of the differences plus the margin. No setting can keep another from being found good enough.
+    Source: Wellek, "Testing Statistical Hypotheses of Equivalence and Noninferiority" (2nd ed., 2010), ch. 2.
     """
     found = [crossed(each + margin) for each in family]
     one_sided = [each.p / 2 if each.mean > 0 else 1 - each.p / 2 for each in found]
@@ -89,9 +192,9 @@ def within_p(family: Sequence[Differences], margin: float, failed: int = 0) -> l
 def fewest_p(margin: float, width: float, examples: int) -> float:
     """Compute the smallest p-value that "within the margin" can have on so many test examples.
 
-    Where each example is right or wrong, it is (1 − margin / width)^examples: the chance that none of them shows a
-    shortfall that is as large as the margin. Settings that agree on all of few examples have no spread that would say
-    so. Source: Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
+    Where each is right or wrong, it is (1 − margin / width)^examples: the chance that none shows a shortfall as large
+    as the margin. Settings that agree on all of few examples have no spread that would say so. Source: Hanley and
+    Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249 (1983).
 
     Args:
         margin: in the measure's unit.
@@ -102,10 +205,8 @@ def fewest_p(margin: float, width: float, examples: int) -> float:
 
 
 def p_values(family: Sequence[Compared], margin: float, failed: int = 0, width: float = math.inf) -> list[Found]:
-    """Test each setting of a family, at the chosen learning rates and for sentences about methods.
-
-    A rate that was chosen on the validation part may be a neighbor of the best one, so that a difference of two
-    settings at their rates need not be one of their methods.
+    """Test each setting of a family, at the chosen learning rates and for sentences about methods: a chosen rate may be
+    a neighbor of the best one, so that a difference of two settings need not be one of their methods.
 
     Args:
         family: the settings.
@@ -131,22 +232,6 @@ def p_values(family: Sequence[Compared], margin: float, failed: int = 0, width: 
     return [
         Found(p, max(p, around), max(w, least), max(w, w_around, least))
         for p, around, w, w_around, least in zip(differs, by_side, near, near_around, few, strict=True)
-    ]
-
-
-def leaning(family: Sequence[Sequence[float]], failed: int = 0) -> list[bool]:
-    """Tell which settings lean: 3 to 6 seeds all agree in sign, and the t test rejects at 5 % after Holm's correction.
-
-    That is a word for what was seen with too few seeds, at one look alone, and decides nothing.
-
-    Args:
-        family: differences from full fine-tuning by seed, of each setting.
-        failed: see :func:`family_p`.
-    """
-    by_t = holm([*(t_p(values) for values in family), *[1.0] * failed])
-    return [
-        MIN_SEEDS <= len(values) < CLAIM_SEEDS and p <= ERROR_RATE and agree_in_sign(values)
-        for values, p in zip(family, by_t, strict=False)
     ]
 
 

@@ -106,22 +106,21 @@ def non_dominated(points: Iterable[Point]) -> tuple[Point, ...]:
 
 
 def frontiers(rows: Iterable[Row], curves: Mapping[str, Curve], before: float, masked: bool = False) -> list[Frontier]:
-    """The frontier of full fine-tuning and of every LoRA rank.
+    """The frontier of full fine-tuning and of every LoRA rank, over the seeds that all settings of a method have
+    finished.
 
-    Settings that may win by :mod:`core.results.choice` take part, with the seeds that all of a method have finished.
     The more rates and epochs a method has, the further out its frontier lies, so this is fair only where methods were
     tuned equally; :func:`core.study.arms.fairness.comparable` warns where they were not.
 
     Args:
         rows: of one experiment.
         curves: of its finished runs, by id; settings without them are left out.
-        before: accuracy of the base on the source's validation part, in percent; the mean where each seed has a base.
-            It shifts all points alike and cancels in every comparison.
+        before: accuracy of the base on the source's validation part, in percent. It cancels in every comparison.
         masked: whether accuracy on the source considers only the outputs of the source's own classes.
 
     Returns:
         Full fine-tuning first, then LoRA by rank; empty where accuracy on the source was not recorded, and where the
-        primary measure is no percentage, of which no share is an equal level.
+        primary measure is no percentage.
     """
     found = []
     everything = list(rows)
@@ -194,17 +193,8 @@ def at_equal_accuracy(a: Frontier, b: Frontier) -> list[EqualAccuracy]:
 def equal_to_full(
     arm: Arm, full: Arm, rows: Iterable[Row], curves: Mapping[str, Curve], masked: bool = False
 ) -> tuple[EqualAccuracy, ...]:
-    """Forgetting of one setting's method and rank minus that of full fine-tuning, at equal accuracy on the target.
-
-    Args:
-        arm: the setting.
-        full: full fine-tuning on the same base and task.
-        rows: of the experiment.
-        curves: of the finished runs of both tuning groups, by id; others are not needed.
-        masked: whether accuracy on the source considers only the outputs of the source's own classes.
-
-    Returns:
-        As of :func:`at_equal_accuracy`; nothing where :func:`frontiers` has nothing of one of them.
+    """Forgetting of one setting's method and rank minus that of full fine-tuning on the same base and task, as of
+    :func:`at_equal_accuracy`; only the curves of both tuning groups are needed.
     """
     groups = arm.setting.group, full.setting.group
     pairs = frontier_pairs(frontiers(rows, curves, before=0.0, masked=masked))  # where the base stood cancels
@@ -216,11 +206,7 @@ def _forgetting_at(line: Sequence[Point], level: float) -> float:
 
 
 def frontier_sentence(pairs: Sequence[tuple[Frontier, Frontier]]) -> str:
-    """What was seen of each method and rank beside full fine-tuning at equal accuracy, in one sentence for all.
-
-    Args:
-        pairs: see :func:`frontier_pairs`; at least one.
-    """
+    """What was seen of each method and rank at equal accuracy, in one sentence. Args: pairs: at least one."""
     noun = pairs[0][0].measure.noun
     who: dict[str, list[str]] = {}
     for lora, full in pairs:

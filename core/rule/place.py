@@ -1,24 +1,29 @@
-"""A place of an answer: full fine-tuning or LoRA, which setting, and how much that may claim."""
+"""A place of an answer: full fine-tuning or LoRA, which setting, how much that may claim, and what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
+from typing import Self
 
+from core.methods.method import Role
 from core.plan.axes import Point
+from core.plan.experiment import MAX_NEW_SEEDS
 from core.results.arm import Arm
-from core.results.choice import typical_row
+from core.results.choice import best_arm, is_adapter, typical_row
+from core.results.grid import can_be_longer, most_epochs
 from core.results.row import Row
 from core.rule.candidate import Candidate, Claim, Rule
 from core.rule.claims import Level
 from core.rule.controls import Controls
-from core.rule.equal_epochs import AtEpochs
+from core.rule.differences import AtEpochs
 from core.rule.frontier import EqualAccuracy
-from core.rule.settled import all_settled, has_better_epochs, holds_on
-from core.rule.spending import CLAIM_SEEDS
-from core.rule.tuning import RatesTried
-from core.rule.withheld import NextStep
+from core.rule.settled import all_settled, has_better_epochs, has_hardly_begun, holds_on
+from core.rule.spending import CLAIM_SEEDS, Design, level_of, next_look
+from core.rule.tuning import RatesTried, rates_tried
+from core.rule.withheld import NextStep, Reason
 from core.store.looks import Look
 
 
@@ -41,8 +46,6 @@ class Place:
 
     margin: float
     """How much worse than full fine-tuning a setting may be and still be good enough."""
-    rates: RatesTried
-    """Which methods and ranks were trained at several learning rates, among which the validation part chose."""
     full: Arm | None = None
     """Full fine-tuning as the validation part chose it."""
     candidates: tuple[Candidate, ...] = ()
@@ -60,14 +63,10 @@ class Place:
     """What to know beside the reason of either, and what to do."""
     mend: NextStep | None = None
     """What would let there be a verdict where there is none."""
-    leading: Arm | None = None
-    """The adapter setting that is best on the validation part, compared or not."""
     looks: tuple[Look, ...] = ()
     """The looks that this verdict is, one for each family, as the store keeps them; none where nothing was tested."""
     recorded: tuple[int, ...] = ()
     """Numbers of seeds of all looks that were recorded before."""
-    later: tuple[str, ...] = ()
-    """Labels of settings that were added after a look, and so are a family of their own."""
     used: tuple[float, ...] = ()
     """What all looks so far have used of the error rate, for each account; none where nothing was tested."""
     controls: Controls | None = None
@@ -90,6 +89,20 @@ class Place:
     """What is compared with full fine-tuning, by the label of :attr:`core.rule.answer.Answer.lines`."""
     not_tested: Mapping[str, str] = field(default_factory=dict)
     """Why a setting that is compared was not tested along an axis, in a sentence, by the same label."""
+
+    @cached_property
+    def rates(self) -> RatesTried:
+        """Which methods and ranks were trained at several learning rates, among which the validation part chose."""
+        return rates_tried(row.setting for row in self.rows if row.setting.role in (Role.REFERENCE, Role.ADAPTER))
+
+    @cached_property
+    def leading(self) -> Arm | None:
+        """The adapter setting that is best on the validation part, compared or not."""
+        return best_arm(self.rows, is_adapter)
+
+    def because(self, why: Reason) -> Self:
+        """The same where nothing is compared, with the reason why."""
+        return replace(self, reason=why.text, more=why.more)
 
     @property
     def told(self) -> Candidate | None:
@@ -204,3 +217,98 @@ class Place:
         """Whether full fine-tuning and a setting would gain nothing that matters by longer training."""
         found = self.by_line.get(line)
         return found is not None and self.full is not None and bool(all_settled([self.full, found.arm]))
+
+    @property
+    def proposed(self) -> int:
+        """Number of seeds that a further look is proposed for; 0 where something is shown, where training comes first,
+        and where no number of seeds can show anything.
+        """
+        if not self.seeds or self.level is Level.SHOWN or self.withheld or self.reason:
+            return 0
+        return 0 if self._is_exhausted or self.is_saturated else self._next
+
+    @property
+    def _next(self) -> int:
+        """Number of seeds of the next look that can claim something, no more than can be added at once."""
+        most, proposed = self.seeds + MAX_NEW_SEEDS, next_look(self.seeds, self.spent)
+        return most if proposed > most and level_of(most, self.spent) else proposed
+
+    @property
+    def _is_exhausted(self) -> bool:
+        """Whether more seeds can show nothing: enough see no difference, and "good enough" is out of reach."""
+        return (
+            self.seeds >= CLAIM_SEEDS
+            and self.needs_examples
+            and self.told is not None
+            and self.told.difference.holds_zero
+        )
+
+    @property
+    def is_saturated(self) -> bool:
+        """Whether neither more seeds nor longer training help, because the test examples are too easy or too few: a
+        setting has nothing left to gain with every seed, of two at least, or with as many seeds as can show something
+        none of the examples tells both apart although neither is improving; and to agree on all of them would not show
+        that the setting is good enough.
+        """
+        told, full = self.told, self.full
+        if told is None or full is None or self.reason or self.withheld or self.level is not Level.OPEN:
+            return False
+        if self.seeds < 2 or told.crossed.examples < 2 or not told.difference.holds_zero:
+            return False
+        is_alike = not told.compared.chosen.any() and all_settled(self.compared) is not False
+        if not (told.is_at_best(full) or (is_alike and self.seeds >= CLAIM_SEEDS)):
+            return False
+        alike = Design(0, 0, 0, told.crossed.examples, len(self.candidates), told.arm.setting.objective.primary.width)
+        return not self.margin or alike.is_out_of_reach(self.margin, level_of(self._next, self.spent))
+
+    @property
+    def seeds_to_add(self) -> int:
+        """Number of seeds that :attr:`proposed` takes beside those that are there; 0 where none is proposed."""
+        return max(0, self.proposed - self.seeds)
+
+    @property
+    def can_be_longer(self) -> bool:
+        """Whether runs can take three times the most epochs that were tried for the compared settings."""
+        return all(can_be_longer(most_epochs(arm)) for arm in self.compared)
+
+    @property
+    def step(self) -> NextStep | None:
+        """What a person can do so that there is a verdict, or one about the methods; None where there is one."""
+        if self.reason or self.withheld or self.told is None:
+            return self.mend
+        longer = NextStep.LONGER if self.can_be_longer else None
+        if better := [arm for arm in self.compared if has_better_epochs(arm)]:
+            longer = NextStep.EPOCHS if better[0].rows[0].plan is not None else None
+        if self.claim is None:
+            if self.proposed and not (longer and any(map(has_hardly_begun, self.compared))):
+                return NextStep.SEEDS
+            return None if self.is_saturated or all_settled(self.compared) else longer
+        match self.about:
+            case About.METHODS:
+                return None
+            case About.BUDGET:
+                return longer
+            case _ if self.lacking:
+                return NextStep.RATES if self.can_extend else None
+            case _:
+                return NextStep.SEEDS
+
+    @property
+    def design(self) -> Design | None:
+        """What determines what a further look can show, from the spread of these runs; None where it is not known."""
+        return self.told.design(len(self.candidates)) if self.told is not None and not self.reason else None
+
+    @property
+    def limits(self) -> Design | None:
+        """What test examples keep any number of seeds from showing; None where it is not known."""
+        return self.told.limits(len(self.candidates)) if self.told is not None and not self.reason else None
+
+    @property
+    def needs_examples(self) -> bool:
+        """Whether "good enough" is out of reach with these test examples, whatever the number of seeds."""
+        limits = self.limits
+        if self.level is Level.SHOWN or limits is None:
+            return False
+        # Where all seeds agree on all examples, as at 100 %, the level of the next look alone decides.
+        varies = (self.design or limits).varies
+        return limits.is_out_of_reach(self.margin, None if varies else level_of(self._next, self.spent))

@@ -1,13 +1,9 @@
 """Whether a setting has been trained well: whether another number of epochs would change what is said of it.
 
-A setting is settled where neither three times its epochs nor a third of them make the mean of its primary measure on
-the validation part better by more than half the margin, as far as they were tried. Where three times as many were not,
-what they would add is bounded by what each seed would gain, :func:`core.results.length.gain`: the setting is settled
-where that is shown to be less than half the margin, improving where it is shown to be above zero, and else it is not
-known.
-
-A difference holds on where it would still be there with three times the epochs, if each seed of both settings gained
-that much. That can be known of settings which are not settled.
+A setting is settled where neither three times its epochs nor a third of them are better on the validation part by more
+than half the margin, as far as they were tried. What three times as many would add where they were not tried is bounded
+by what each seed would gain, :func:`core.results.grid.gain`. A difference holds on where it would still be there with
+three times the epochs, which can be known of settings that are not settled.
 """
 
 from __future__ import annotations
@@ -17,10 +13,8 @@ from enum import StrEnum
 
 from core.numbers import count_text
 from core.results.arm import Arm, grouped
-from core.results.epochs import at_epochs, gained, shorter_of
+from core.results.grid import SETTLED_DIGITS, at_epochs, gain, gained, shorter_of
 from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_interval
-from core.results.length import gain
-from core.results.rates import SETTLED_DIGITS
 from core.rule.claims import Difference
 
 FEW_UPDATES = 50
@@ -55,11 +49,8 @@ def by_course(arms: Iterable[Arm]) -> dict[Course, list[Arm]]:
 
 
 def course_by(gains: Sequence[float], margin: float) -> Course:
-    """What longer training would do, by one-sided 95 % t limits of the mean of what the seeds would gain.
-
-    Args:
-        gains: of each seed, positive where it gets better.
-        margin: of the experiment.
+    """What longer training would do, by one-sided 95 % t limits of the mean of what the seeds would gain; not known
+    with fewer than three.
     """
     if len(gains) < MIN_SEEDS:
         return Course.UNKNOWN
@@ -94,9 +85,8 @@ def _is_better(arm: Arm, longer: bool) -> bool | None:
 
 def holds_on(difference: Difference, arm: Arm, full: Arm, margin: float | None = None) -> bool | None:
     """Whether a difference would be there with three times the epochs: the 95 % t interval of its values, each with
-    what its seed would gain, excludes 0 on the same side. Where the two have different numbers of epochs, of which
-    chance has its part, that is asked of both at the more of them. None where too few gains are known, or one was not
-    trained for as many.
+    what its seed would gain, excludes 0 on the same side. Where the two have different numbers of epochs, both are read
+    at the more of them. None where too few gains are known, or one was not trained for as many.
 
     Args:
         difference: of the primary measure, the setting minus full fine-tuning.

@@ -1,24 +1,33 @@
-"""Learning-rate tuning: which rates each method tried, which one validation chose, and where it lies among them.
-
-The choice is made from stored results, for every rate that was trained with all seeds. Which rates are trained is
-another question: :mod:`core.plan.search`.
-"""
+"""Which learning rates each method tried, which one validation chose, and what an experiment can be grown by."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from core.methods.full import FullSpec
 from core.methods.method import Role
+from core.methods.registry import method_of
+from core.networks.network import NetworkSpec
+from core.networks.registry import FAMILIES
 from core.numbers import counted, listed, seeds_text
+from core.plan.experiment import Recipe, with_ranks
+from core.plan.search import tuned_arms
 from core.results.arm import Arm
 from core.results.choice import comparisons_of, winners
-from core.results.epochs import validated_mean
-from core.results.rates import SETTLED_DIGITS
+from core.results.grid import (
+    LONGER,
+    SETTLED_DIGITS,
+    are_neighbors,
+    grid_rate,
+    most_epochs,
+    neighbors_of,
+    validated_mean,
+)
 from core.results.row import Row
 from core.results.setting import Setting, order, tuning_groups
+from core.run_spec import default_rate, optim_for
 
 
 def is_tuned(settings: Iterable[Setting]) -> bool:
@@ -97,7 +106,10 @@ class RateChoice:
     @property
     def at_end(self) -> str | None:
         """``lowest`` or ``highest`` where a better rate may lie beyond those tried."""
-        return end_of(self.arm.learning_rate, self.tried) if self.ranked and not self.is_flat else None
+        rate, ends = self.arm.learning_rate, (min(self.tried, default=0.0), max(self.tried, default=0.0))
+        if len(self.tried) < 2 or ends[0] < rate < ends[1] or self.is_flat or not self.ranked:
+            return None
+        return "lowest" if rate == ends[0] else "highest"
 
 
 def rate_choices(rows: Iterable[Row]) -> list[RateChoice]:
@@ -204,30 +216,93 @@ def _ranked_sentences(choices: Sequence[RateChoice]) -> str:
 
 def end_sentences(choices: Iterable[RateChoice]) -> list[str]:
     """A warning for each rate that is the first or last of those tried: a better one may lie beyond it."""
-    ranked = (choice for choice in choices if choice.ranked and not choice.is_flat)
-    found = (end_sentence(c.arm.learning_rate, c.tried, f"{c.arm.setting.label}{c.epochs_words}") for c in ranked)
-    return [sentence for sentence in found if sentence]
-
-
-def end_of(rate: float, tried: Collection[float]) -> str | None:
-    """``lowest`` or ``highest`` where a rate is the first or last of those tried; None for one between others."""
-    if len(tried) < 2 or min(tried) < rate < max(tried):
-        return None
-    return "lowest" if rate == min(tried) else "highest"
-
-
-def end_sentence(rate: float, tried: Collection[float], name: str) -> str:
-    """A warning where the best rate is the first or last of those tried; empty for one between others.
-
-    Args:
-        rate: the best one.
-        tried: rates among which it was chosen, each once.
-        name: for what they were tried.
-    """
-    end = end_of(rate, tried)
-    return f"{rate:g} is the {end} learning rate tried for {name}: a better one may lie beyond it." if end else ""
+    return [
+        f"{each.arm.learning_rate:g} is the {each.at_end} learning rate tried for {each.arm.setting.label}"
+        f"{each.epochs_words}: a better one may lie beyond it."
+        for each in choices
+        if each.at_end
+    ]
 
 
 def ratio_text(ratio: float) -> str:
     """A ratio to two digits, as in ``5`` or ``0.32``."""
     return f"{float(f'{ratio:.2g}'):g}"
+
+
+RATES_OFFERED = tuple(grid_rate(k) for k in range(-12, 0))
+"""Learning rates that sweeps try and experiments can be grown by: the points of the grid from 0.0000316 to 0.316."""
+
+
+def longer(rows: Sequence[Row]) -> list[Recipe]:
+    """The settings of an answer for three times as many epochs as the most that were tried, also at the neighboring
+    learning rates where no search finds these; none where nothing was chosen.
+
+    Raises:
+        SpecError: that many epochs are out of bounds.
+    """
+    found: list[Recipe] = []
+    for arms in comparisons_of(rows):
+        for arm in winners(arms):
+            alike = [other for other in arms if other.setting.group == arm.setting.group]
+            group = sorted(alike, key=lambda other: other.learning_rate)
+            place = [other.key for other in group].index(arm.key)
+            around = [arm] if arm.rows[0].plan is not None else group[max(0, place - 1) : place + 2]
+            if arm.role in (Role.REFERENCE, Role.ADAPTER):
+                epochs = LONGER * most_epochs(arm)
+                found += [(other.spec.optim.but(epochs=epochs, patience=0), other.spec.method) for other in around]
+    return list(dict.fromkeys(found))
+
+
+def rates_beside(rows: Sequence[Row]) -> tuple[float, ...]:
+    """The neighbors of chosen learning rates that were not tried, ascending: beyond a chosen one that is the first or
+    last of those tried, and where none of these is half a decade away. What is searched for is found by the search.
+    """
+    found = set[float]()
+    for choice in rate_choices(rows):
+        if choice.ranked and not choice.is_searched and choice.arm.role in (Role.REFERENCE, Role.ADAPTER):
+            rate = choice.arm.learning_rate
+            above = {other > rate for other in choice.tried if are_neighbors(other, rate)}
+            found |= {beside for beside in neighbors_of(rate) if (beside > rate) not in above}
+    return tuple(sorted(found))
+
+
+def extended(
+    settings: Sequence[Recipe],
+    ranks: Sequence[int] = (),
+    kinds: Sequence[str] = (),
+    rates: Sequence[float] = (),
+    network: NetworkSpec | None = None,
+) -> list[Recipe]:
+    """The settings of an experiment with more ranks, methods and learning rates, each budget kept equal.
+
+    A new rank gets every alpha and learning rate that adapters have, and so does a new method with adapters at every
+    rank; full fine-tuning and a new control get as many rates as the first setting's method has, of the grid around
+    their own; a new learning rate is tried by every method and rank.
+
+    Args:
+        settings: of the experiment, at least one.
+        ranks: to add for adapters.
+        kinds: of methods and controls to add, full fine-tuning among them.
+        rates: learning rates to add.
+        network: the base's, whose family has default rates of its own; None for the first family.
+
+    Returns:
+        The old settings first; no setting occurs twice.
+
+    Raises:
+        SpecError: a rank or rate is out of bounds.
+    """
+    known = [*settings, *with_ranks(settings, ranks, network)]
+    optim = settings[0][0]
+    tried = len({optim.learning_rate for optim, method in settings if method == settings[0][1]})
+    for kind in kinds:
+        method = method_of(kind)
+        rate = default_rate(method, network or FAMILIES[0])
+        own: list[Recipe] = [(optim_for(method, optim.but(learning_rate=rate)), method)]
+        like = [(optim, adapter) for optim, adapter in known if adapter.role is Role.ADAPTER]
+        if method.role is Role.ADAPTER and like:
+            known += [(optim, method.with_settings_of(adapter)) for optim, adapter in like]
+        else:
+            known += tuned_arms(own, tried) if tried > 1 else own
+    known += [(optim.but(learning_rate=rate), method) for rate in rates for optim, method in known]
+    return list(dict.fromkeys(known))

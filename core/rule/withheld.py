@@ -1,4 +1,4 @@
-"""Why an experiment has no verdict although runs have finished, and what would let it have one."""
+"""What is compared, why an answer may have to wait, and what would let there be one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.methods.method import Role
 from core.numbers import counted, listed
-from core.results.arm import Arm
+from core.results.arm import Arm, grouped, judged_by
+from core.results.choice import best_arm, chosen_arms, is_adapter, is_full, no_choice_sentence
+from core.results.measures import quantity
 from core.results.row import Row
-from core.rule.growth import rates_beside
-from core.rule.tuning import RateChoice, name_in_sentence, rate_choices
+from core.rule.claims import Difference, difference_of
+from core.rule.spending import CLAIM_SEEDS
+from core.rule.tuning import RateChoice, is_tuned, name_in_sentence, rate_choices, rates_beside
 
 
 class NextStep(StrEnum):
@@ -69,8 +73,8 @@ SELECTED = Reason(
 def waiting_reason(rows: Sequence[Row], seeds: int, bases: Sequence[Row] = ()) -> Reason | None:
     """Why a verdict waits for runs that have not ended, or that somebody stopped and nobody has archived.
 
-    Until the planned seeds are there, nothing of the test part is read: to look at the results and then to stop what
-    does not please would make false claims more likely. Archived runs were left out by somebody who knew that.
+    To look at the results and then to stop what does not please would make false claims more likely, so nothing of the
+    test part is read until then. Archived runs were left out by somebody who knew that.
 
     Args:
         rows: all of the experiment.
@@ -101,11 +105,8 @@ def waiting_reason(rows: Sequence[Row], seeds: int, bases: Sequence[Row] = ()) -
 
 
 def ends_reason(everything: Sequence[Row], compared: Sequence[Arm]) -> Reason | None:
-    """Why a verdict waits for further learning rates: a chosen one is the first or last of those tried.
-
-    Args:
-        everything: all rows of the experiment.
-        compared: full fine-tuning and the adapter settings, as they were chosen.
+    """Why a verdict waits for further learning rates: one that was chosen for a compared setting is the first or last
+    of those tried.
     """
     keys = {arm.key for arm in compared}
     choices = [choice for choice in rate_choices(everything) if choice.arm.key in keys and choice.at_end]
@@ -136,3 +137,87 @@ def _ends_words(choices: Sequence[RateChoice], compared: int) -> str:
     many = NUMBERS.get(len(choices), str(len(choices)))
     all_ = "both" if compared == 2 else f"all {many}"
     return f"{all_ if len(choices) == compared else many} best rates were {where}"
+
+
+def paired_differences(pairs: Sequence[tuple[Arm, Arm]], name: str) -> list[Difference]:
+    """For each pair of arms the first minus the second in a quantity; see :func:`core.rule.claims.difference_of`."""
+    if not pairs:
+        return []
+    what = quantity(name, pairs[0][0].setting.objective)
+    return [difference_of(a.label, b.label, a.by_seed(name), b.by_seed(name), what) for a, b in pairs]
+
+
+def against_full(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """Every LoRA arm and every control, each with every full arm on the same base and task, in the order of arms."""
+    return [
+        (other, full)
+        for full in arms
+        for other in arms
+        if full.role is Role.REFERENCE and other.role in (Role.ADAPTER, Role.CONTROL)
+        if full.setting.comparison == other.setting.comparison
+    ]
+
+
+def rank_extremes(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """The highest rank and the lowest one of each method that has several, where ranks alone tell its arms apart."""
+    sized = sorted((arm for arm in arms if arm.setting.size is not None), key=lambda arm: arm.setting.size)
+    return [
+        (own[-1], own[0])
+        for own in grouped(sized, lambda arm: arm.setting.method).values()
+        if len({arm.setting.size for arm in own}) == len(own) > 1
+    ]
+
+
+def no_ranking(rows: Sequence[Row]) -> Reason:
+    """Why nothing ranks settings whose finished seeds have no value on the validation part. Args: rows: all of them."""
+    measure = judged_by(rows).primary
+    if all(row.run is None and row.validated is None for row in rows):
+        text = f"No verdict: no column has the {measure.noun} on a validation part, to choose one of each."
+        return Reason(text, more=_lacking(rows, f"validation_{measure.name}"))
+    return Reason("No verdict: the settings have no finished seed in common that validation measured.")
+
+
+def _lacking(rows: Sequence[Row], column: str) -> str:
+    """What a verdict on reported results takes beside what there is: a column, and seeds where these are too few."""
+    if len({row.seed for row in rows}) >= CLAIM_SEEDS:
+        return f"A column {column} would make it one."
+    return f"A verdict takes a column {column}, and at least {CLAIM_SEEDS} seeds of each setting."
+
+
+def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], Reason | None]:
+    """Full fine-tuning, each adapter setting that is compared with it, and why there is none."""
+    sides = "full fine-tuning and LoRA"
+    if reported := [row for row in rows if row.run is None and row.setting.role is Role.REFERENCE]:
+        sides = f"{name_in_sentence(reported[0].setting.label)} and the others"
+    if not rows:
+        return None, [], Reason("No verdict yet: it takes finished runs of full fine-tuning and of LoRA.")
+    if reason := no_choice_sentence(rows):
+        return None, [], Reason(reason)
+    chosen = chosen_arms(rows)
+    full = best_arm(rows, is_full)
+    adapters = [pair for pair in against_full(chosen) if is_adapter(pair[0])]
+    pairs = [lora for lora, other in adapters if full is not None and other.key == full.key]
+    if full is not None and pairs and any(set(lora.seeds) & set(full.seeds) for lora in pairs):
+        objective = judged_by(rows)
+        if not objective.has_test_part and is_tuned(row.setting for row in rows):
+            measure = objective.primary
+            text = f"No verdict: no column has the {measure.noun} on a test part, by which nothing was chosen."
+            return full, [], Reason(text, more=_lacking(rows, f"test_{measure.name}"))
+        return full, pairs, None
+    if pairs:
+        return full, [], Reason(f"No verdict: {sides} have no finished seed in common.")
+    if {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in chosen}:
+        if full is None:
+            return full, [], no_ranking(rows)
+        return full, [], Reason(f"No verdict: {sides} started from different bases or learned different tasks.")
+    return (
+        full,
+        [],
+        Reason("No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."),
+    )
+
+
+def lacks_a_side(rows: Sequence[Row]) -> bool:
+    """Whether only full fine-tuning was trained of what is compared, or only adapters. Args: rows: of an experiment."""
+    roles = {row.setting.role for row in rows}
+    return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1

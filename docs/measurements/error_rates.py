@@ -22,12 +22,10 @@ from core.objectives.classification import macro_f1, macro_f1_of_each
 from core.objectives.measure import Answers
 from core.plan.budget import Search
 from core.plan.search import SEARCH_SEEDS, default_search
-from core.results.length import LONGER, fewest_good, is_third
-from core.results.rates import best_rate, grid_rate, mean_of
+from core.results.grid import LONGER, best_rate, fewest_good, grid_rate, is_third, mean_of
+from core.rule.candidate import leaning
 from core.rule.claims import is_lopsided
-from core.rule.crossed import Crossed, crossed
-from core.rule.family import Compared, family_p, leaning, p_values, within_p
-from core.rule.holm import holm
+from core.rule.family import Compared, Crossed, crossed, family_p, holm, p_values, within_p
 from core.rule.spending import CLAIM_SEEDS, level_of
 
 Rng = np.random.Generator

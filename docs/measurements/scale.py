@@ -25,7 +25,7 @@ from core.numbers import counted
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import Recipe
 from core.results.arm import Arm, all_arms
-from core.results.rates import grid_rate, is_point
+from core.results.grid import grid_rate, is_point
 from core.results.row import rows_of
 from core.run_spec import OptimSpec, default_optim
 from core.store.record import Experiment

@@ -20,8 +20,8 @@ from core.networks.perceptron import PerceptronSpec
 from core.plan.configuration import preset_configuration
 from core.plan.experiment import Recipe
 from core.plan.search import default_search
+from core.rule.claims import off_text
 from core.rule.place import Place
-from core.rule.words import off_text
 from core.run_spec import default_optim
 from core.study.report.answer import place_of
 from docs.measurements.program import README, options_of, trained, training_lab

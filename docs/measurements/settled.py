@@ -27,8 +27,8 @@ from core.objectives.registry import CLASSIFICATION
 from core.plan.configuration import preset_configuration
 from core.plan.search import rates_around
 from core.results.arm import Arm, arms_of
+from core.results.grid import LONGER
 from core.results.intervals import ERROR_RATE, t_interval
-from core.results.length import LONGER
 from core.results.row import rows_of
 from core.rule.settled import Course, course_by
 from core.run_spec import OptimSpec, default_optim

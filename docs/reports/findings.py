@@ -10,8 +10,8 @@ from core.methods.method import Role
 from core.numbers import listed, number_text
 from core.results.measures import bare_text, digits_of
 from core.rule.claims import Difference, Level
-from core.rule.compared import paired_differences
 from core.rule.tuning import ratio_text
+from core.rule.withheld import paired_differences
 from core.study.arms.difference_tables import (
     full_differences,
     interval_text,

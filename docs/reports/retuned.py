@@ -17,8 +17,7 @@ from pathlib import Path
 from core.lab import Lab
 from core.results.arm import Arm, all_arms
 from core.results.choice import comparisons_of
-from core.results.epochs import longer_of, shorter_of, validated_mean
-from core.results.rates import neighbors_of
+from core.results.grid import longer_of, neighbors_of, shorter_of, validated_mean
 from core.results.row import rows_of
 from core.rule.differences import neighbors
 from core.settings import Settings

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from core.rule.balance import misleading_sentence
+from core.rule.controls import misleading_sentence
 from core.study.arms.tables import comparison_text, validation_table
 from core.study.figures.curves import Axis, NamedCurve, loss_curves, measure_curves
 from core.study.report.cost import COST, cost_section

@@ -11,9 +11,8 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import count_text, points_text
 from core.results.arm import Arm
-from core.rule.claims import corrected
+from core.rule.networks import corrected, p_words
 from core.rule.spending import CLAIM_SEEDS
-from core.rule.words import p_words
 from core.store.record import Run
 from core.study.weights.remeasured import parallel
 from core.wording.tasks import noun
@@ -63,7 +62,7 @@ def _pairs(lab: Lab, full: Arm, others: Sequence[Arm], seed: int) -> None:
         side = "better" if found.interval.mean > 0 else "worse"
         words = (
             f"{label} is {side} than {full.label} on {nouns} like these"
-            if found.shown
+            if found.is_told
             else f"No difference between {label} and {full.label} is shown"
         )
         span = f"{points_text(found.interval.low)} to {points_text(found.interval.high)}".replace(" points to", " to")

@@ -16,7 +16,7 @@ from core.objectives.measure import SOURCE
 from core.results.measures import MEMORY_NOTE
 from core.results.row import row_of
 from core.results.setting import setting_of
-from core.rule.balance import misleading_sentence, share_sentence
+from core.rule.controls import misleading_sentence, share_sentence
 from core.store.notes import MAX_NOTE
 from core.store.record import Result, Run
 from core.store.search import Entry

@@ -13,7 +13,7 @@ from core.numbers import bytes_text, capitalized, count_text, unbroken
 from core.results.arm import Arm, named
 from core.results.choice import chosen_arms, dropped_sentences
 from core.results.row import Row, rows_of
-from core.rule.balance import misleading_sentence
+from core.rule.controls import misleading_sentence
 from core.rule.place import Place
 from core.store.record import Experiment, Run, stages_of
 from core.study.figures.palette import colours_of

@@ -23,7 +23,7 @@ from core.plan.configuration import Configuration
 from core.plan.plan import Plan
 from core.plan.search import TuneSpec
 from core.results.choice import chosen_arms
-from core.results.rates import grid_rate
+from core.results.grid import grid_rate
 from core.results.row import rows_of
 from core.run_spec import OptimSpec, RunSpec
 from core.store.record import Run

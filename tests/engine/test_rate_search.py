@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.plan.search import FIRST_POINTS, MOST, points_around, search_seeds, wanted
-from core.results.rates import grid_rate
+from core.results.grid import grid_rate
 
 SEEDS = tuple(range(5))
 FIRST = search_seeds(SEEDS)

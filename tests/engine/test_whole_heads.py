@@ -31,7 +31,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.plan.axes import matched
 from core.plan.configuration import Configuration, preset_configuration
 from core.plan.experiment import head_for
-from core.rule.growth import extended
+from core.rule.tuning import extended
 from core.run_spec import RunSpec, default_optim
 from core.settings import Settings
 from core.tasks.presets import PRESETS

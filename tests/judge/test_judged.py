@@ -25,8 +25,8 @@ from core.judge.results import gather, results_of
 from core.judge.sources import Given, given
 from core.lab import Lab
 from core.rule.candidate import Rule
+from core.rule.claims import p_text
 from core.rule.spending import level_of
-from core.rule.words import p_text
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.arms import difference_tables

@@ -16,10 +16,10 @@ from core.objectives.classification import ClassificationSpec
 from core.objectives.measure import Answers, Measure, Values
 from core.results.arm import judged_by
 from core.results.choice import best_arm, is_adapter
-from core.results.epochs import common_seeds
+from core.results.grid import common_seeds
 from core.results.row import row_of, rows_of
-from core.rule.crossed import crossed
 from core.rule.differences import differences_between
+from core.rule.family import crossed
 from core.settings import Settings
 from core.store.record import Experiment
 from core.study.report.answer import place_of

@@ -30,11 +30,10 @@ from core.numbers import NOTHING, percent
 from core.results.arm import all_arms, arms_of
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
-from core.rule.claims import Level
+from core.rule.claims import Level, p_text
 from core.rule.frontier import at_equal_accuracy, frontier_pairs, frontiers
 from core.rule.place import Place
 from core.rule.withheld import SELECTED
-from core.rule.words import p_text
 from core.settings import Settings
 from core.store.looks import Looks
 from core.store.record import Experiment, Run

@@ -14,9 +14,8 @@ from core.judge.reading import Reading
 from core.judge.results import results_of_frame
 from core.results.results import Results
 from core.results.row import rows_of
-from core.rule.candidate import Candidate, Claim, Rule
+from core.rule.candidate import Candidate, Claim, Family, Rule
 from core.rule.decide import decide
-from core.rule.looks import Family
 from core.store.looks import Look, Shown
 from tests.study.samples import SPREAD, settled, tuned
 

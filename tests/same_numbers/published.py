@@ -10,7 +10,7 @@ from html import unescape
 from typing import Any
 
 from core.results.measures import quantity
-from core.rule.claims import Difference, Pair, difference_of
+from core.rule.claims import Difference, difference_of
 from tests.same_numbers.figures import unpacked
 from tests.same_numbers.homes import TESTS
 from tests.same_numbers.printed import FIGURE
@@ -57,7 +57,7 @@ class Published:
     def minus(self, others: list[str], reference: str) -> list[Difference]:
         """The accuracy of settings minus that of another one."""
         found = self.accuracy
-        return [difference_of(Pair(one, reference, found[one], found[reference]), ACCURACY) for one in others]
+        return [difference_of(one, reference, found[one], found[reference], ACCURACY) for one in others]
 
     @property
     def adapters(self) -> list[str]:

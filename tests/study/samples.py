@@ -18,9 +18,9 @@ from core.results.measures import COSTS
 from core.results.results import Outcomes, Results, untested
 from core.results.row import Row
 from core.rule.claims import Difference
-from core.rule.compared import paired_differences
 from core.rule.decide import decide
 from core.rule.place import Place
+from core.rule.withheld import paired_differences
 from core.run_spec import OptimSpec, RunSpec
 from core.store.looks import Look
 from core.store.record import EPOCH_COLUMNS, Curve, Result, Run, State

@@ -11,8 +11,9 @@ from core.lab import Lab
 from core.results.choice import chosen_arms
 from core.results.results import Results
 from core.results.row import rows_of
-from core.rule.answer import Standing, crossings
+from core.rule.answer import crossings
 from core.rule.budgets import by_budget, passed_epochs
+from core.rule.candidate import Rule
 from core.store.record import Experiment
 from core.study.report.evidence import epochs_of
 from core.study.weights import predicted
@@ -38,7 +39,7 @@ def test_each_budget_has_every_method_at_its_best_rate_and_nothing_is_tested(
         ours, theirs = candidate.arm.by_seed("accuracy"), full.by_seed("accuracy")
         assert candidate.difference.interval.mean == pytest.approx(fmean(ours[s] - theirs[s] for s in seeds))
         assert (candidate.found, candidate.claims) == (None, ())
-    assert set(found.standings("LoRA r=2")) == {Standing.OPEN}
+    assert set(found.standings("LoRA r=2")) == {Rule.NONE}
     assert (found.looks, lab.looks.of(experiment.id)) == ((), before)
 
 

@@ -13,8 +13,9 @@ from scipy import stats
 
 from core.results.intervals import t_interval, t_p
 from core.results.measures import quantity
-from core.rule.claims import Difference, Pair, corrected, difference_of, example_difference
-from core.rule.holm import holm
+from core.rule.claims import Difference, difference_of
+from core.rule.family import holm
+from core.rule.networks import corrected, example_difference
 
 STEPS = st.lists(st.integers(-4, 4), min_size=2, max_size=10)
 
@@ -25,7 +26,7 @@ def most(rate: float, trials: int) -> float:
 
 
 def difference(left: dict[int, float], right: dict[int, float], name: str = "accuracy") -> Difference:
-    return difference_of(Pair("A", "B", left, right), quantity(name))
+    return difference_of("A", "B", left, right, quantity(name))
 
 
 def test_a_difference_is_over_the_seeds_that_both_have() -> None:
@@ -69,7 +70,7 @@ def test_two_networks_that_are_right_on_the_same_examples_do_not_differ() -> Non
     right = np.arange(500) % 3 > 0
     found = example_difference(right, right)
     assert (found.interval.mean, found.interval.low, found.interval.high, found.p) == (0, 0, 0, 1)
-    assert not found.shown
+    assert not found.is_told
 
 
 def test_the_example_difference_of_a_worked_example() -> None:
@@ -81,7 +82,7 @@ def test_the_example_difference_of_a_worked_example() -> None:
     assert found.p == pytest.approx(stats.binomtest(9, 34).pvalue)
     half = 196 * math.sqrt((34 / 200 - 0.08**2) / 200)
     assert (found.interval.low, found.interval.high) == pytest.approx((8 - half, 8 + half), abs=0.51)
-    assert found.shown
+    assert found.is_told
     assert example_difference(b, a).interval.high < 0
 
 
@@ -90,14 +91,14 @@ def test_examples_raise_no_more_than_five_percent_false_alarms() -> None:
     alarms = 0
     for _ in range(trials):
         hard = rng.random(400)
-        alarms += example_difference(rng.random(400) > hard, rng.random(400) > hard).shown
+        alarms += example_difference(rng.random(400) > hard, rng.random(400) > hard).is_told
     assert alarms / trials <= most(0.05, trials)
 
 
 def test_examples_must_be_the_same_for_both() -> None:
     with pytest.raises(ValueError, match="same test examples"):
         example_difference([True], [True, False])
-    assert not example_difference([], []).shown
+    assert not example_difference([], []).is_told
 
 
 def test_several_pairs_of_networks_are_corrected_together() -> None:
@@ -105,15 +106,15 @@ def test_several_pairs_of_networks_are_corrected_together() -> None:
     right, same = [True] * 108 + [False] * 8, [True] * 100 + [False] * 16
     few = [True] * 7 + [False] * 109
     alone = [example_difference(right, same)] + [example_difference(few, [*few[1:], False])] * 3
-    assert alone[0].shown
+    assert alone[0].is_told
     assert alone[0].p == pytest.approx(2 / 2**8)
     together = corrected(alone)
     assert [found.p for found in together] == pytest.approx(holm([found.p for found in alone]))
-    assert [found.shown for found in together] == [True, False, False, False]
+    assert [found.is_told for found in together] == [True, False, False, False]
     seven = [True] * 106 + [False] * 10
     close = [example_difference(seven, same), *alone[1:]]
-    assert close[0].shown
-    assert not corrected(close)[0].shown
-    counts, before = ([replace(found, p=0.0, shown=False) for found in each] for each in (corrected(close), close))
+    assert close[0].is_told
+    assert not corrected(close)[0].is_told
+    counts, before = ([replace(found, p=0.0) for found in each] for each in (corrected(close), close))
     assert counts == before
     assert corrected([]) == []

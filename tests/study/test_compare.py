@@ -19,11 +19,10 @@ from core.results.choice import chosen_arms
 from core.results.intervals import t_interval
 from core.results.row import rows_of
 from core.results.setting import labels_of, setting_of
-from core.rule.ahead import Ahead
 from core.rule.candidate import Rule
 from core.rule.claims import Level
-from core.rule.compared import against_full
 from core.rule.spending import CLAIM_SEEDS
+from core.rule.withheld import against_full
 from core.run_spec import OptimSpec
 from core.study.arms.difference_tables import rank_sentences
 from core.study.arms.fairness import comparable
@@ -110,8 +109,8 @@ def test_every_adapter_and_control_stands_beside_every_full_arm_of_its_base_and_
 def test_what_is_not_shown_is_looked_at_again_with_more_seeds(differences):
     lora, full = pair([50 + d for d in differences], [50.0] * len(differences))
     found = decided_on(rows_of([*full.runs, *lora.runs]))
-    assert (found.level is Level.SHOWN) == (Ahead(found).look == 0)
-    assert Ahead(found).look in (0, max(2 * len(differences), CLAIM_SEEDS))
+    assert (found.level is Level.SHOWN) == (found.proposed == 0)
+    assert found.proposed in (0, max(2 * len(differences), CLAIM_SEEDS))
     assert "nan" not in verdict_of(full, lora)
 
 

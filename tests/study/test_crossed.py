@@ -15,8 +15,7 @@ from scipy.special import ndtr, stdtrit
 
 from core.results.intervals import t_interval, t_p
 from core.rule.claims import win_probability
-from core.rule.crossed import crossed
-from core.rule.holm import holm
+from core.rule.family import crossed, holm
 
 VALUES = st.sampled_from([-100.0, 0.0, 100.0])
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=7)

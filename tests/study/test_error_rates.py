@@ -10,7 +10,7 @@ import pytest
 from scipy.special import bdtrik, ndtr
 
 from core.results.intervals import ERROR_RATE
-from core.rule.crossed import Crossed, crossed
+from core.rule.family import Crossed, crossed
 from core.rule.spending import spent
 from docs.measurements.error_rates import (
     ONE_SIDED,

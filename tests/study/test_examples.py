@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.results.intervals import t_interval
-from core.rule.images import MIN_IMAGES, image_facts
+from core.rule.controls import MIN_IMAGES, image_facts
 from core.study.arms.examples import (
     ArmPredictions,
     Disagreement,

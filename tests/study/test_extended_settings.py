@@ -14,7 +14,7 @@ from core.plan.search import tuned_arms
 from core.results.choice import chosen_arms
 from core.results.row import row_of, rows_of
 from core.results.setting import labels_of, setting_of
-from core.rule.growth import extended
+from core.rule.tuning import extended
 from core.run_spec import OptimSpec
 from core.store.record import Run
 from core.study.arms.fairness import MAX_NAMED, lost_rows, missing_rows, named_rows

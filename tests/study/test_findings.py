@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from core.results.measures import quantity
-from core.rule.claims import Difference, Pair, difference_of
+from core.rule.claims import Difference, difference_of
 from docs.reports.findings import MAX_NAMES, levels
 
 NOISE = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
@@ -13,7 +13,7 @@ NOISE = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.1, 0.4)
 
 def difference(mean: float, seeds: int = 8) -> Difference:
     values = {seed: mean + NOISE[seed] for seed in range(seeds)}
-    return difference_of(Pair("LoRA r=4", "Full", values, dict.fromkeys(values, 0.0)), quantity("accuracy"))
+    return difference_of("LoRA r=4", "Full", values, dict.fromkeys(values, 0.0), quantity("accuracy"))
 
 
 def test_each_direction_is_counted_once() -> None:

@@ -16,10 +16,9 @@ from core.answer.lines import headline, reason
 from core.objectives.measure import Values
 from core.results.intervals import t_p
 from core.results.row import Row, rows_of
-from core.rule.ahead import Ahead
 from core.rule.candidate import Rule
 from core.rule.claims import Level
-from core.rule.holm import holm
+from core.rule.family import holm
 from core.rule.place import About, Place
 from core.rule.spending import CLAIM_SEEDS, level_of, next_look, spent
 from core.store.looks import Look, Member
@@ -67,7 +66,7 @@ def test_eight_seeds_show_three_settings_each_by_its_t_test_after_holms_correcti
 
 def test_a_look_that_shows_nothing_leaves_less_for_the_next() -> None:
     first = decided_on(rows_of(runs_of({4: unclear(8)})))
-    assert (first.level, Ahead(first).look, Ahead(first).seeds_to_add) == (Level.OPEN, 16, 8)
+    assert (first.level, first.proposed, first.seeds_to_add) == (Level.OPEN, 16, 8)
     assert "; 16 are proposed." in said(first)
     nine = decided_on(rows_of(runs_of({4: [*unclear(8), 0.3]})), looks=first.looks)
     assert nine.looks[0].level == pytest.approx(level_of(9, [8])) == spent(9) - spent(8)
@@ -108,7 +107,7 @@ def test_looks_before_there_were_enough_seeds_use_nothing() -> None:
     looks: list[Look] = []
     for seeds in (3, 4, 5, 6):
         found = decided_on(rows_of(runs_of({4: unclear(seeds)})), looks=looks)
-        assert (found.looks[0].level, Ahead(found).look) == (0.0, max(7, 2 * seeds))
+        assert (found.looks[0].level, found.proposed) == (0.0, max(7, 2 * seeds))
         looks += found.looks
     assert decided_on(rows_of(runs_of({4: unclear(8)})), looks=looks).looks[0].level == level_of(8)
 
@@ -118,7 +117,6 @@ def test_settings_that_are_added_after_a_look_are_a_family_of_their_own() -> Non
     found = decided_on(rows_of(runs_of({4: unclear(8), 16: lower(8), 64: lower(8)})), looks=first.looks)
     assert [look.family for look in found.looks] == [("lora 4",), ("lora 16", "lora 64")]
     assert [look.level for look in found.looks] == [level_of(8), level_of(8)]
-    assert found.later == ("LoRA r=16", "LoRA r=64")
     assert found.used == (level_of(8), level_of(8))
     assert f"1 look, 2 questions: the chance of any false claim is at most {200 * level_of(8):.1f} %." in said(found)
     # Without the earlier look all three are one family.
@@ -288,7 +286,7 @@ def test_with_few_test_examples_what_no_number_of_seeds_can_show_is_said_at_the_
     """The audit's 180 own images, and 1,000, of which only the spread tells it."""
     for examples, spread, is_told in ((180, 30.0, True), (1000, 30.0, seeds > 1), (4000, 5.0, False)):
         found = with_examples(examples, spread, seeds)
-        assert Ahead(found).needs_examples is is_told
+        assert found.needs_examples is is_told
         check = checks_of(found).get("examples")
         assert check is None or (check.outcome is Outcome.FAILS) is is_told
 

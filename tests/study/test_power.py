@@ -10,8 +10,7 @@ import pytest
 from core.answer.design import examples_sentence, power_sentences
 from core.objectives.classification import ACCURACY
 from core.rule.family import family_p
-from core.rule.power import MAX_SEEDS, POWER, Design
-from core.rule.spending import level_of
+from core.rule.spending import MAX_SEEDS, POWER, Design, level_of
 
 
 @pytest.mark.parametrize(

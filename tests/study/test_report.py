@@ -24,7 +24,7 @@ from core.methods.pretrain import PretrainSpec
 from core.numbers import bytes_text, signed_text
 from core.results.measures import EACH, digits_of
 from core.results.row import rows_of
-from core.rule.words import p_text
+from core.rule.claims import p_text
 from core.settings import Settings
 from core.study.arms.difference_tables import finding_text, full_differences, interval_text
 from core.study.arms.forgetting_notes import OWN_RATES

@@ -9,10 +9,8 @@ import pytest
 from scipy.special import stdtr
 
 from core.results.intervals import t_p
-from core.rule.family import Around, Compared, Differences, family_p, p_values, within_p
-from core.rule.holm import holm
-from core.rule.power import Design
-from core.rule.spending import level_of
+from core.rule.family import Around, Compared, Differences, family_p, holm, p_values, within_p
+from core.rule.spending import Design, level_of
 
 MARGIN = 0.5
 

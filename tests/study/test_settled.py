@@ -14,10 +14,8 @@ from core.results.arm import arms_of
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.results.setting import setting_of
-from core.rule.ahead import Ahead
-from core.rule.growth import longer
 from core.rule.settled import Course, all_settled, course_of, has_better_epochs, updates_of
-from core.rule.tuning import is_tuned
+from core.rule.tuning import is_tuned, longer
 from core.rule.withheld import NextStep
 from core.store.record import Run
 from core.study.arms.fairness import EPOCHS_DIFFER, comparable
@@ -275,7 +273,7 @@ def test_few_updates_are_no_basis_for_more_seeds(steps: int, step: NextStep) -> 
         for seed in range(3)
     ]
     found = decided_on(rows_of(runs))
-    assert (found.claim, Ahead(found).step) == (None, step)
+    assert (found.claim, found.step) == (None, step)
 
 
 def test_a_measure_without_a_scale_is_told_with_that_of_the_base() -> None:

@@ -17,7 +17,7 @@ from core.networks.perceptron import PerceptronSpec
 from core.results.arm import Arm, arms_of
 from core.results.choice import chosen_arms
 from core.results.row import row_of, rows_of
-from core.rule.balance import misleading_sentence, share_sentence
+from core.rule.controls import misleading_sentence, share_sentence
 from core.settings import Settings
 from core.store.search import Query
 from core.store.store import Store

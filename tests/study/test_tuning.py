@@ -16,7 +16,7 @@ from core.methods.head import HeadSpec
 from core.methods.lora import LoRASpec
 from core.methods.registry import METHODS
 from core.plan.search import TuneSpec, rates_around, tuned_arms
-from core.results.rates import grid_rate
+from core.results.grid import grid_rate
 from core.results.row import rows_of
 from core.results.setting import setting_of
 from core.rule.tuning import (

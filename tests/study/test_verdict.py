@@ -20,12 +20,11 @@ from core.objectives.registry import CLASSIFICATION
 from core.plan.experiment import MAX_NEW_SEEDS
 from core.results.arm import arms_of, judged_by
 from core.results.row import Row, rows_of
-from core.rule.ahead import Ahead
 from core.rule.candidate import Rule
 from core.rule.claims import Level
-from core.rule.growth import rates_beside
 from core.rule.place import About, Place
 from core.rule.spending import level_of
+from core.rule.tuning import rates_beside
 from core.rule.withheld import NextStep
 from core.run_spec import OptimSpec
 from core.spec import bounds
@@ -138,7 +137,7 @@ def test_leaning_is_called_probable_and_decides_nothing() -> None:
     found = decided_on(rows_of(runs_with([95.0, 95.3, 94.8], r4=[92.2, 92.9, 91.6])))
     assert (found.level, found.choice, found.rule) == (Level.LEANING, None, Rule.NONE)
     assert (found.is_probable, level_words(found)) == (True, "probably")
-    assert Ahead(found).seeds_to_add == 4
+    assert found.seeds_to_add == 4
 
 
 def test_what_is_seen_with_enough_seeds_is_called_probable_and_says_which_p_would_show_it() -> None:
@@ -212,7 +211,7 @@ def test_given_rates_are_named_and_never_used() -> None:
     assert (found.rule, found.level, found.about, found.choice) == (Rule.LOWER, Level.SHOWN, About.RATES, None)
     assert headline(found) == "At these rates, LoRA r=4 is 4.00 points less accurate than full fine-tuning."
     assert "(full fine-tuning 0.001 and LoRA r=4 0.005)" in reason(found)
-    assert Ahead(found).step is NextStep.RATES
+    assert found.step is NextStep.RATES
     assert "Use " not in said(found)
 
 
@@ -258,7 +257,7 @@ def test_a_rate_that_is_no_point_beside_the_chosen_one_is_no_neighbor(
     assert found.about is (About.METHODS if is_neighbor else About.RATES)
     assert outcome(found, "neighbors") is (Outcome.HOLDS if is_neighbor else Outcome.UNKNOWN)
     assert (f"Neighboring rates of {name} were not trained" in reason(found)) is not is_neighbor
-    assert Ahead(found).step is (None if is_neighbor else NextStep.RATES)
+    assert found.step is (None if is_neighbor else NextStep.RATES)
     if not is_neighbor:  # half a decade below and above, and so there is a choice of a method
         middle, kind = (0.01, "lora") if points > 0 else (0.001, "full")
         rates = rates_beside(rows_of(runs))
@@ -300,7 +299,7 @@ def test_at_the_ceiling_no_further_look_is_proposed() -> None:
         return decided_on(rows_of(runs), lambda run: np.full(examples, 100.0))
 
     few, many = tested(360), tested(1000)
-    assert (few.level, Ahead(few).needs_examples, Ahead(few).look, Ahead(few).step) == (Level.OPEN, True, 0, None)
+    assert (few.level, few.needs_examples, few.proposed, few.step) == (Level.OPEN, True, 0, None)
     assert headline(few) == "No verdict: these test examples do not tell LoRA r=4 and full fine-tuning apart."
     assert "360 test images are too easy, or too few, to tell the settings apart" in said(few)
     assert (outcome(few, "examples"), outcome(many, "examples")) == (Outcome.FAILS, Outcome.HOLDS)
@@ -332,7 +331,7 @@ def test_examples_that_cannot_tell_settings_apart_ask_for_neither_seeds_nor_trai
         return np.repeat([100.0, 0.0], [hits, examples - hits])
 
     found = decided_on(rows_of(runs), tested)
-    assert (Ahead(found).step, Ahead(found).look > 0) == (step, step is not None)
+    assert (found.step, found.proposed > 0) == (step, step is not None)
     assert ("too easy" in said(found)) == (step is None and reached == 100), "where it is near the best accuracy"
     assert ("too few to tell" in said(found) or "too few, to" in said(found)) == (step is None), "seeds come first"
     assert step is not None or "rain longer" not in said(found)
@@ -361,24 +360,24 @@ def test_what_still_improves_is_trained_longer_or_was_trained_as_long_as_it_may(
     for epochs, step in ((MOST, None), (MOST // 3, NextStep.LONGER)):
         improving = found(epochs, 5.0)
         assert (improving.claim is not None) is is_claimed
-        assert Ahead(improving).step is step
+        assert improving.step is step
         assert "LoRA r=4 was still improving" in said(improving)
         assert ("Train longer." in said(improving), cap in said(improving)) == (step is not None, step is None)
         assert outcome(improving, "budget") is Outcome.FAILS
     at_most = found(MOST, 0.0)
-    assert (Ahead(at_most).step, cap in said(at_most)) == (None, False)
+    assert (at_most.step, cap in said(at_most)) == (None, False)
 
 
 def test_no_next_step_is_proposed_that_cannot_be_taken() -> None:
     """A look of more seeds than can be added at once, and training for more epochs than runs take."""
     unclear = [95 + 5 * (-1.0) ** seed for seed in range(60)]
     found = decided_on(rows_of(runs_with([95.0] * 60, r4=unclear)))
-    assert (Ahead(found).step, Ahead(found).seeds_to_add) == (NextStep.SEEDS, MAX_NEW_SEEDS)
-    assert level_of(Ahead(found).look, found.spent) > 0
+    assert (found.step, found.seeds_to_add) == (NextStep.SEEDS, MAX_NEW_SEEDS)
+    assert level_of(found.proposed, found.spent) > 0
     for epochs, step in ((MOST, None), (MOST // 3, NextStep.LONGER)):
         runs = with_trends(LOWER, epochs)
         found = decided_on(rows_of(runs))
-        assert (found.about, Ahead(found).step) == (About.BUDGET, step)
+        assert (found.about, found.step) == (About.BUDGET, step)
 
 
 def test_a_chosen_rate_at_an_end_withholds_the_verdict_and_is_no_look() -> None:
@@ -541,7 +540,7 @@ def test_where_few_runs_decide_the_mean_no_method_is_chosen(
     values = [95 + (others if seed % 8 in (1, 4, 6) else usual) + float(SPREAD[seed % 10]) / 5 for seed in range(16)]
     found = decided_on(rows_of(runs_with([95.0] * 16, r4=values)))
     assert (found.rule, found.level, found.about, found.choice) == (rule, Level.SHOWN, About.RUNS, None)
-    assert Ahead(found).step is NextStep.SEEDS
+    assert found.step is NextStep.SEEDS
     assert level_words(found) == "shown in the mean of these runs"
     assert headline(found).startswith(start)
     assert headline(found).endswith("; the median says otherwise.")
@@ -568,8 +567,8 @@ def test_no_sentence_contradicts_its_interval(points: float, seeds: int, noise: 
         assert found.rule is not Rule.LOWER or told.difference.interval.high < 0
         assert found.rule is not Rule.HIGHER or told.difference.interval.low > 0
         assert found.rule is not Rule.WITHIN or told.difference.interval.low > -found.margin
-        assert found.level is not Level.SHOWN or (found.seeds >= 7 and Ahead(found).seeds_to_add == 0)
-        assert found.level is not Level.LEANING or (3 <= found.seeds < 7 and Ahead(found).seeds_to_add > 0)
+        assert found.level is not Level.SHOWN or (found.seeds >= 7 and found.seeds_to_add == 0)
+        assert found.level is not Level.LEANING or (3 <= found.seeds < 7 and found.seeds_to_add > 0)
         assert "−" not in text  # one direction, in words
 
 
@@ -622,7 +621,7 @@ def test_what_is_not_shown_to_beat_the_most_frequent_class_has_no_verdict(
     assert outcome(found, "trivial") is (Outcome.HOLDS if start is None else Outcome.FAILS)
     if start:
         assert headline(found) == f"No verdict: {start}"
-        assert (found.mend, found.looks, Ahead(found).seeds_to_add) == (NextStep.SETTINGS, (), 0)
+        assert (found.mend, found.looks, found.seeds_to_add) == (NextStep.SETTINGS, (), 0)
         assert "over seeds do" in reason(found)  # nothing is known of single examples
         assert ("(50.0 %) is better than that." in reason(found)) is (50.0 in (full_mean, lora_mean))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from core.answer.check import Check, Outcome, names
 from core.numbers import capitalized
 from core.results.arm import Arm
-from core.results.epochs import gained
-from core.rule.ahead import Ahead
+from core.results.grid import gained
 from core.rule.place import About, Place
 from core.rule.settled import Course, by_course, updates_text
 from core.rule.withheld import NextStep
@@ -16,7 +15,7 @@ def check(found: Place) -> Check:
     """Fails where a setting was still improving, or did better with fewer epochs."""
     arms = found.compared
     courses = by_course(arms)
-    step = Ahead(found).step
+    step = found.step
     step = step if step in (NextStep.LONGER, NextStep.EPOCHS) and not found.is_reported else None
     if set(courses) == {Course.SETTLED}:
         return Check(Outcome.HOLDS, _settled(arms))
@@ -28,7 +27,7 @@ def check(found: Place) -> Check:
         return Check(Outcome.HOLDS, f"Tripling the epochs should not change this{where}.")
     if improving := courses.get(Course.IMPROVING):
         were = "was" if len(improving) == 1 else "were"
-        most = "" if Ahead(found).can_be_longer else ", the most allowed"
+        most = "" if found.can_be_longer else ", the most allowed"
         line = f"{capitalized(names(improving))} {were} still improving after {updates_text(improving)}{most}."
         return Check(Outcome.FAILS, line, step=step)
     unknown = names(courses[Course.UNKNOWN])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from core.answer.check import Check, Outcome
+from core.rule.claims import size_text
 from core.rule.place import Place
-from core.rule.words import size_text
 
 
 def check(found: Place) -> Check | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from core.answer.check import Check, Outcome
 from core.answer.design import examples_needed
 from core.numbers import count_text
-from core.rule.ahead import Ahead
 from core.rule.place import Place
 from core.wording.tasks import examples_text, noun
 
 
 def check(found: Place) -> Check | None:
     """Fails where "good enough" is out of reach with these examples, whatever the number of seeds."""
-    told, full, ahead = found.told, found.full, Ahead(found)
+    told, full = found.told, found.full
     if told is None or full is None or found.withheld or len(told.difference.seeds) < 2:
         return None
     setting, margin = told.arm.setting, found.margin
@@ -20,13 +19,13 @@ def check(found: Place) -> Check | None:
     if told.crossed.examples < 2:
         return Check(Outcome.UNKNOWN, f"Answers to single test {noun(kind)} are not known for all runs.")
     examples = examples_text(kind, told.crossed.examples, "test")
-    if ahead.is_saturated:
+    if found.is_saturated:
         easy = "too easy, or too few," if told.is_easy(full) else "too few"
         return Check(Outcome.FAILS, f"{examples} are {easy} to tell the settings apart.", told.crossed.examples)
-    if ahead.needs_examples and ahead.limits is not None:
-        needed = examples_needed(ahead.limits, margin)
+    if found.needs_examples and found.limits is not None:
+        needed = examples_needed(found.limits, margin)
         line = f"{examples} cannot show “within {within}”; it takes about {count_text(needed)}."
         return Check(Outcome.FAILS, line, needed)
-    reach = measure.amount_text(ahead.limits.floor, 1) if ahead.limits is not None and ahead.limits.floor else ""
+    reach = measure.amount_text(found.limits.floor, 1) if found.limits is not None and found.limits.floor else ""
     line = f"{examples} are enough for differences of {reach}." if reach else f"{examples} are enough."
     return Check(Outcome.HOLDS, line, told.crossed.examples)

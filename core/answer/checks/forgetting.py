@@ -11,10 +11,9 @@ from core.answer.check import Check, Outcome
 from core.results.arm import Arm
 from core.results.intervals import MIN_SEEDS
 from core.results.measures import FORGETTING, FORGETTING_MASKED
-from core.rule.claims import Difference
-from core.rule.compared import paired_differences
+from core.rule.claims import Difference, size_text
 from core.rule.place import Place
-from core.rule.words import size_text
+from core.rule.withheld import paired_differences
 
 
 def check(found: Place) -> Check | None:

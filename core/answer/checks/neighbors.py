@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from core.answer.check import Check, Outcome, names
 from core.results.arm import Arm, all_arms
-from core.rule.ahead import Ahead
-from core.rule.compared import paired_differences
+from core.rule.claims import size_text
 from core.rule.place import Place
-from core.rule.withheld import NextStep
-from core.rule.words import size_text
+from core.rule.withheld import NextStep, paired_differences
 
 
 def check(found: Place) -> Check | None:
@@ -22,7 +20,7 @@ def check(found: Place) -> Check | None:
     if claim is None:
         return Check(Outcome.OPEN, better) if better else None
     if found.is_given or found.lacking:
-        step = NextStep.RATES if Ahead(found).step is NextStep.RATES else None
+        step = NextStep.RATES if found.step is NextStep.RATES else None
         return Check(Outcome.UNKNOWN, f"Neighboring rates of {names(found.lacking)} were not trained.", step=step)
     if not claim.about_methods:
         return Check(Outcome.FAILS, f"This is not shown at the {told.neighbors}.")

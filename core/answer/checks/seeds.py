@@ -5,7 +5,6 @@ from __future__ import annotations
 from core.answer.check import Check, Outcome
 from core.answer.levels import level_text, p_percent, said
 from core.numbers import counted
-from core.rule.ahead import Ahead
 from core.rule.candidate import Candidate, Rule
 from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
@@ -17,14 +16,13 @@ def check(found: Place) -> Check | None:
     told, seeds = found.told, found.seeds
     if told is None or found.withheld:
         return None
-    ahead = Ahead(found)
-    step = NextStep.SEEDS if ahead.step is NextStep.SEEDS else None
+    step = NextStep.SEEDS if found.step is NextStep.SEEDS else None
     if (claim := said(found)) is not None and told.found is not None:
         p, at = (told.found.within, told.at / 2) if claim.rule is Rule.WITHIN else (told.found.differs, told.at)
         if p > at:
             return Check(Outcome.HOLDS, f"Shown with {claim.seeds} seeds at an earlier look, and still so.", p)
         return Check(Outcome.HOLDS, f"{_tested(found, told)}: {p_percent(p)}; this look allows {level_text(at)}.", p)
-    further = f"; {ahead.look} are proposed" if ahead.look else ""
+    further = f"; {found.proposed} are proposed" if found.proposed else ""
     if seeds < CLAIM_SEEDS:
         return Check(Outcome.OPEN, f"{counted(seeds, 'seed')}: a claim takes at least {CLAIM_SEEDS}.", seeds, step)
     return Check(

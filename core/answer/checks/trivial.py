@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from core.answer.check import Check, Outcome, names
 from core.numbers import capitalized
-from core.rule.ahead import Ahead
-from core.rule.balance import largest_class
-from core.rule.controls import trivial_words
+from core.rule.controls import largest_class, trivial_words
 from core.rule.place import Place
 
 
@@ -19,7 +17,7 @@ def check(found: Place) -> Check | None:
     if controls.unlearned:
         does = "does" if len(controls.unlearned) == 1 else "do"
         line = f"{capitalized(names(controls.unlearned))} {does} not clearly beat {what}."
-        return Check(Outcome.FAILS, line, share, Ahead(found).step)
+        return Check(Outcome.FAILS, line, share, found.step)
     if not controls.knows_trivial:
         return Check(Outcome.UNKNOWN, "What answers without any input reach is not known.")
     return Check(Outcome.HOLDS, f"Both beat {what}.", share)

@@ -14,10 +14,9 @@ from core.results.arm import Arm, grouped
 from core.results.intervals import MIN_SEEDS, Interval
 from core.results.measures import Quantity, bare_text, digits_of, ends_text
 from core.rule.candidate import Candidate
-from core.rule.claims import Difference, Level
-from core.rule.compared import against_full, paired_differences, rank_extremes
+from core.rule.claims import Difference, Level, off_text, p_text
 from core.rule.place import Place
-from core.rule.words import off_text, p_text
+from core.rule.withheld import against_full, paired_differences, rank_extremes
 
 SEEN = "seen, not tested"
 """Of differences that no verdict is about, such as those of ranks among each other."""

@@ -13,7 +13,7 @@ from core.engine.jobs.run_files import Predictions
 from core.objectives.classification import ACCURACY
 from core.results.intervals import Interval, t_interval
 from core.results.measures import bounded, quantity
-from core.rule.images import ImageFacts, image_facts
+from core.rule.controls import ImageFacts, image_facts
 
 ACCURACIES = quantity(ACCURACY.name)
 

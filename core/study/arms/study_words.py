@@ -14,12 +14,11 @@ from core.objectives.measure import Measure
 from core.plan.axes import EpochsAxis, Point
 from core.results.arm import Arm, judged_by
 from core.results.measures import digits_of, spread_text, value_text
-from core.rule.answer import Answer, Standing, standing_of
-from core.rule.candidate import Candidate
-from core.rule.claims import Difference, Level
+from core.rule.answer import Answer
+from core.rule.candidate import Candidate, Rule
+from core.rule.claims import Difference, Level, off_text, p_text
 from core.rule.place import Place
 from core.rule.settled import Course, course_of, updates_of
-from core.rule.words import off_text, p_text
 from core.study.arms.difference_tables import interval_text
 from core.study.arms.tables import mean_text
 from core.wording.tasks import examples_text
@@ -43,7 +42,7 @@ def study_headline(found: Answer) -> str:
         return whole
     if found.level is not Level.SHOWN:
         return "No difference from full fine-tuning is shown at any point."
-    points = sum(any(each is not Standing.OPEN for each in map(standing_of, at.candidates)) for at in found.places)
+    points = sum(any(each.standing is not Rule.NONE for each in at.candidates) for at in found.places)
     return f"Differences from full fine-tuning are shown at {points} of {len(found.places)} points."
 
 
@@ -104,14 +103,14 @@ def _line_finding(found: Answer, line: str, measure: Measure) -> str:
     """What one method and rank was shown to be along the axis, with where it meets full fine-tuning or parts from it;
     empty where nothing is shown.
     """
-    points: dict[Standing, list[Point]] = {}
+    points: dict[Rule, list[Point]] = {}
     for at, standing in zip(found.places, found.standings(line), strict=True):
         points.setdefault(standing, []).append(at.point)
     margin = measure.margin_text(found.margin)
     words = {
-        Standing.HIGHER: f"{measure.better} than full fine-tuning",
-        Standing.WITHIN: f"within the margin of {margin} of full fine-tuning",
-        Standing.LOWER: f"{measure.worse} than full fine-tuning",
+        Rule.HIGHER: f"{measure.better} than full fine-tuning",
+        Rule.WITHIN: f"within the margin of {margin} of full fine-tuning",
+        Rule.LOWER: f"{measure.worse} than full fine-tuning",
     }
     clauses = [f"{words[each]} {_where(found, points[each])}" for each in words if each in points]
     if not clauses:
@@ -128,9 +127,9 @@ def _where(found: Answer, points: Sequence[Point]) -> str:
     return "at every point" if len(points) == len(found.places) else f"at {found.axis.texts(points)}"
 
 
-def _turn(found: Answer, one: Point, two: Point, before: Standing, after: Standing) -> str:
-    word = "they part" if after is Standing.LOWER else "they meet" if before is Standing.LOWER else "it gets ahead"
-    if (before, after) == (Standing.HIGHER, Standing.WITHIN):
+def _turn(found: Answer, one: Point, two: Point, before: Rule, after: Rule) -> str:
+    word = "they part" if after is Rule.LOWER else "they meet" if before is Rule.LOWER else "it gets ahead"
+    if (before, after) == (Rule.HIGHER, Rule.WITHIN):
         word = "they meet"
     between = found.axis.texts([one, two])
     return f" ({word} between {between})"
@@ -215,7 +214,7 @@ def _row(found: Answer, at: Place, arm: Arm, candidate: Candidate | None, measur
         measure.axis: spread_text(done.interval(measure.name), done.what()),
         "Difference from full": off_text(candidate.difference) if candidate is not None else "",
         "Shown": shown,
-        "p": "" if tests is None else p_text(tests.within if shown == Standing.WITHIN else tests.differs),
+        "p": "" if tests is None else p_text(tests.within if shown == Rule.WITHIN else tests.differs),
         "Longer training": "settled" if course is Course.SETTLED else str(course),
         "Updates": count_text(updates_of([arm])),
         "Trainable": count_text(done.trained),
@@ -227,5 +226,5 @@ def _row(found: Answer, at: Place, arm: Arm, candidate: Candidate | None, measur
 
 
 def _shown(candidate: Candidate) -> str:
-    standing = standing_of(candidate)
-    return "" if standing is Standing.OPEN else str(standing)
+    standing = candidate.standing
+    return "" if standing is Rule.NONE else str(standing)

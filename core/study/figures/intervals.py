@@ -18,8 +18,9 @@ from core.results.intervals import Interval
 from core.results.measures import Quantity, quantity, spread_text, value_text
 from core.results.row import Row
 from core.results.setting import setting_of
-from core.rule.answer import Answer, Standing, standing_of
+from core.rule.answer import Answer
 from core.rule.budgets import Passed
+from core.rule.candidate import Rule
 from core.rule.place import Place
 from core.rule.settled import Course, course_of
 from core.rule.tuning import reference_name
@@ -257,9 +258,9 @@ def _methods(found: Answer, unread: bool) -> Iterator[dict[str, Any]]:
             continue
         what = next(iter(own.values())).difference.what.change
         intervals = [candidate.difference.interval for candidate in own.values()]
-        shown = [standing_of(candidate) for candidate in own.values()]
+        shown = [candidate.standing for candidate in own.values()]
         texts = [
-            f"{name} minus full{'' if said is Standing.OPEN else f', shown to be {said}'}: {_span(interval, what)}"
+            f"{name} minus full{'' if said is Rule.NONE else f', shown to be {said}'}: {_span(interval, what)}"
             for said, interval in zip(shown, intervals, strict=True)
         ]
         style |= {"marker": _symbols(colour, [found.places[place].settled(name) for place in own])}

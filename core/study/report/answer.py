@@ -27,7 +27,6 @@ from core.rule.candidate import Rule
 from core.rule.decide import decide
 from core.rule.frontier import equal_to_full
 from core.rule.place import Place
-from core.rule.tuning import rates_tried
 from core.rule.withheld import Reason
 from core.store.judged import Judged
 from core.store.looks import Look
@@ -145,7 +144,7 @@ def whole(found: Answer) -> Place:
     if found.vary is None:
         return found.place
     said = study_headline(found), study_reason(found)
-    return Place(found.margin, rates_tried([]), reason=said[0], more=said[1], unread=found.unread)
+    return Place(found.margin, reason=said[0], more=said[1], unread=found.unread)
 
 
 def _asked(

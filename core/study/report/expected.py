@@ -11,8 +11,7 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.results.intervals import MIN_SEEDS
 from core.results.setting import setting_of
-from core.rule.ahead import Ahead
-from core.rule.power import Design
+from core.rule.spending import Design
 from core.rule.tuning import rates_tried
 from core.run_spec import RunSpec
 from core.store.record import Experiment
@@ -71,7 +70,7 @@ def expected_design(lab: Lab, specs: Sequence[RunSpec]) -> Expected | None:
                 "an earlier experiment",
                 f"The spread is that of {experiment.name}.",
             )
-    shown, like = Ahead(example_verdict()).design, example().runs[0].spec
+    shown, like = example_verdict().design, example().runs[0].spec
     if shown is None or (type(own.network), own.objective.primary) != (type(like.network), like.objective.primary):
         return None
     whose = "none of your experiments of this kind can take" if alike else "your first experiment of this kind takes"
@@ -128,5 +127,5 @@ def _design_of(lab: Lab, experiment: Experiment) -> Design | None:
     found = known_place(lab, experiment, members)
     if found.unread and (before := answer_before(lab, experiment, members)) is not None:
         found = before  # what was added since does not hide the spread of what was there
-    own = Ahead(found).design
+    own = found.design
     return own if own is not None and own.varies else None

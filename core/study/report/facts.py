@@ -10,7 +10,7 @@ from core.methods.method import Role
 from core.numbers import count_text, counted, listed, percent, seconds_text, seeds_text
 from core.objectives.objective import ObjectiveSpec
 from core.plan.configuration import Configuration
-from core.rule.balance import share_sentence
+from core.rule.controls import share_sentence
 from core.rule.tuning import one_per_group
 from core.run_spec import OptimSpec, RunSpec
 from core.study.report.evidence import Evidence

@@ -20,12 +20,11 @@ from core.objectives.measure import Measure, Values
 from core.results.arm import Arm, averaged_arms, named
 from core.results.choice import by_group, chosen_arms, dropped_sentences, is_adapter, is_full
 from core.results.measures import bare_text
-from core.rule.networks import NetworkDifference, corrected_networks, on_counts, on_examples, smallest_told
+from core.rule.claims import p_text
+from core.rule.networks import NetworkDifference, corrected, on_counts, on_examples, smallest_told
 from core.rule.place import Place
-from core.rule.power import Design
-from core.rule.spending import CLAIM_SEEDS
+from core.rule.spending import CLAIM_SEEDS, Design
 from core.rule.tuning import end_sentences, is_tuned, name_in_sentence, rate_choices, rate_words, reference_name
-from core.rule.words import p_text
 from core.store.judged import Judged
 from core.study.arms.difference_tables import interval_text
 from core.study.arms.fairness import TOO_FEW, comparable
@@ -97,8 +96,8 @@ class JudgedEvidence:
                 found.append((arm, on_examples(self.measures[own], self.measures[other])))
             elif examples and self.measure.unit == "%" and a is not None and b is not None:
                 found.append((arm, on_counts(a, b, examples)))
-        corrected = corrected_networks([each for _, each in found])
-        return [(arm, each) for (arm, _), each in zip(found, corrected, strict=True)]
+        adjusted = corrected([each for _, each in found])
+        return [(arm, each) for (arm, _), each in zip(found, adjusted, strict=True)]
 
 
 def judged_evidence(lab: Lab, judged: Judged) -> JudgedEvidence:

@@ -16,8 +16,7 @@ from core.answer.lines import three_lines
 from core.errors import RunStateError
 from core.lab import Lab
 from core.results.choice import dropped_sentences
-from core.rule.ahead import Ahead
-from core.rule.balance import misleading_sentence
+from core.rule.controls import misleading_sentence
 from core.rule.place import Place
 from core.rule.withheld import NextStep
 from core.run_spec import RunSpec
@@ -89,7 +88,7 @@ def command_of(experiment: str, *more: str) -> str:
 
 def finds_rates(found: Place) -> bool:
     """Whether the next step is to find the learning rates, where they were given."""
-    return Ahead(found).step in (NextStep.RATES, NextStep.SETTINGS) and not found.is_reported
+    return found.step in (NextStep.RATES, NextStep.SETTINGS) and not found.is_reported
 
 
 def report_of(lab: Lab, experiment: Experiment) -> Report:

@@ -17,10 +17,10 @@ from core.results.arm import Arm, judged_by
 from core.results.measures import IN_BRACKETS, spread_text
 from core.results.results import Results
 from core.rule.answer import Answer, crossings
-from core.rule.balance import share_sentence
 from core.rule.budgets import by_budget, passed_epochs
 from core.rule.candidate import Candidate, Rule
 from core.rule.claims import Level
+from core.rule.controls import share_sentence
 from core.rule.place import Place
 from core.rule.tuning import choice_sentence, is_tuned, rate_choices, reference_name
 from core.study.arms.difference_tables import (

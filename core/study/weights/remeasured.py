@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from core.errors import LabError, RunStateError
 from core.lab import Lab
 from core.results.arm import Arm
-from core.rule.claims import ExampleDifference, example_difference
+from core.rule.networks import NetworkDifference, example_difference
 from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.accuracies import Accuracies
@@ -115,7 +115,7 @@ def _before(lab: Lab, run: Run) -> Accuracies:
     )
 
 
-def parallel(lab: Lab, a: Run, b: Run) -> ExampleDifference:
+def parallel(lab: Lab, a: Run, b: Run) -> NetworkDifference:
     """Compare the stored networks of two runs of one task on the same test examples.
 
     Raises:

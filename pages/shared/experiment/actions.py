@@ -10,7 +10,6 @@ import streamlit as st
 from core.answer.design import examples_sentence
 from core.lab import Lab
 from core.numbers import counted
-from core.rule.ahead import Ahead
 from core.rule.place import Place
 from core.rule.withheld import NextStep
 from core.store.record import Experiment
@@ -65,7 +64,7 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Place) -> None:
     known = {name: action for name, action in ACTIONS.items() if not (along and name in NOT_OF_STUDIES)}
     if experiment.plan is not None:  # the search finds its rates
         known.pop("find")
-    step = Ahead(found).step
+    step = found.step
     if step is not NextStep.RATES or not found.rates.several:
         known.pop("rates", None)
     if step is not NextStep.EPOCHS:
@@ -84,12 +83,11 @@ def experiment_actions(lab: Lab, experiment: Experiment, found: Place) -> None:
 
 def next_step_button(lab: Lab, experiment: Experiment, found: Place, is_primary: bool = False) -> None:
     """Draw the experiment's next step as a button, if it has one; arguments as of :func:`action_button`."""
-    ahead = Ahead(found)
-    step = ahead.step
+    step = found.step
     name = STEPS.get(step) if step is not None else None
     if name is not None and not (is_study(experiment) and name in NOT_OF_STUDIES):
         action_button(lab, experiment, found, name, is_primary)
-    if ahead.needs_examples and step in (None, NextStep.LONGER, NextStep.SEEDS):
+    if found.needs_examples and step in (None, NextStep.LONGER, NextStep.SEEDS):
         _more_examples(found)
 
 
@@ -110,7 +108,7 @@ def rank_view(lab: Lab, experiment: Experiment | None, found: Place) -> None:
 
 def _more_examples(found: Place) -> None:
     """Draw what takes more test examples, how many, and where these come from. Args: found: it needs them."""
-    limits, told = Ahead(found).limits, found.told
+    limits, told = found.limits, found.told
     if limits is None or told is None:
         return
     measure, kind = told.arm.spec.objective.primary, told.arm.spec.network.learns
@@ -135,7 +133,7 @@ def action_button(lab: Lab, experiment: Experiment, found: Place, name: str, is_
     title = ACTIONS[name].title
     if name == "seeds":
         title = f"Add {counted(seeds_suggested(lab, experiment, found), 'seed')}"
-    elif name == STEPS[NextStep.OTHER_SIDE] and Ahead(found).step is NextStep.OTHER_SIDE:
+    elif name == STEPS[NextStep.OTHER_SIDE] and found.step is NextStep.OTHER_SIDE:
         title = f"Add {'LoRA' if found.leading is None else 'full fine-tuning'}"
     st.button(
         on_primary(title) if is_primary else title,

@@ -18,11 +18,9 @@ from core.numbers import bytes_text, counted, listed
 from core.plan.experiment import MAX_NEW_SEEDS, Recipe, next_seeds
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
-from core.rule.ahead import Ahead
-from core.rule.growth import RATES_OFFERED, extended, longer, rates_beside
 from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
-from core.rule.tuning import is_tuned
+from core.rule.tuning import RATES_OFFERED, extended, is_tuned, longer, rates_beside
 from core.run_spec import inner_ranks
 from core.store.record import Experiment
 from pages.shared.experiment.current import remember
@@ -45,7 +43,7 @@ def close() -> None:
 def seeds_suggested(lab: Lab, experiment: Experiment, found: Place) -> int:
     """How many seeds to add: those of the next look, or else as many as there are."""
     there = len({run.spec.seed for run in lab.store.members(experiment)})
-    return min(Ahead(found).seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
+    return min(found.seeds_to_add or max(there, CLAIM_SEEDS - there), MAX_NEW_SEEDS)
 
 
 def find_rates(lab: Lab, experiment: Experiment, _: Place) -> None:

@@ -14,7 +14,7 @@ from core.lab import Lab
 from core.numbers import bytes_text, count_text, counted, listed, unbroken
 from core.plan.experiment import Recipe
 from core.plan.search import FIRST_POINTS, MOST, SEARCH_SEEDS
-from core.results.length import LONGER
+from core.results.grid import LONGER
 from core.run_spec import RunSpec
 from core.study.arms.fairness import RATE_SHARED, is_rate_shared
 from pages.shared.experiment.estimate import time_and_memory, time_text

@@ -7,7 +7,7 @@ import streamlit as st
 from core.networks.network import NetworkSpec
 from core.plan.defaults import has_own_bases, is_quick_first
 from core.plan.search import TuneSpec, default_search
-from core.results.length import LONGER
+from core.results.grid import LONGER
 from core.run_spec import OptimSpec
 from core.spec import bounds
 from core.store.record import Run
