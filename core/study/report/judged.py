@@ -146,13 +146,9 @@ def carried(evidence: JudgedEvidence) -> list[str]:
     return [*sentences, *results.notes]
 
 
-def _is_tuned(evidence: JudgedEvidence) -> bool:
-    return is_tuned(row.setting for row in evidence.verdict.rows)
-
-
 def _seen_sentences(evidence: JudgedEvidence) -> list[str]:
     """The best mean of each method and rank where nothing is compared: what was seen, of which nothing is claimed."""
-    sign = evidence.measure.sign
+    sign, several = evidence.measure.sign, is_tuned(row.setting for row in evidence.verdict.rows)
     tested = [arm for arm in evidence.arms if math.isfinite(arm.tested.mean)]
     if evidence.verdict.candidates or evidence.verdict.unread or not tested:
         return []
@@ -161,7 +157,7 @@ def _seen_sentences(evidence: JudgedEvidence) -> list[str]:
     seen = [(evidence.measure.text(arm.tested.mean), name_in_sentence(arm.name), rate_words(arm)) for arm in best]
     names = [f"{value} ({name}{rate})" for value, name, rate in seen[:MAX_SEEN]]
     names += [f"{len(best) - MAX_SEEN:,} more"] * (len(best) > MAX_SEEN)
-    many = ", the best of several by the same numbers, which flatters what was tried most" * _is_tuned(evidence)
+    many = ", the best of several by the same numbers, which flatters what was tried most" * several
     return [f"Best mean {evidence.measure.noun} seen: {listed(names)}{many}."]
 
 
@@ -201,17 +197,16 @@ def network_sentences(evidence: JudgedEvidence) -> list[str]:
             f"Two networks at {evidence.measure.text(share, 1)} differ by less than {points} too often by chance "
             f"on so many {nouns}; with the answers to single {nouns} smaller differences could be told."
         )
-    sentences.append(
-        f"This is about these networks on {nouns} like these, corrected by Holm for "
-        f"{counted(len(evidence.networks), 'setting')}, and not about the methods: other seeds may give others."
-    )
-    return sentences
+    many = f"corrected by Holm for {counted(len(evidence.networks), 'setting')}"
+    about = f"This is about these networks on {nouns} like these, {many}, and not about the methods"
+    return [*sentences, f"{about}: other seeds may give others."]
 
 
 def judged_warnings(evidence: JudgedEvidence) -> list[str]:
     """What makes the comparison unfair, and rates at an end of those reported."""
     rows = evidence.verdict.rows
-    ends = end_sentences(rate_choices(rows)) if _is_tuned(evidence) and not evidence.verdict.withheld else []
+    several = is_tuned(row.setting for row in rows) and not evidence.verdict.withheld
+    ends = end_sentences(rate_choices(rows)) if several else []
     fair = [each for each in comparable(rows) if not each.startswith(TOO_FEW)]  # said in carried()
     return [*ends, *dropped_sentences(rows), *fair]
 
@@ -220,6 +215,7 @@ def judged_report(evidence: JudgedEvidence) -> Report:
     """The whole report on reported results."""
     measure, found, judged = evidence.measure, evidence.verdict, evidence.judged
     short = "below" if measure.higher_is_better else "above"
+    note = (f"Note: {judged.note}",) if judged.note else ()
     return Report(
         question=f"{judged.name}: which setting is as good as {evidence.reference}, by {measure.noun}? Good enough "
         f"here means: at most {measure.margin_text(found.margin)} of {measure.noun} {short} {evidence.reference}.",
@@ -236,10 +232,7 @@ def judged_report(evidence: JudgedEvidence) -> Report:
         file=None,
         specs=(),
         words=tuple(pair for pair in WORDS if pair[0] in TERMS),
-        origin=(
-            f"{REPORTED} LoRA Lab read the files named above, and trained nothing.",
-            *([f"Note: {judged.note}"] if judged.note else []),
-        ),
+        origin=(f"{REPORTED} LoRA Lab read the files named above, and trained nothing.", *note),
     )
 
 
@@ -250,8 +243,7 @@ def _sections(evidence: JudgedEvidence) -> Iterator[Section]:
     if evidence.networks:
         lead = "Two networks on the same examples: an interval for other examples, and nothing about methods."
         yield Section(f"One seed on the same {evidence.examples}", lead, (networks_table(evidence),))
-    for chapter in chapters_of(Shown.of(evidence.verdict, evidence.arms)):
-        yield chapter.make()
+    yield from (chapter.make() for chapter in chapters_of(Shown.of(evidence.verdict, evidence.arms)))
 
 
 def networks_table(evidence: JudgedEvidence) -> Table:
