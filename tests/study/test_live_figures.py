@@ -64,7 +64,7 @@ def test_the_mean_is_of_the_runs_that_have_reached_a_step() -> None:
     np.testing.assert_allclose(loss, [3.0, 2.0, 1.0])
     x, accuracy = mean_measure(*both)
     np.testing.assert_allclose((x, accuracy), ([1.0], [50.0]))
-    assert latest(*both) == 50.0
+    assert latest(*both) == [50.0]
 
 
 def told(*states: State) -> tuple[str, list[float], str | None]:

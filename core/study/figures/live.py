@@ -71,28 +71,23 @@ def mean_measure(arm: Arm, curves: Curves) -> tuple[Values, Values]:
     return mean.index.to_numpy(np.float64), mean.to_numpy()
 
 
-def latest(arm: Arm, curves: Curves) -> float:
-    """Mean of the latest value of the primary measure on the validation part, over the seeds that have finished, before
-    that over those of its line; NaN before the first.
+def latest(arm: Arm, curves: Curves) -> list[float]:
+    """Latest value of the primary measure on the validation part of each seed that has finished, before that of each
+    one in its line.
     """
-    values = _latest(arm, curves)
-    return float(np.mean(values)) if values else float("nan")
-
-
-def latest_text(arm: Arm, curves: Curves) -> str:
-    """The same with the number of seeds that are in it, as in ``89.10 % (2 seeds)``; a dash before the first."""
-    values, runs = _latest(arm, curves), _counted(arm, curves)
-    if not values:
-        return NOTHING
-    stage = "" if any(run.state == "finished" for run in runs) else " so far" if _is_going([arm]) else ", broken off"
-    return f"{arm.setting.objective.primary.text(latest(arm, curves))} ({counted(len(values), 'seed')}{stage})"
-
-
-def _latest(arm: Arm, curves: Curves) -> list[float]:
     runs = _counted(arm, curves)
     ended = [run for run in runs if run.state == "finished"]
     recorded = [curves[run.id].measured(arm.setting.objective.validated) for run in ended or runs]
     return [float(known[-1]) for values in recorded if len(known := values[~np.isnan(values)])]
+
+
+def latest_text(arm: Arm, curves: Curves) -> str:
+    """The mean of :func:`latest` and its number of seeds, as in ``89.10 % (2 seeds)``; a dash before the first."""
+    values, runs = latest(arm, curves), _counted(arm, curves)
+    if not values:
+        return NOTHING
+    stage = "" if any(run.state == "finished" for run in runs) else " so far" if _is_going([arm]) else ", broken off"
+    return f"{arm.setting.objective.primary.text(float(np.mean(values)))} ({counted(len(values), 'seed')}{stage})"
 
 
 def _counted(arm: Arm, curves: Curves) -> list[Run]:
@@ -167,8 +162,9 @@ def _best_of_groups(arms: Sequence[Arm], curves: Curves) -> set[str]:
     usable = {arm.key for group in compared for arm in (group if _is_going(arms) else winners(group))}
     best: dict[str, tuple[tuple[bool, float], str]] = {}
     for arm in arms:
-        worth = arm.setting.objective.primary.sign * latest(arm, curves)
-        rank = arm.key in usable, -math.inf if math.isnan(worth) else worth
+        values = latest(arm, curves)
+        worth = arm.setting.objective.primary.sign * float(np.mean(values)) if values else -math.inf
+        rank = arm.key in usable, worth
         if arm.setting.label not in best or rank > best[arm.setting.label][0]:
             best[arm.setting.label] = rank, arm.key
     return {key for _, key in best.values()}
