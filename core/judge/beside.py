@@ -97,11 +97,12 @@ def with_beside(rows: list[Reported], table: Table, scale: Scale) -> tuple[list[
 
 
 def _with_curves(rows: Sequence[Reported], table: Table, scale: Scale) -> list[Reported]:
-    others = sorted(table.columns.keys() - {"run", "epoch"}, key=lambda name: not name.startswith("validation"))
+    others = [name for name in table.columns if name not in ("run", "epoch")]
     if not others:
         raise JudgeError("The file with epochs has no column beside run and epoch: add the validation measure.")
+    measured_in = next((name for name in others if name.startswith("validation")), others[0])
     curves: dict[str, dict[float, float | None]] = {}
-    cells = zip(table.columns["run"], table.columns["epoch"], table.columns[others[0]], strict=True)
+    cells = zip(table.columns["run"], table.columns["epoch"], table.columns[measured_in], strict=True)
     for place, (run, at, measured) in enumerate(cells):
         epoch, value, own = number_in(at), number_in(measured or "nan"), curves.setdefault(run, {})
         if epoch is None or value is None or epoch in own or not math.isfinite(epoch):

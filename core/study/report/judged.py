@@ -153,7 +153,7 @@ def _seen_sentences(evidence: JudgedEvidence) -> list[str]:
     if evidence.verdict.candidates or evidence.verdict.unread or not tested:
         return []
     best = [max(own, key=lambda arm: sign * arm.tested.mean) for own in by_group(tested)]
-    best.sort(key=lambda arm: -sign * arm.tested.mean)
+    best = sorted(best, key=lambda arm: -sign * arm.tested.mean)
     seen = [(evidence.measure.text(arm.tested.mean), name_in_sentence(arm.name), rate_words(arm)) for arm in best]
     names = [f"{value} ({name}{rate})" for value, name, rate in seen[:MAX_SEEN]]
     names += [f"{len(best) - MAX_SEEN:,} more"] * (len(best) > MAX_SEEN)
