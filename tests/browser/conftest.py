@@ -104,7 +104,7 @@ def settled(page: Page) -> None:
 
 
 def choose_one_rate(page: Page) -> None:
-    """Have the form of Fine-tune train full fine-tuning and LoRA of rank 4 once for each seed, on one base."""
+    """Have the form train full fine-tuning and LoRA of rank 4 once for each seed, on one base."""
     expect(page.get_by_role("button", name="Start the experiment")).to_be_visible()
     page.get_by_text("Find the learning rates", exact=True).click()
     expect(page.get_by_text("Train longer", exact=True)).to_have_count(0)

@@ -50,10 +50,11 @@ from tests.soak.sizes import FULL, full_or_short
 pytestmark = pytest.mark.browser
 
 FILTERED = "runs?run=r-b5ea1bb2&dataset=digits&tag=rank+1"
-OTHERS = ["compare?all-tried=true", "learn?learn_rank=16", "runs?run=r-b5ea1bb2,r-0f5233ef"]
+OTHERS = ["experiment?all-tried=true", "learn?learn_rank=16", "runs?run=r-b5ea1bb2,r-0f5233ef"]
 PAGES = [
     "",
-    *(name for name in ENTRIES if name not in ("home", "runs")),
+    *(name for name in ENTRIES if name != "home"),
+    *("networks", "pretrain", "files", "adapters", "tryit", "serve", "weights"),
     FILTERED,
     *full_or_short(["runs", *OTHERS], []),
 ]
@@ -466,7 +467,7 @@ def test_class_names_can_be_read_in_a_preview(page: Page, url: str) -> None:
 def test_names_of_runs_can_be_read_and_are_downloaded_without_a_formula(
     page: Page, url: str, lab: Lab, tmp_path: Path
 ) -> None:
-    for address in (f"compare?runs={FAILED}", f"runs?run={FAILED}"):
+    for address in (f"experiment?runs={FAILED}", f"runs?run={FAILED}"):
         page.goto(f"{url}/{address}")
         expect(page.get_by_test_id("stMainBlockContainer")).to_contain_text(NAME)
         settled(page)

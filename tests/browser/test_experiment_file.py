@@ -32,7 +32,7 @@ def button(page: Page, name: str) -> Locator:
 
 
 def opened(page: Page, url: str, file: Path) -> None:
-    """Choose a file in the popover of the Fine-tune page."""
+    """Choose a file in the popover of New experiment."""
     page.goto(f"{url}/new")
     button(page, "Open file").click()
     page.locator("input[type=file]").set_input_files(file)

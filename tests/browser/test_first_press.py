@@ -139,10 +139,10 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         # While a script runs, Streamlit merges a click on a link with the next tick of a timer, which names this page.
         expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
         sentence = answer.inner_text()
-        page.get_by_role("link", name="Compare").nth(1).click()
-        expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
+        page.get_by_test_id("stMain").get_by_role("link", name="Open", exact=True).first.click()
+        expect(page.get_by_role("heading", name="Experiment", exact=True)).to_be_visible()
         expect(answer).to_have_text(sentence)
-        expect(page).to_have_url(re.compile(rf"/compare\?experiment={experiment.id}"))
+        expect(page).to_have_url(re.compile(rf"/experiment\?experiment={experiment.id}"))
         for tab, name in [
             ("Accuracy", "Accuracy of each setting minus that of full"),
             ("Curves", "Training and validation loss of every run"),
@@ -178,7 +178,7 @@ def test_a_comparison_that_was_stopped_is_finished_with_the_numbers_that_it_woul
 
     # Every page has one button, also after a reload; where the same question is asked, there is another one beside it.
     page.reload()
-    for path in ("", "runs", f"compare?experiment={experiment.id}"):
+    for path in ("", "experiments", f"experiment?experiment={experiment.id}"):
         page.goto(f"{url}/{path}")
         expect(page.get_by_role("button", name=LEFT).first).to_be_visible()
     page.goto(url)

@@ -80,7 +80,7 @@ def last_step(chart: Locator) -> float:
 
 
 def test_the_downloaded_adapter_loads_in_peft(page: Page, site: Site, tmp_path: Path) -> None:
-    open_page(page, f"{site.url}/adapters", "Adapters")
+    open_page(page, f"{site.url}/adapters", "Experiment")
     files = {}
     settled(page)  # nothing moves any more
     merged = page.locator(".st-key-export-safetensors")
@@ -114,7 +114,7 @@ def test_a_run_finishes_without_its_browser_and_shows_its_whole_curve_later(site
     site.slow.touch()  # ensures that the run outlives the page on any machine
     context = new_context(chromium)
     page = context.new_page()
-    open_page(page, f"{site.url}/pretrain", "Pretrain")
+    open_page(page, f"{site.url}/pretrain", "Library")
     choose_digits(page, "Dataset")
     press(page, "Epochs", "End", "1,050")
     press(page, "Batch size", "Home", LONG)
@@ -145,7 +145,7 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(
     page: Page, site: Site, trained_home: TrainedHome
 ) -> None:
     site.slow.touch()
-    open_page(page, f"{site.url}/new?base={trained_home.plain.base}", "Fine-tune")
+    open_page(page, f"{site.url}/new?base={trained_home.plain.base}", "New experiment")
     expect(page.get_by_role("button", name="Start the experiment")).to_be_visible()
     choose_one_rate(page)
     press(page, "Shots", "Home", "210")
@@ -174,7 +174,7 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(
     assert last_step(chart) > before
 
     second = page.context.new_page()
-    open_page(second, f"{site.url}/runs", "Runs")
+    open_page(second, f"{site.url}/runs", "Experiments")
     expect(second.get_by_text(TRAINING).first).to_be_visible()
     second.get_by_role("button", name="Stop all").click()
     single = second.get_by_test_id("stPopoverBody").get_by_role("button", name="Stop", exact=True)
@@ -185,7 +185,7 @@ def test_a_run_survives_reload_and_a_second_tab_and_can_be_stopped(
     second.close()
     expect(page.get_by_role("button", name="Stop all")).to_have_count(0)
     expect(page.get_by_text(re.compile("0 of 16 finished, 16 stopped")).first).to_be_visible()
-    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible()  # still known after the reload
+    expect(page.get_by_role("heading", name="Experiment", exact=True)).to_be_visible()
 
 
 def select_row(page: Page, row: int, of: int) -> None:
@@ -208,7 +208,7 @@ def test_rows_of_runs_are_selected_which_the_address_says_and_deleted_after_a_qu
     def says(*ids: str) -> None:
         page.wait_for_url(lambda url: parse_qs(urlparse(url).query).get("run", [""]) == [",".join(ids)])
 
-    open_page(page, f"{serve(LAB_APP, {'LORA_LAB_HOME': str(lab.settings.home)})}/runs", "Runs")
+    open_page(page, f"{serve(LAB_APP, {'LORA_LAB_HOME': str(lab.settings.home)})}/runs", "Experiments")
     expect(page.get_by_text("5 runs", exact=True)).to_be_visible()
     select_row(page, 0, of=5)
     expect(page.get_by_text("Reproduce this run")).to_be_visible()

@@ -19,7 +19,7 @@ from core.lab import Lab
 from core.methods.full import FullSpec
 from core.settings import Settings
 from core.store.record import Experiment
-from pages.shared.ui.links import ENTRIES
+from pages.shared.ui.links import ENTRIES, placed
 from tests.browser.conftest import LAB_APP, Serve, downloaded, module_of, settled
 from tests.conftest import TURNED, short, wait_until
 from tests.launching import fine_tune
@@ -79,12 +79,12 @@ class Site:
     """Pages to which a link was pressed."""
 
     def visits(self, title: str) -> list[tuple[str, Callable[[Page], None]]]:
-        """Addresses of Home, Compare or Adapters, and what is to be done there before all links are there."""
+        """Addresses of a place, and what is to be done there before all links are there."""
         shown = f"experiment={self.done.id}"
         if title == "Home":
             return [(f"/?{shown}", _nothing)]
-        if title == "Adapters":
-            return [("/adapters", _nothing), *full_or_short([("/adapters", self._upload)], [])]
+        if title == "Use it":
+            return [(f"/adapters?{shown}", _nothing), *full_or_short([("/files", self._upload)], [])]
         views = full_or_short(("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table"), ("Table",))
         both = ",".join([*self.done.runs, self.live])  # with a panel that a timer redraws
         return [
@@ -93,7 +93,6 @@ class Site:
         ]
 
     def _upload(self, page: Page) -> None:
-        page.get_by_role("tab", name="From a file").click()
         page.locator("input[type=file]").set_input_files(self.adapter)
         expect(page.get_by_role("link", name="Merged network")).to_be_visible()
 
@@ -142,7 +141,7 @@ def target_of(link: Locator) -> str:
 
 
 @pytest.mark.timeout(1800 if FULL else 900)
-@pytest.mark.parametrize("title", ["Home", "Compare", "Adapters"])
+@pytest.mark.parametrize("title", ["Home", "Experiment", "Use it"])
 def test_no_press_on_a_link_is_lost_while_a_run_trains(
     page: Page, site: Site, tmp_path: Path, console_errors: list[str], title: str
 ) -> None:
@@ -168,10 +167,11 @@ def test_no_press_on_a_link_is_lost_while_a_run_trains(
                 site.pressed.add(target)
                 begun = time.monotonic()
                 link.click()
-                shown = ENTRIES[target].title if target else "Full fine-tuning or LoRA?"
+                page_name = placed(target, {})[0] if target else ""
+                shown = ENTRIES[page_name].title if target else "Full fine-tuning or LoRA?"
                 begins = re.compile(f"^{re.escape(shown)}")
                 expect(page.get_by_test_id("stMain").get_by_role("heading", level=1, name=begins)).to_be_visible()
-                assert urlsplit(page.url).path == f"/{target}"
+                assert urlsplit(page.url).path == f"/{page_name}"
                 slowest = max(slowest, time.monotonic() - begun)
     assert site.lab.store.run(site.live).state == "running"
     assert set(files.values()) == {FILES}
@@ -192,11 +192,15 @@ def test_one_press_of_back_undoes_one_press(page: Page, site: Site, console_erro
     page.goto(f"{site.url}/experiment?experiment={site.done.id}")
     page.wait_for_function("window.loraLabBack")
     settled(page)
-    for title, parts in (("Serve", set()), ("Report", {"experiment"}), ("Weights", {"experiment", "run", "layer"})):
-        page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+    for title in ("Library", "Experiments"):
+        page.get_by_test_id("stSidebarNavLink").filter(has_text=re.compile(f"{title}$")).click()
         expect(page.get_by_test_id("stMain").get_by_role("heading", level=1, name=title, exact=True)).to_be_visible()
-        page.wait_for_url(lambda url, parts=parts: parts <= parse_qs(urlsplit(url).query).keys())  # type: ignore[misc]
         settled(page)
+    page.get_by_test_id("stSidebar").get_by_role("link", name=site.done.name).click()
+    settled(page)
+    page.get_by_role("tab", name="Weights").click()
+    page.wait_for_url(lambda url: {"experiment", "view", "run", "layer"} <= parse_qs(urlsplit(url).query).keys())
+    settled(page)
     before = query(page)
     page.get_by_role("combobox", name="Layer").click()
     page.get_by_role("option", name="layers.2").click()
@@ -205,7 +209,8 @@ def test_one_press_of_back_undoes_one_press(page: Page, site: Site, console_erro
     page.go_back()
     expect(page.get_by_role("combobox", name="Layer")).to_have_value(re.compile(before["layer"][0]))
     assert query(page) == before
-    for title in ("Report", "Serve", "Compare"):
+    page.go_back()  # to the first tab
+    for title in ("Experiments", "Library", "Experiment"):
         page.go_back()
         expect(page.get_by_test_id("stMain").get_by_role("heading", level=1, name=title, exact=True)).to_be_visible()
     assert console_errors == []

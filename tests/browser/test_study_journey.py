@@ -28,11 +28,11 @@ def test_a_study_that_is_started_from_its_form_ends_with_its_figure_and_sentence
     home = shutil.copytree(there.settings.home, tmp_path / "home")
     base = str(there.store.members(first)[0].spec.base)
     url = serve(LAB_APP, {"LORA_LAB_DATA": "", "LORA_LAB_HOME": str(home), "LORA_LAB_CORES": "1"})
-    page.goto(f"{url}/study?like={first.id}&base={base}")
+    page.goto(f"{url}/new?like={first.id}&base={base}")
     main = page.get_by_test_id("stMain")
     main.get_by_role("radio", name="How large a batch?", exact=True).click()
     expect(main.get_by_text("Batch size", exact=True).first).to_be_visible()
-    page.get_by_role("button", name="Start the study").click()
+    page.get_by_role("button", name="Start the experiment").click()
     with closing(Lab(Settings(home, threads=1))) as reader:
 
         def ended() -> bool:

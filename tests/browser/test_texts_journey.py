@@ -81,9 +81,7 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     page.get_by_role("button", name="Start the experiment").click()
     expect(page.get_by_text(re.compile(r"\d of 6 finished")).first).to_be_visible()
     page.reload()
-    expect(page.get_by_role("link", name="Open the comparison")).to_be_visible()
-    page.get_by_role("link", name="Open the comparison").click()
-    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Experiment", exact=True)).to_be_visible()
     expect(page.get_by_text("6 of 6 finished").first).to_be_visible()
     expect(page.get_by_test_id("stMain").get_by_role("heading", level=4).first).to_be_visible()
 

@@ -7,16 +7,14 @@ from contextlib import closing
 from urllib.parse import parse_qs, urlparse
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
+from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from core.lab import Lab
 from core.numbers import percent
-from core.results.row import rows_of
 from core.settings import Settings
 from core.store.record import Experiment, Run
-from core.study.arms.rates import at_alpha, chosen, tried_arms
 from pages.shared.forms.objective import TITLE
-from tests.browser.conftest import choose, new_context, settled
+from tests.browser.conftest import choose, settled
 from tests.conftest import wait_until
 from tests.soak.sizes import full_or_short
 from tests.trained_home import TrainedHome
@@ -53,17 +51,19 @@ def test_back_returns_to_the_experiment_that_was_shown_and_other_pages_and_a_rel
 ) -> None:
     older, newer = trained_home.alone, trained_home.one_seed
     page.goto(f"{trained_site}/experiment?experiment={newer.id}")
-    shows(page, "compare", newer)
+    shows(page, "experiment", newer)
     choose(page.get_by_role("combobox", name="Experiment"), re.compile(older.name))
-    shows(page, "compare", older)
+    shows(page, "experiment", older)
     page.go_back()
-    shows(page, "compare", newer)
+    shows(page, "experiment", newer)
     page.go_forward()
-    shows(page, "compare", older)
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Report").click()  # by the navigation, without an address
-    shows(page, "report", older)
+    shows(page, "experiment", older)
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Library").click()  # by the navigation, without an address
+    expect(page.get_by_role("heading", name="Library", exact=True)).to_be_visible()
+    page.get_by_test_id("stSidebar").get_by_role("link", name=older.name).click()
+    shows(page, "experiment", older)
     page.reload()
-    shows(page, "report", older)
+    shows(page, "experiment", older)
     assert console_errors == []
 
 
@@ -134,9 +134,9 @@ def test_the_fold_stays_open_while_its_label_changes_and_another_page_loses_no_c
     label = f"{TITLE}: loss, margin 0.125"
     expect(page.get_by_text(label, exact=True)).to_be_visible()
     expect(margin).to_be_visible()
-    page.get_by_role("link", name="Runs", exact=True).click()
-    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
-    page.get_by_role("link", name="Fine-tune", exact=True).click()
+    page.get_by_role("link", name="Library", exact=True).click()
+    expect(page.get_by_role("heading", name="Library", exact=True)).to_be_visible()
+    page.get_by_role("link", name="New experiment", exact=True).click()
     expect(page.get_by_text(label, exact=True)).to_be_visible()
 
 
@@ -193,54 +193,6 @@ def test_base_full_and_every_adapter_answer_a_drawn_seven(
     assert console_errors == []
 
 
-# Sweep
-
-
-def opens_its_runs(page: Page, arms: str) -> None:
-    expect(page.get_by_role("heading", name="Compare", exact=True)).to_be_visible()
-    page.wait_for_url(lambda url: parse_qs(urlparse(url).query).get("arms") == [arms])
-
-
-def test_a_tile_of_a_sweep_opens_its_runs_by_mouse_key_and_touch_and_another_alpha_leaves_none_of_the_one_before(
-    page: Page, chromium: Browser, trained_site: str, trained_home: TrainedHome, console_errors: list[str]
-) -> None:
-    arms = tried_arms(rows_of(members(trained_home, trained_home.sweep)))
-    full, _ = chosen(arms)
-    assert full is not None
-    (pressed,) = at_alpha([arm for arm in arms if (arm.spec.label, arm.learning_rate) == ("LoRA r=4", 0.005)], 8.0)
-    url, asked = f"{trained_site}/sweep?experiment={trained_home.sweep.id}&alpha=8", f"{pressed.key},{full.key}"
-    label = "LoRA r=4, alpha 8, learning rate 0.005"
-    page.goto(url)
-    tile, tiles = page.get_by_role("button", name=label), page.locator(".tile-map button")
-    expect(tile).to_be_visible()
-    settled(page)
-    page.wait_for_function("window.loraLabBack")
-    tile.click()
-    opens_its_runs(page, asked)
-    page.go_back()  # once, and to the alpha that was chosen
-    expect(tiles).to_have_count(6)
-    assert parse_qs(urlparse(page.url).query)["alpha"] == ["8"]
-    alpha = page.get_by_role("radiogroup", name="Alpha")
-    alpha.get_by_role("radio", name="16", exact=True).click()
-    expect(page.get_by_role("button", name="LoRA r=4, alpha 16,")).to_be_visible()
-    expect(page.get_by_role("button", name="alpha 8,")).to_have_count(0)
-    expect(tiles).to_have_count(5)  # alpha 16 lacks a setting
-    alpha.get_by_role("radio", name="8", exact=True).click()
-    expect(tiles).to_have_count(6)
-    settled(page)
-    tile.focus()
-    page.keyboard.press("Enter")
-    opens_its_runs(page, asked)
-    assert console_errors == []
-
-    context = new_context(chromium, viewport=PHONE, has_touch=True, is_mobile=True)
-    touched = context.new_page()
-    touched.goto(url)
-    touched.get_by_role("button", name=label).tap()  # the first touch
-    opens_its_runs(touched, asked)
-    context.close()
-
-
 # Weights
 
 
@@ -272,7 +224,7 @@ def test_the_slider_of_weights_answers_and_nothing_runs_off(
 
     widths = [390, 1440]  # the last one stays, so that every other view is drawn in a narrow window first
     for view in full_or_short(("Spectrum", "Rank", "Subspaces", "Alpha"), ("Rank",)):
-        page.get_by_role("tab", name=view).click()
+        page.get_by_role("radio", name=view, exact=True).click()
         panel = page.get_by_role("tabpanel").filter(visible=True)
         expect(panel.get_by_test_id("stCaptionContainer").last).to_be_visible()
         expect(page.get_by_test_id("stSpinner")).to_have_count(0)
@@ -281,5 +233,6 @@ def test_the_slider_of_weights_answers_and_nothing_runs_off(
         nothing_runs_off(page)
         widths.reverse()
     query = parse_qs(urlparse(page.url).query)
-    assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], [view])
+    assert (query["run"], query["layer"], query["view"]) == ([run.id], ["layers.0"], ["Weights"])
+    assert query.get("weights", ["Spectrum"]) == [view]
     assert console_errors == []

@@ -61,10 +61,10 @@ MAX_RATIO = 1.1
 HEADINGS = {"Home": "Full fine-tuning or LoRA?", "Learn": "Learn LoRA"}
 """Of pages whose link says something else."""
 
-PAGES = {entry.title: HEADINGS.get(entry.title, entry.title) for entry in ENTRIES.values()}
+PAGES = {entry.title: HEADINGS.get(entry.title, entry.title) for entry in ENTRIES.values() if entry.is_listed}
 """Heading of each page, by its link in the sidebar."""
 
-WATCHED = ["Runs", "Pretrain", "Fine-tune", "Home"]
+WATCHED = ["Experiments", "Home"]
 """Pages that show runs in training; sessions stay on these."""
 
 
@@ -150,7 +150,7 @@ def live_runs(url: str) -> int:
 def test_a_crowd_sees_no_error_and_the_server_does_not_grow(chromium: Browser, busy: tuple[Process, str, Path]) -> None:
     server, url, folder = busy
     port = int(url.rpartition(":")[2])
-    paths = ["", "runs", "pretrain", "runs", "new", "compare", "study", "data", "adapters", "learn"]
+    paths = ["", "experiments", "library", "experiments", "new", "experiment", "library", "learn"]
     crowd = [Visitor(chromium, url, number) for number in range(BROWSERS)]
     speakers = [Speaker(port, paths, STAY, number) for number in range(SESSIONS - BROWSERS)]
     for visitor in crowd:

@@ -12,13 +12,13 @@ import psutil
 from tests.soak.spoken import Speaker
 from tests.web.conftest import Visitor
 
-PAGES = ("runs", "pretrain", "", "runs", "new")
+PAGES = ("experiments", "library", "", "experiments", "new")
 """Pages that show a run in training, some of which tick."""
 
 STAY = 5.0
 """Seconds on each: longer than the 2 seconds after which the page of runs draws a part of it again."""
 
-GETS = ("/runs", "/healthz")
+GETS = ("/experiments", "/healthz")
 GET_SECONDS = 0.2
 """Seconds between two requests."""
 
