@@ -62,11 +62,6 @@ class Difference:
         """Whether the interval contains 0; also true where there is no interval."""
         return not (self.interval.low > 0 or self.interval.high < 0)
 
-    @property
-    def agree(self) -> bool:
-        """Whether all seeds point the same way, and there are any."""
-        return agree_in_sign(self.values)
-
 
 def agree_in_sign(values: Sequence[float]) -> bool:
     """Whether all values are above zero, or all below; False without values, and where one is NaN."""

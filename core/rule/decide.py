@@ -34,7 +34,6 @@ from core.rule.withheld import (
     Reason,
     compared_settings,
     ends_reason,
-    lacks_a_side,
     no_ranking,
     waiting_reason,
 )
@@ -81,7 +80,8 @@ def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Plac
     if not selected and (waiting := waiting_reason(everything, done, results.bases)):
         return replace(found.because(waiting), mend=waiting.next_step, unread=True, answerable=waiting.answerable)
     if found.reason or full is None:
-        return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
+        lacks_a_side = len({row.setting.role for row in everything} & {Role.REFERENCE, Role.ADAPTER}) == 1
+        return replace(found, mend=NextStep.OTHER_SIDE) if lacks_a_side and not selected else found
     everyone = compared_with(full, everything)
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
     sharing = [arm for arm in arms if common_seeds([full, arm])]

@@ -33,15 +33,14 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
     chosen = differences_between(arm, full, seeds, tested)
     compared = Compared(chosen, [between(arm, each) for each in theirs], [between(each, full) for each in ours])
     full_lacks, own_lacks = (lacks_neighbor(each, arms, seeds) for each in (full, arm))
-    seen = seen_difference(arm, full, seeds, chosen)
+    seen = seen_difference(arm, full, seeds, tested)
     return Candidate(arm, seen, compared, settings, full_lacks=full_lacks, own_lacks=own_lacks)
 
 
-def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
-    """The difference of two settings over some seeds, with its interval over test examples as well; ``values`` are
-    those of :func:`differences_between`.
-    """
+def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], tested: Outcomes) -> Difference:
+    """The difference of two settings over some seeds, with its interval over test examples as well."""
     (found,) = paired_differences([(_of(arm, seeds), _of(full, seeds))], arm.primary)
+    values = differences_between(arm, full, seeds, tested)
     if values.shape[1] < 2:
         return found
     both = crossed(values * found.what.sign).interval()
@@ -128,4 +127,4 @@ def _at(epochs: int, arm: Arm, full: Arm, tested: Outcomes) -> AtEpochs:
     missing = tuple(name_in_sentence(own.setting.label) for own, found in pairs if found is None)
     if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
         return AtEpochs(epochs, missing, None)
-    return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))
+    return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, tested))

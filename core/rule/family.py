@@ -144,6 +144,11 @@ learning rate, always in one order; None where none was trained."""
 Test = Callable[[Sequence[Differences]], list[float]]
 
 
+def t_p(values: Sequence[float]) -> float:
+    """Compute the two-sided p-value of Student's paired t test, one difference per seed; see :attr:`Crossed.p`."""
+    return crossed(np.asarray(values, dtype=np.float64)[:, np.newaxis]).p
+
+
 @dataclass(frozen=True, eq=False)
 class Compared:
     """A setting of a family at the chosen learning rates, and at the neighbors of these."""

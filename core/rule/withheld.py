@@ -215,9 +215,3 @@ def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], Reaso
         [],
         Reason("No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."),
     )
-
-
-def lacks_a_side(rows: Sequence[Row]) -> bool:
-    """Whether only full fine-tuning was trained of what is compared, or only adapters. Args: rows: of an experiment."""
-    roles = {row.setting.role for row in rows}
-    return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1
