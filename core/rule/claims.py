@@ -149,18 +149,13 @@ def outlying(
         others = np.delete(x, place)
         distance, spread = abs(float(x[place] - others.mean())), float(others.std(ddof=1)) * math.sqrt(1 + 1 / (n - 1))
         p = 2 * float(stdtr(n - 2, -distance / spread)) if spread else 0.0
-        allowed = _allowed(float(x[place]), float(others.mean()), limits, examples)
+        allowed = 0.0
+        if examples is not None and all(map(math.isfinite, limits)):
+            largest = sum((limits[1] - mean) * (mean - limits[0]) for mean in (float(x[place]), float(others.mean())))
+            allowed = 1.96 * math.sqrt(max(0.0, largest) / examples)
         if distance >= max(least, allowed) and p <= FALSE_RATE / n:
             found.append(seed)
     return found
-
-
-def _allowed(one: float, other: float, limits: tuple[float, float], examples: int | None) -> float:
-    """How far apart so few test examples may put two means; 0 where that is not known."""
-    if examples is None or not all(map(math.isfinite, limits)):
-        return 0.0
-    largest = sum((limits[1] - mean) * (mean - limits[0]) for mean in (one, other))
-    return 1.96 * math.sqrt(max(0.0, largest) / examples)
 
 
 def p_text(p: float) -> str:

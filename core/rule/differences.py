@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.results.arm import Arm
-from core.results.grid import are_neighbors, at_epochs, common_seeds, longer_of, shorter_of
+from core.results.grid import are_neighbors, at_epochs, common_seeds, tripled
 from core.results.results import Outcomes
 from core.rule.candidate import Candidate
 from core.rule.claims import Difference
@@ -22,7 +22,10 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
     of epochs among all settings that were tried; nothing is tested yet.
     """
     theirs, ours = (
-        [each if _has(each, seeds) else None for each in (*neighbors(own, arms), shorter_of(own), longer_of(own))]
+        [
+            each if _has(each, seeds) else None
+            for each in (*neighbors(own, arms), *(tripled(own, more) for more in (False, True)))
+        ]
         for own in (full, arm)
     )
     settings = tuple(each.key for each in (full, arm, *theirs, *ours) if each is not None)

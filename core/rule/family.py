@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 
 import numpy as np
@@ -219,13 +220,7 @@ def p_values(family: Sequence[Compared], margin: float, failed: int = 0, width: 
         failed: see :func:`family_p`.
         width: see :func:`fewest_p`.
     """
-
-    def differ(values: Sequence[Differences]) -> list[float]:
-        return family_p(values, failed)
-
-    def within(values: Sequence[Differences]) -> list[float]:
-        return within_p(values, margin, failed)
-
+    differ, within = partial(family_p, failed=failed), partial(within_p, margin=margin, failed=failed)
     chosen = [each.chosen for each in family]
     at_full = [each.full_around for each in family]
     at_own = [each.own_around for each in family]
