@@ -76,7 +76,7 @@ class Arm:
     @property
     def _early(self) -> str:
         """What names say where every run was stopped."""
-        return STOPPED_EARLY if all(row.state == "stopped" for row in self.rows) else ""
+        return " (stopped early)" if all(row.state == "stopped" for row in self.rows) else ""
 
     @property
     def setting(self) -> Setting:
@@ -258,10 +258,6 @@ def averaged_arms(rows: Iterable[Row]) -> list[Arm]:
     mean over both would be of neither. An arm that has only stopped rows says so in its label.
     """
     return [arm.finished_only if arm.finished else replace(arm, label=arm.label + arm._early) for arm in arms_of(rows)]
-
-
-STOPPED_EARLY = " (stopped early)"
-"""What is put behind the name of an arm that has only stopped rows."""
 
 
 def named(arms: Sequence[Arm]) -> list[Arm]:

@@ -36,14 +36,14 @@ def compared_among(arms: Iterable[Arm]) -> list[list[Arm]]:
     """The same of the arms of these runs, as :func:`core.results.arm.all_arms` gives them."""
     trained = (arm for arm in arms if arm.role is not Role.BASE)
     found = grouped(trained, lambda arm: arm.setting.comparison)
-    return [_with_seeds(at_chosen_epochs(arms)) for arms in found.values()]
-
-
-def _with_seeds(arms: Sequence[Arm]) -> list[Arm]:
-    planned = tuple(sorted({seed for arm in arms for seed in arm.seeds}))
-    arms = [replace(arm, planned=planned) for arm in arms]
-    common = common_seeds(candidates(arms))
-    return [replace(arm, common=common) for arm in arms]
+    compared = []
+    for alike in found.values():
+        chosen = at_chosen_epochs(alike)
+        planned = tuple(sorted({seed for arm in chosen for seed in arm.seeds}))
+        chosen = [replace(arm, planned=planned) for arm in chosen]
+        common = common_seeds(candidates(chosen))
+        compared.append([replace(arm, common=common) for arm in chosen])
+    return compared
 
 
 def compared_with(arm: Arm, rows: Iterable[Row]) -> list[Arm]:

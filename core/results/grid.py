@@ -172,7 +172,7 @@ def gained(arm: Arm, longer: bool) -> float | None:
     """What about three times the epochs (``longer``), or a third of them, reach beyond a setting on the validation
     part, positive where they are better; −∞ where training failed there, None where that was not tried.
     """
-    other = longer_of(arm) if longer else shorter_of(arm)
+    other = tripled(arm, longer)
     if other is None:
         return None
     own = arm.tried[_epochs(arm)]
@@ -182,14 +182,12 @@ def gained(arm: Arm, longer: bool) -> float | None:
     return arm.setting.objective.primary.sign * (there - here)
 
 
-def shorter_of(arm: Arm) -> Arm | None:
-    """The best setting with about a third of the epochs; None where that was not tried."""
-    return next((other for epochs, other in arm.tried.items() if is_third(epochs, _epochs(arm))), None)
-
-
-def longer_of(arm: Arm) -> Arm | None:
-    """The best setting with about three times the epochs; None where that was not tried."""
-    return next((other for epochs, other in arm.tried.items() if is_third(_epochs(arm), epochs)), None)
+def tripled(arm: Arm, longer: bool) -> Arm | None:
+    """The best setting with about three times the epochs (``longer``), or a third of them; None where that was not
+    tried.
+    """
+    own = arm.setting.epochs
+    return next((o for n, o in arm.tried.items() if (is_third(own, n) if longer else is_third(n, own))), None)
 
 
 def at_epochs(arm: Arm, epochs: int) -> Arm | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, stdtr, stdtrit
+from scipy.special import bdtr, stdtrit
 
 MIN_SEEDS = 3
 """Minimum number of seeds for a useful interval; two say almost nothing about the spread."""
@@ -55,28 +55,6 @@ def t_interval(values: Sequence[float], alpha: float = ERROR_RATE) -> Interval:
         return Interval(mean, math.nan, math.nan, n)
     half = float(stdtrit(n - 1, 1 - alpha / 2) * np.std(values, ddof=1) / math.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
-
-
-def t_p(differences: Sequence[float]) -> float:
-    """Compute the two-sided p-value of the paired t test: that of t = x̄ · √n / s with n − 1 degrees of freedom.
-
-    Source: Student, "The probable error of a mean", Biometrika 6 (1908). It rejects at 5 % exactly where
-    :func:`t_interval` excludes zero.
-
-    Args:
-        differences: one per pair.
-
-    Returns:
-        0 if all differences are equal and not zero, 1 if all are zero; NaN below two differences or with a non-finite
-        one.
-    """
-    if len(differences) < 2 or not np.isfinite(differences).all():
-        return math.nan
-    mean, spread = float(np.mean(differences)), float(np.std(differences, ddof=1))
-    # Equal differences of percentages may differ by rounding errors.
-    if spread <= 1e-9 * max(1.0, abs(mean)):
-        return float(abs(mean) <= 1e-9)
-    return float(2 * stdtr(len(differences) - 1, -abs(mean) * math.sqrt(len(differences)) / spread))
 
 
 def median_interval(values: Sequence[float]) -> Interval:

@@ -9,9 +9,9 @@ from enum import StrEnum
 from functools import cached_property
 
 from core.results.arm import Arm
-from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_p
-from core.rule.claims import Difference, Level, agree_in_sign, is_lopsided
-from core.rule.family import Compared, Crossed, Found, crossed, holm, p_values
+from core.results.intervals import ERROR_RATE, MIN_SEEDS
+from core.rule.claims import Difference, agree_in_sign, is_lopsided
+from core.rule.family import Compared, Crossed, Found, crossed, holm, p_values, t_p
 from core.rule.spending import CLAIM_SEEDS, Design, level_of
 from core.store.looks import FULL, Look, Member, Shown
 
@@ -111,18 +111,6 @@ class Candidate:
             each is not None for own in (self.compared.full_around, self.compared.own_around) for each in own[2:]
         )
         return f"neighboring learning rates{' and numbers of epochs' if epochs else ''}"
-
-    @property
-    def within(self) -> Level:
-        """The level at which it falls short by less than the margin."""
-        return Level.SHOWN if self.claim(Rule.WITHIN) else Level.OPEN
-
-    @property
-    def level(self) -> Level:
-        """The level at which it differs."""
-        if self.claim(Rule.HIGHER, Rule.LOWER):
-            return Level.SHOWN
-        return Level.LEANING if self.leans else Level.OPEN
 
     def design(self, settings: int) -> Design | None:
         """What determines what a further look at so many settings can show; None with fewer than three seeds."""

@@ -62,11 +62,6 @@ class Difference:
         """Whether the interval contains 0; also true where there is no interval."""
         return not (self.interval.low > 0 or self.interval.high < 0)
 
-    @property
-    def agree(self) -> bool:
-        """Whether all seeds point the same way, and there are any."""
-        return agree_in_sign(self.values)
-
 
 def agree_in_sign(values: Sequence[float]) -> bool:
     """Whether all values are above zero, or all below; False without values, and where one is NaN."""
@@ -154,18 +149,13 @@ def outlying(
         others = np.delete(x, place)
         distance, spread = abs(float(x[place] - others.mean())), float(others.std(ddof=1)) * math.sqrt(1 + 1 / (n - 1))
         p = 2 * float(stdtr(n - 2, -distance / spread)) if spread else 0.0
-        allowed = _allowed(float(x[place]), float(others.mean()), limits, examples)
+        allowed = 0.0
+        if examples is not None and all(map(math.isfinite, limits)):
+            largest = sum((limits[1] - mean) * (mean - limits[0]) for mean in (float(x[place]), float(others.mean())))
+            allowed = 1.96 * math.sqrt(max(0.0, largest) / examples)
         if distance >= max(least, allowed) and p <= FALSE_RATE / n:
             found.append(seed)
     return found
-
-
-def _allowed(one: float, other: float, limits: tuple[float, float], examples: int | None) -> float:
-    """How far apart so few test examples may put two means; 0 where that is not known."""
-    if examples is None or not all(map(math.isfinite, limits)):
-        return 0.0
-    largest = sum((limits[1] - mean) * (mean - limits[0]) for mean in (one, other))
-    return 1.96 * math.sqrt(max(0.0, largest) / examples)
 
 
 def p_text(p: float) -> str:

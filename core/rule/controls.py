@@ -21,7 +21,7 @@ from core.results.measures import digits_of, ends_text, value_text
 from core.results.results import Outcomes
 from core.results.row import Row
 from core.rule.claims import Difference, off_text
-from core.rule.differences import differences_between, seen_difference
+from core.rule.differences import seen_difference
 from core.rule.family import crossed
 from core.rule.settled import all_settled, updates_text
 from core.rule.tuning import name_in_sentence
@@ -273,7 +273,7 @@ def _beside(kind: str, arms: Sequence[Arm], full: Arm, tested: Outcomes) -> Diff
     seeds = common_seeds([full, control]) if control is not None else ()
     if control is None or len(seeds) < 2:
         return None
-    return seen_difference(full, control, seeds, differences_between(full, control, seeds, tested))
+    return seen_difference(full, control, seeds, tested)
 
 
 def is_clearly_better(difference: Difference) -> bool:

@@ -27,14 +27,11 @@ from core.rule.place import Place
 from core.rule.spending import CLAIM_SEEDS
 from core.rule.tuning import rates_beside
 from core.rule.withheld import (
-    IN_TABLE,
     SELECTED,
-    UNRANKED,
     NextStep,
     Reason,
     compared_settings,
     ends_reason,
-    lacks_a_side,
     no_ranking,
     waiting_reason,
 )
@@ -81,7 +78,8 @@ def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Plac
     if not selected and (waiting := waiting_reason(everything, done, results.bases)):
         return replace(found.because(waiting), mend=waiting.next_step, unread=True, answerable=waiting.answerable)
     if found.reason or full is None:
-        return found if selected or not lacks_a_side(everything) else replace(found, mend=NextStep.OTHER_SIDE)
+        lacks_a_side = len({row.setting.role for row in everything} & {Role.REFERENCE, Role.ADAPTER}) == 1
+        return replace(found, mend=NextStep.OTHER_SIDE) if lacks_a_side and not selected else found
     everyone = compared_with(full, everything)
     # What shares no seed with full fine-tuning has nothing to be tested by, as where it failed.
     sharing = [arm for arm in arms if common_seeds([full, arm])]
@@ -103,7 +101,10 @@ def _at_one_place(results: Results, looks: Sequence[Look], by: Decision) -> Plac
         # Of reported settings without a validation part each is tested, and none is the best one.
         looked = _looked(found, families, looks, tested, by)
         few = max((len(each.difference.seeds) for each in candidates), default=0) < CLAIM_SEEDS
-        return looked if looked.rule is Rule.WITHIN else looked.because(Reason(UNRANKED, more="" if few else IN_TABLE))
+        if looked.rule is Rule.WITHIN:
+            return looked
+        text = "No choice: no measure on a validation part is reported, to choose one of these settings."
+        return looked.because(Reason(text, more="" if few else "What is shown of each stands in the table."))
     # Where a setting has learned nothing, no end of its rates is the best of anything.
     learned = [arm for arm in arms if arm.key == best.arm.key or not is_unlearnt(arm, tested, trivial)]
     ends = ends_reason(everything, [full, *learned])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.results.arm import Arm
-from core.results.grid import are_neighbors, at_epochs, common_seeds, longer_of, shorter_of
+from core.results.grid import are_neighbors, at_epochs, common_seeds, tripled
 from core.results.results import Outcomes
 from core.rule.candidate import Candidate
 from core.rule.claims import Difference
@@ -22,7 +22,10 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
     of epochs among all settings that were tried; nothing is tested yet.
     """
     theirs, ours = (
-        [each if _has(each, seeds) else None for each in (*neighbors(own, arms), shorter_of(own), longer_of(own))]
+        [
+            each if _has(each, seeds) else None
+            for each in (*neighbors(own, arms), *(tripled(own, more) for more in (False, True)))
+        ]
         for own in (full, arm)
     )
     settings = tuple(each.key for each in (full, arm, *theirs, *ours) if each is not None)
@@ -33,15 +36,14 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
     chosen = differences_between(arm, full, seeds, tested)
     compared = Compared(chosen, [between(arm, each) for each in theirs], [between(each, full) for each in ours])
     full_lacks, own_lacks = (lacks_neighbor(each, arms, seeds) for each in (full, arm))
-    seen = seen_difference(arm, full, seeds, chosen)
+    seen = seen_difference(arm, full, seeds, tested)
     return Candidate(arm, seen, compared, settings, full_lacks=full_lacks, own_lacks=own_lacks)
 
 
-def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], values: Differences) -> Difference:
-    """The difference of two settings over some seeds, with its interval over test examples as well; ``values`` are
-    those of :func:`differences_between`.
-    """
+def seen_difference(arm: Arm, full: Arm, seeds: Sequence[int], tested: Outcomes) -> Difference:
+    """The difference of two settings over some seeds, with its interval over test examples as well."""
     (found,) = paired_differences([(_of(arm, seeds), _of(full, seeds))], arm.primary)
+    values = differences_between(arm, full, seeds, tested)
     if values.shape[1] < 2:
         return found
     both = crossed(values * found.what.sign).interval()
@@ -128,4 +130,4 @@ def _at(epochs: int, arm: Arm, full: Arm, tested: Outcomes) -> AtEpochs:
     missing = tuple(name_in_sentence(own.setting.label) for own, found in pairs if found is None)
     if ours is None or theirs is None or not (seeds := common_seeds([ours, theirs])):
         return AtEpochs(epochs, missing, None)
-    return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, differences_between(ours, theirs, seeds, tested)))
+    return AtEpochs(epochs, (), seen_difference(ours, theirs, seeds, tested))

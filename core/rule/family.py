@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 
 import numpy as np
@@ -144,6 +145,11 @@ learning rate, always in one order; None where none was trained."""
 Test = Callable[[Sequence[Differences]], list[float]]
 
 
+def t_p(values: Sequence[float]) -> float:
+    """Compute the two-sided p-value of Student's paired t test, one difference per seed; see :attr:`Crossed.p`."""
+    return crossed(np.asarray(values, dtype=np.float64)[:, np.newaxis]).p
+
+
 @dataclass(frozen=True, eq=False)
 class Compared:
     """A setting of a family at the chosen learning rates, and at the neighbors of these."""
@@ -214,13 +220,7 @@ def p_values(family: Sequence[Compared], margin: float, failed: int = 0, width: 
         failed: see :func:`family_p`.
         width: see :func:`fewest_p`.
     """
-
-    def differ(values: Sequence[Differences]) -> list[float]:
-        return family_p(values, failed)
-
-    def within(values: Sequence[Differences]) -> list[float]:
-        return within_p(values, margin, failed)
-
+    differ, within = partial(family_p, failed=failed), partial(within_p, margin=margin, failed=failed)
     chosen = [each.chosen for each in family]
     at_full = [each.full_around for each in family]
     at_own = [each.own_around for each in family]

@@ -80,7 +80,7 @@ class EqualAccuracy:
     """Forgetting of one method minus that of another where both reach the same accuracy on the target."""
 
     a: str
-    b: str
+    """Label of the method and rank that is compared."""
     level: float
     """Accuracy on the target, in percent."""
     values: tuple[float, ...]
@@ -186,7 +186,7 @@ def at_equal_accuracy(a: Frontier, b: Frontier) -> list[EqualAccuracy]:
     for level in dict.fromkeys(math.floor(10 * share * top) / 10 for share in SHARES):
         if low <= level <= top:
             values = tuple(_forgetting_at(left, level) - _forgetting_at(right, level) for left, right in pairs)
-            found.append(EqualAccuracy(a.label, b.label, level, values, t_interval(values), a.measure))
+            found.append(EqualAccuracy(a.label, level, values, t_interval(values), a.measure))
     return found
 
 

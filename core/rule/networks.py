@@ -10,8 +10,8 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from core.objectives.measure import Values
-from core.results.intervals import ERROR_RATE, RESAMPLES, Interval, t_interval, t_p
-from core.rule.family import holm
+from core.results.intervals import ERROR_RATE, RESAMPLES, Interval, t_interval
+from core.rule.family import holm, t_p
 
 
 @dataclass(frozen=True)

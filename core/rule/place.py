@@ -221,27 +221,19 @@ class Place:
     @property
     def proposed(self) -> int:
         """Number of seeds that a further look is proposed for; 0 where something is shown, where training comes first,
-        and where no number of seeds can show anything.
+        and where no number of seeds can show anything: enough see no difference, and "good enough" is out of reach.
         """
-        if not self.seeds or self.level is Level.SHOWN or self.withheld or self.reason:
+        told = self.told
+        if told is None or self.level is Level.SHOWN or self.withheld or self.reason or self.is_saturated:
             return 0
-        return 0 if self._is_exhausted or self.is_saturated else self._next
+        is_exhausted = self.seeds >= CLAIM_SEEDS and self.needs_examples and told.difference.holds_zero
+        return 0 if is_exhausted else self._next
 
     @property
     def _next(self) -> int:
         """Number of seeds of the next look that can claim something, no more than can be added at once."""
         most, proposed = self.seeds + MAX_NEW_SEEDS, next_look(self.seeds, self.spent)
         return most if proposed > most and level_of(most, self.spent) else proposed
-
-    @property
-    def _is_exhausted(self) -> bool:
-        """Whether more seeds can show nothing: enough see no difference, and "good enough" is out of reach."""
-        return (
-            self.seeds >= CLAIM_SEEDS
-            and self.needs_examples
-            and self.told is not None
-            and self.told.difference.holds_zero
-        )
 
     @property
     def is_saturated(self) -> bool:

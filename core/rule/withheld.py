@@ -52,16 +52,8 @@ class Reason:
 NOT_YET = "No verdict yet: "
 """How a reason begins that names what can be done."""
 
-UNTIL_THEN = "Until then only the validation part is compared."
-"""What is compared while runs are to finish, where nothing was shown before."""
-
 NUMBERS = dict(enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine"], 2))
 """Small numbers, as sentences write them."""
-
-UNRANKED = "No choice: no measure on a validation part is reported, to choose one of these settings."
-"""Of reported results whose settings nothing ranks."""
-
-IN_TABLE = "What is shown of each stands in the table."
 
 SELECTED = Reason(
     "No verdict: these runs were selected, and what was left out is not known.",
@@ -90,7 +82,7 @@ def waiting_reason(rows: Sequence[Row], seeds: int, bases: Sequence[Row] = ()) -
         left += f", {waiting} of them interrupted" if waiting else ""
         text = left if pending else "runs follow, until the best learning rates are found"
         follow = "More follow, until the best learning rates are found. " if pending and searching else ""
-        return Reason(f"{NOT_YET}{text}.", more=f"{follow}{UNTIL_THEN}")
+        return Reason(f"{NOT_YET}{text}.", more=f"{follow}Until then only the validation part is compared.")
     finished = {(row.setting.key, row.seed) for row in everything if row.state == "finished"}
     left_out = [row for row in everything if row.state == "stopped" and not row.archived]
     missing = [row for row in left_out if (row.setting.key, row.seed) not in finished]
@@ -215,9 +207,3 @@ def compared_settings(rows: Sequence[Row]) -> tuple[Arm | None, list[Arm], Reaso
         [],
         Reason("No verdict yet: it takes results of full fine-tuning and of LoRA on the same base and task."),
     )
-
-
-def lacks_a_side(rows: Sequence[Row]) -> bool:
-    """Whether only full fine-tuning was trained of what is compared, or only adapters. Args: rows: of an experiment."""
-    roles = {row.setting.role for row in rows}
-    return len(roles & {Role.REFERENCE, Role.ADAPTER}) == 1

@@ -9,7 +9,8 @@ from dataclasses import replace
 from core.methods.method import Role
 from core.numbers import listed, number_text
 from core.results.measures import bare_text, digits_of
-from core.rule.claims import Difference, Level
+from core.rule.candidate import Rule
+from core.rule.claims import Difference
 from core.rule.tuning import ratio_text
 from core.rule.withheld import paired_differences
 from core.study.arms.difference_tables import (
@@ -75,13 +76,13 @@ def _accuracy(found: dict[str, Evidence]) -> str:
         f"{name} {candidate.arm.spec.label}"
         for name, evidence in found.items()
         for candidate in evidence.verdict.candidates
-        if candidate.within is Level.SHOWN
+        if candidate.claim(Rule.WITHIN)
     ]
     shown = [
         f"{name} {candidate.arm.spec.label} ({'higher' if candidate.difference.is_better else 'lower'})"
         for name, evidence in found.items()
         for candidate in evidence.verdict.candidates
-        if candidate.level is Level.SHOWN
+        if candidate.claim(Rule.HIGHER, Rule.LOWER)
     ]
     return (
         f"**Is LoRA as accurate as full fine-tuning?** Accuracy of LoRA minus that of full fine-tuning: "

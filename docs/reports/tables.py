@@ -9,7 +9,7 @@ from core.results.arm import arms_of
 from core.results.measures import digits_of, quantity
 from core.results.row import rows_of
 from core.rule.candidate import Candidate
-from core.rule.claims import Difference, Pair, difference_of
+from core.rule.claims import Difference, difference_of
 from core.rule.frontier import SHARES, at_equal_accuracy, frontier_pairs, frontiers
 from core.rule.tuning import ratio_text
 from core.study.arms.difference_tables import (
@@ -167,5 +167,6 @@ def equal_accuracy(evidence: Evidence) -> list[tuple[str, float, Difference]]:
             where.append("highest that both reach" if share == 1 else f"{100 * share:g} % of that")
             levels.append(each.level)
             values = dict(enumerate(each.values))
-            compared.append(Pair(each.a, each.b, values, dict.fromkeys(values, 0.0)))
-    return list(zip(where, levels, [difference_of(pair, quantity("forgetting")) for pair in compared], strict=True))
+            none = dict.fromkeys(values, 0.0)
+            compared.append(difference_of(each.a, full.label, values, none, quantity("forgetting")))
+    return list(zip(where, levels, compared, strict=True))

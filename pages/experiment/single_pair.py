@@ -11,7 +11,8 @@ from core.lab import Lab
 from core.methods.method import Role
 from core.numbers import count_text, points_text
 from core.results.arm import Arm
-from core.rule.networks import corrected, p_words
+from core.rule.claims import p_words
+from core.rule.networks import corrected
 from core.rule.spending import CLAIM_SEEDS
 from core.store.record import Run
 from core.study.weights.remeasured import parallel

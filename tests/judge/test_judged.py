@@ -145,9 +145,9 @@ def test_without_a_validation_part_nothing_is_chosen_and_the_page_says_why(idle:
     rows = [{**row, "validation": ""} for row in rows_of(rates=(0.001,))]
     answer = judged(idle, csv_of(rows))
     assert any("were not chosen by us" in sentence for sentence in carried(answer))
-    assert {candidate.arm.setting.label: candidate.level for candidate in answer.verdict.candidates} == {
-        "LoRA r=4": "open",
-        "vera r=256": "shown",
+    assert {each.arm.setting.label: each.standing for each in answer.verdict.candidates} == {
+        "LoRA r=4": Rule.WITHIN,
+        "vera r=256": Rule.LOWER,
     }
     several = judged(idle, csv_of({**row, "validation": ""} for row in rows_of()))
     assert several.verdict.claim is None, "nobody chose among the rates"

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.results.intervals import t_interval, t_p
+from core.results.intervals import t_interval
 from core.results.measures import quantity
 from core.rule.claims import Difference, difference_of
-from core.rule.family import holm
+from core.rule.family import holm, t_p
 from core.rule.networks import corrected, example_difference
 
 STEPS = st.lists(st.integers(-4, 4), min_size=2, max_size=10)
@@ -33,7 +33,7 @@ def test_a_difference_is_over_the_seeds_that_both_have() -> None:
     found = difference({0: 91.0, 1: 92.0, 2: 94.0, 7: 0.0}, {2: 91.0, 1: 91.0, 0: 90.5, 9: 100.0})
     assert (found.seeds, found.values) == ((0, 1, 2), (0.5, 1.0, 3.0))
     assert found.interval == t_interval([0.5, 1.0, 3.0])
-    assert (found.holds_zero, found.agree, found.is_better, found.examples) == (True, True, True, 0)
+    assert (found.holds_zero, found.is_better, found.examples) == (True, True, 0)
     assert found.win == (2 + 3 + 3 + 0) / 16, "over all runs, paired or not"
 
 
@@ -41,7 +41,7 @@ def test_which_side_is_better_is_up_to_the_measure() -> None:
     low, high = dict(enumerate([0.1, 0.2, 0.15])), dict(enumerate([0.9, 0.8, 0.85]))
     for name, is_better, win in (("accuracy", False, 0.0), ("loss", True, 1.0), ("forgetting", False, 0.0)):
         found = difference(low, high, name)
-        assert (found.is_better, found.win, found.holds_zero, found.agree) == (is_better, win, False, True)
+        assert (found.is_better, found.win, found.holds_zero) == (is_better, win, False)
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, math.nan, 2.0]])
@@ -49,7 +49,6 @@ def test_what_has_no_interval_is_not_told_from_zero(values: list[float]) -> None
     found = difference(dict(enumerate(values)), dict.fromkeys(range(len(values)), 0.0))
     assert math.isnan(found.interval.low)
     assert found.holds_zero
-    assert difference({}, {}).agree is False
 
 
 @given(STEPS.filter(lambda steps: len(set(steps)) > 1))

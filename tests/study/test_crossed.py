@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import ndtr, stdtrit
 
-from core.results.intervals import t_interval, t_p
+from core.results.intervals import t_interval
 from core.rule.claims import win_probability
-from core.rule.family import crossed, holm
+from core.rule.family import crossed, holm, t_p
 
 VALUES = st.sampled_from([-100.0, 0.0, 100.0])
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=7)
@@ -53,8 +53,6 @@ def test_it_rejects_exactly_where_the_interval_excludes_zero_and_never_fails(tab
         return
     low, high = found.interval().low, found.interval().high
     assert (found.p <= 0.05) == (not low <= 0 <= high)
-    means = table.mean(1).tolist()
-    assert table.shape[1] > 1 or found.p == pytest.approx(t_p(means), abs=1e-9), "one value a seed: the t test"
 
 
 @pytest.mark.parametrize(("seeds", "examples"), [(3, 5), (8, 40), (20, 10)])

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtr
 
-from core.results.intervals import t_p
-from core.rule.family import Around, Compared, Differences, family_p, holm, p_values, within_p
+from core.rule.family import Around, Compared, Differences, family_p, holm, p_values, t_p, within_p
 from core.rule.spending import Design, level_of
 
 MARGIN = 0.5

@@ -13,8 +13,8 @@ from core.numbers import NOTHING, counted
 from core.results.arm import Arm, grouped
 from core.results.intervals import MIN_SEEDS, Interval
 from core.results.measures import Quantity, bare_text, digits_of, ends_text
-from core.rule.candidate import Candidate
-from core.rule.claims import Difference, Level, off_text, p_text
+from core.rule.candidate import Candidate, Rule
+from core.rule.claims import Difference, off_text, p_text
 from core.rule.place import Place
 from core.rule.withheld import against_full, paired_differences, rank_extremes
 
@@ -30,9 +30,9 @@ def finding_text(difference: Difference, candidate: Candidate | None = None) -> 
         candidate: the setting as it was tested, where the difference is that of the verdict.
     """
     side = "higher" if difference.interval.mean > 0 else "lower"
-    if candidate is not None and candidate.level is Level.SHOWN:
+    if candidate is not None and candidate.claim(Rule.HIGHER, Rule.LOWER):
         return f"Shown: {side}"
-    if candidate is not None and candidate.within is Level.SHOWN:
+    if candidate is not None and candidate.claim(Rule.WITHIN):
         return "Shown: within the margin"
     is_alike = len(difference.seeds) < MIN_SEEDS and not difference.interval.half_width  # which is no interval
     if difference.holds_zero or is_alike:

@@ -19,7 +19,6 @@ from core.results.results import Results
 from core.rule.answer import Answer, crossings
 from core.rule.budgets import by_budget, passed_epochs
 from core.rule.candidate import Candidate, Rule
-from core.rule.claims import Level
 from core.rule.controls import share_sentence
 from core.rule.place import Place
 from core.rule.tuning import choice_sentence, is_tuned, rate_choices, reference_name
@@ -124,7 +123,7 @@ def measured_table(shown: Shown) -> pd.DataFrame:
 
 def within_text(candidate: Candidate, margin: float) -> str:
     """Whether a setting is good enough: shown, shown not to be, or neither."""
-    if candidate.within is Level.SHOWN:
+    if candidate.claim(Rule.WITHIN):
         return "shown"
     is_worse = candidate.claim(Rule.LOWER) is not None and candidate.crossed.interval().high < -margin
     return "no" if is_worse else "not shown"
