@@ -104,7 +104,7 @@ def test_the_token_link_opens_the_pages(page: Page, tmp_path: Path, console_erro
         # Opened from another site, as from an email: neither the request nor its redirect sends a strict cookie.
         page.goto(f"data:text/html,<a href={quote(link[0].replace('/?', '/pretrain?'))}>lab</a>")
         page.get_by_role("link").click()
-        expect(page.get_by_role("heading", name="Pretrain", exact=True)).to_be_visible()
+        expect(page.get_by_role("heading", name="Library", exact=True)).to_be_visible()
         assert "token" not in page.url
         (cookie,) = [cookie for cookie in page.context.cookies() if cookie["name"].startswith("lora_lab")]
         assert cookie["httpOnly"]

@@ -140,7 +140,7 @@ def show_loading(lab: Lab, run: Run) -> None:
         )
     else:
         st.caption("In a folder that has the unpacked adapter and the base; it needs torch, peft and safetensors.")
-    st.code(_code_of_card(lab, run), language="python", wrap_lines=True)
+    st.code(_code_of_card(lab, run), language=None, wrap_lines=True)
     if run.spec.base is not None:
         st.caption("Verify the file from the command line:")
         verify = f"python -m core verify {run.id}-adapter.zip --base {run.spec.base}-network.safetensors"
