@@ -172,7 +172,7 @@ def gained(arm: Arm, longer: bool) -> float | None:
     """What about three times the epochs (``longer``), or a third of them, reach beyond a setting on the validation
     part, positive where they are better; −∞ where training failed there, None where that was not tried.
     """
-    other = tripled(arm, longer)
+    other = other_length(arm, longer)
     if other is None:
         return None
     own = arm.tried[_epochs(arm)]
@@ -182,7 +182,7 @@ def gained(arm: Arm, longer: bool) -> float | None:
     return arm.setting.objective.primary.sign * (there - here)
 
 
-def tripled(arm: Arm, longer: bool) -> Arm | None:
+def other_length(arm: Arm, longer: bool) -> Arm | None:
     """The best setting with about three times the epochs (``longer``), or a third of them; None where that was not
     tried.
     """

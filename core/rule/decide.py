@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from core.methods.method import MethodSpec, Role
 from core.plan.axes import Point, VarySpec
@@ -61,6 +62,8 @@ def decide(results: Results, looks: Sequence[Look] = (), plan: Plan | None = Non
         plan: of the experiment, whose configuration may have an axis.
         by: what tests the settings, the rule of docs/statistics.md by default.
     """
+    # What a run answered is read from files, and needed for each setting that it is compared with.
+    results = replace(results, outcomes=cache(results.outcomes), trivial=cache(results.trivial))
     if plan is not None and plan.configuration.vary is not None:
         return _along(plan, plan.configuration.vary, results, looks, by)
     place = _at_one_place(results, looks, by)

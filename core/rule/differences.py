@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from core.results.arm import Arm
-from core.results.grid import are_neighbors, at_epochs, common_seeds, tripled
+from core.results.grid import are_neighbors, at_epochs, common_seeds, other_length
 from core.results.results import Outcomes
 from core.rule.candidate import Candidate
 from core.rule.claims import Difference
@@ -24,7 +24,7 @@ def candidate_of(arm: Arm, full: Arm, arms: Sequence[Arm], seeds: Sequence[int],
     theirs, ours = (
         [
             each if _has(each, seeds) else None
-            for each in (*neighbors(own, arms), *(tripled(own, more) for more in (False, True)))
+            for each in (*neighbors(own, arms), *(other_length(own, more) for more in (False, True)))
         ]
         for own in (full, arm)
     )

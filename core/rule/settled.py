@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from core.numbers import count_text
 from core.results.arm import Arm, grouped
-from core.results.grid import SETTLED_DIGITS, at_epochs, gain, gained, tripled
+from core.results.grid import SETTLED_DIGITS, at_epochs, gain, gained, other_length
 from core.results.intervals import ERROR_RATE, MIN_SEEDS, t_interval
 from core.rule.claims import Difference
 
@@ -62,7 +62,7 @@ def course_by(gains: Sequence[float], margin: float) -> Course:
 
 def gains_of(arm: Arm) -> dict[int, float]:
     """What three times the epochs would add, by seed, of the finished runs of which it is known."""
-    third = tripled(arm, longer=False)
+    third = other_length(arm, longer=False)
     before = {} if third is None else third.finished
     found = {seed: gain(row, before.get(seed)) for seed, row in arm.finished.items()}
     return {seed: value for seed, value in found.items() if value is not None}

@@ -106,10 +106,10 @@ class RateChoice:
     @property
     def at_end(self) -> str | None:
         """``lowest`` or ``highest`` where a better rate may lie beyond those tried."""
-        rate, ends = self.arm.learning_rate, (min(self.tried, default=0.0), max(self.tried, default=0.0))
-        if len(self.tried) < 2 or ends[0] < rate < ends[1] or self.is_flat or not self.ranked:
+        rate, tried = self.arm.learning_rate, self.tried
+        if len(tried) < 2 or tried[0] < rate < tried[-1] or self.is_flat or not self.ranked:
             return None
-        return "lowest" if rate == ends[0] else "highest"
+        return "lowest" if rate == tried[0] else "highest"
 
 
 def rate_choices(rows: Iterable[Row]) -> list[RateChoice]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from core.lab import Lab
 from core.results.arm import Arm, all_arms
 from core.results.choice import comparisons_of
-from core.results.grid import neighbors_of, tripled, validated_mean
+from core.results.grid import neighbors_of, other_length, validated_mean
 from core.results.row import rows_of
 from core.rule.differences import neighbors
 from core.settings import Settings
@@ -66,7 +66,7 @@ def _row(lab: Lab, name: str, experiment: Experiment) -> str:
     warm = _warm(lab, experiment, chosen)
     ways: dict[str, Callable[[Arm], Iterable[Arm | None]]] = {
         "rates": lambda own: neighbors(own, everyone),
-        "epochs": lambda own: (tripled(own, longer=False), tripled(own, longer=True)),
+        "epochs": lambda own: (other_length(own, longer=False), other_length(own, longer=True)),
         "schedule": lambda own: [arm for arm in warm if arm.spec.method == own.spec.method],
     }
     before = _difference(chosen)
