@@ -17,7 +17,7 @@ from core.numbers import listed, number_text
 from core.serving.panes import BASE, Answers, Panes
 from core.spec import bounds
 from core.store.record import Run
-from core.study.weights.answering import MERGED, panes_of
+from core.study.weights.predicted import MERGED, panes_of
 from pages.shared.experiment.current import experiment_picker
 from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal

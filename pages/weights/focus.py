@@ -16,7 +16,6 @@ from core.results.row import row_of
 from core.store.record import Experiment, Run
 from core.study.figures.palette import colours_of
 from core.study.weights.change import layer_shapes, main_arms, main_run, run_of_seed
-from core.study.weights.tables import layer_text
 from pages.shared.ui.links import link
 from pages.shared.ui.pickers import pick, start_id
 
@@ -106,7 +105,7 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         arm, run = runs[pick("Run", names, "run", "The trained network to analyse, shown beside other settings.")]
     shapes = layer_shapes(run.spec.network)
     with right:
-        layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
+        layers = {path: f"{path} · {inputs:,} → {outputs:,}" for path, (outputs, inputs) in shapes.items()}
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
     shown = tuple(main_arms(members, always=run))
     colours = colours_of(run.spec for run in members)

@@ -12,9 +12,9 @@ from torch import nn
 from core.errors import LoRAError
 from core.lab import Lab
 from core.objectives.classification import ClassificationSpec
-from core.study.weights.change import WeightChange, read_change
+from core.study.weights.change import WeightChange, read_change, scaled_networks
+from core.study.weights.curves import MAX_STRENGTH, StrengthCurve, strength_curve, strengths
 from core.study.weights.scores import Evaluator, Scores, evaluator_for
-from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, scaled_networks, strength_curve, strengths
 from core.training.evaluation import evaluate
 from core.training.threads import one_thread
 from tests.conftest import BOTH, DIGITS, compared, finish, short
