@@ -16,7 +16,7 @@ from core.networks.forward import forward
 from core.serving.inputs import own_image
 from core.study.arms.answers_table import disputed
 from core.study.report.answer import place_of
-from core.study.weights.predicted import predictions, true_targets
+from core.study.weights.predicted import computed_labels, predictions, true_targets
 from core.web import downloads
 from core.wording.tasks import answers_text
 from tests.data.uploaded import picture
