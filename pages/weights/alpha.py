@@ -29,7 +29,7 @@ def alpha_part(focus: Focus) -> None:
     tested, validated = (
         measured(strengths_of, focus.lab, focus.run, part, limit, step) for part in ("test", "validation")
     )
-    head = " The new head, which the base does not have, keeps its trained weights." if focus.has_new_head else ""
+    head = " A new head keeps its trained weights." if focus.has_new_head else ""
     head += " The change of the head, which is trained whole, is scaled as well." if focus.run.spec.head else ""
     alpha_slider(focus, tested, validated.best, step)
     st.expander("Formulas", icon=":material/function:").markdown(

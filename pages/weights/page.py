@@ -20,23 +20,14 @@ from pages.weights.rank import rank_part
 from pages.weights.spectrum import spectrum_part
 from pages.weights.subspaces import subspaces_part
 
-PARTS = {
-    "Spectrum": spectrum_part,
-    "Rank": rank_part,
-    "Alpha": alpha_part,
-    "Subspaces": subspaces_part,
-}
+PARTS = {"Spectrum": spectrum_part, "Rank": rank_part, "Alpha": alpha_part, "Subspaces": subspaces_part}
 
 lab = current()
 
-st.title("Weights")
-with st.container(horizontal=True, vertical_alignment="center"):
-    st.caption(
-        "What full fine-tuning and LoRA changed in each weight, and how the results depend on it. ΔW is what training "
-        "added to a weight, and its energy the sum of its squared singular values.",
-        width="content",
-    )
-    link("learn", "How LoRA limits the rank of ΔW")
+st.title(
+    "Weights", help="ΔW is what training added to a weight, and its energy the sum of its squared singular values."
+)
+link("learn", "How LoRA limits the rank of ΔW")
 experiment = experiment_picker(lab)
 members = lab.store.members(experiment) if experiment is not None else []
 judged = judged_by(rows_of(members)).primary.noun
@@ -49,15 +40,8 @@ with errors_shown():
     focus = choose_focus(lab, experiment, members)
     if focus is None:
         waits = any(run.is_live for run in members)
-        st.info(
-            f"No run of this experiment {'has a result yet' if waits else 'has a result'}.",
-            icon=":material/info:",
-        )
-        link(
-            "compare",
-            "See its runs in Compare",
-            {"experiment": experiment.id},
-        )
+        st.info(f"No run of this experiment has a result{' yet' if waits else ''}.", icon=":material/info:")
+        link("compare", "See its runs in Compare", {"experiment": experiment.id})
         st.stop()
     shown = ", ".join(arm.label for arm in focus.arms)
     if len(focus.arms) < len({run.spec.arm for run in members}):
@@ -66,7 +50,6 @@ with errors_shown():
     st.caption(literal(f"Base: {base}. Task: {task}. Shown: {shown}."))
     for sentence in dropped_sentences(rows_of(members)):
         st.caption(literal(sentence))
-    waiting = sum(run.is_live for run in members)
-    if waiting:
+    if waiting := sum(run.is_live for run in members):
         st.caption(f"Unfinished runs: {waiting}. Reload the page to see them once they have finished.")
     draw_tabs(PARTS, focus)

@@ -49,7 +49,7 @@ def rank_part(focus: Focus) -> None:
     change = float(np.mean([each.at(rank).target - each.scores.target[-1] for each in tested]))
     kind = full.spec.network.learns
     told = rank_sentence(rank, by_seed, tolerance, curves[0].ranks, examples, kind, measure, change)
-    st.markdown(f"{told} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
+    st.markdown(told)
     dots = [
         TrainedRank(arm.label, focus.colours[arm.key], rank_of_arm, run.spec.seed, scores)
         for (arm, run), scores in zip(runs, trained, strict=True)
@@ -98,9 +98,7 @@ def tolerance_slider(measure: Measure) -> float:
         key="tolerance" if points else f"tolerance-{measure.name}",
         bind="query-params",
         width=320,
-        help=f"How many points of validation {measure.noun} on the target the cut network may lose."
-        if points and measure.higher_is_better
-        else f"How much worse the validation {measure.noun} of the cut network on the target may be.",
+        help=f"How much worse the validation {measure.noun} of the cut network on the target may be.",
     )
 
 

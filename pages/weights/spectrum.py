@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.methods.roles import Layers
 from core.numbers import listed, percent
+from core.study.weights.change import run_of_seed
 from core.study.weights.figures import NamedSpectrum, singular_value_figure
 from core.study.weights.spectrum import ENERGY, spectrum_text
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
-from pages.weights.focus import Focus, same_seed
+from pages.weights.focus import Focus
 from pages.weights.numbers import spectrum_of, values_before
 
 
 def spectrum_part(focus: Focus) -> None:
     """Draw singular values and energy of one layer, and the table of all layers and arms."""
-    layers = [focus.layer] if focus.is_deep else list(focus.shapes)
+    # Of a network with blocks of layers, one layer is shown at a time.
+    layers = [focus.layer] if Layers(tuple(focus.shapes)).blocks else list(focus.shapes)
     spectra = {
         run.id: {layer: measured(spectrum_of, focus.lab, run, layer) for layer in layers}
         for arm in focus.arms
         for run in arm.runs
     }
-    chosen = {run.id for _, run in same_seed(focus)}
+    chosen = {run_of_seed(arm, focus.seed).id for arm in focus.arms}
     changed = {run for run, layers in spectra.items() if layers[focus.layer].rank}
     lines = [
         NamedSpectrum(arm.label, focus.colours[arm.key], run.spec.seed, spectra[run.id][focus.layer], run.id in chosen)
@@ -49,9 +52,8 @@ def spectrum_part(focus: Focus) -> None:
         show(figure, focus.run.id, "singular-values", alt)
     if unchanged:
         st.caption(f"Not drawn, because training did not change {focus.layer}: {listed(unchanged)}.")
-    arms = list(focus.arms)
     dataframe(
-        spectrum_text(arms, spectra, share),
+        spectrum_text(focus.arms, spectra, share),
         hide_index=True,
         height="content",
         alt="Ranks and relative norm of ΔW of each layer and setting",
