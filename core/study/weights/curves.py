@@ -45,15 +45,9 @@ class StrengthCurve:
         return float(top[np.abs(top - 1).argmin()])
 
 
-def strengths(step: float = STRENGTH_STEP) -> Array:
-    """Return the multiples of ΔW that are measured, (n,), from 0 to :data:`MAX_STRENGTH`."""
-    # Rounded, so that 1 is exactly 1.
-    return np.round(np.arange(round(MAX_STRENGTH / step) + 1) * step, 6)
-
-
 def strength_curve(change: WeightChange, evaluator: Evaluator, step: float = STRENGTH_STEP) -> StrengthCurve:
     """Evaluate the base with 0 to :data:`MAX_STRENGTH` times the trained change of everything but a new head."""
-    grid = strengths(step)
+    grid = np.round(np.arange(round(MAX_STRENGTH / step) + 1) * step, 6)  # rounded, so that 1 is exactly 1
     return StrengthCurve(grid, evaluator.of_networks(scaled_networks(change, grid.tolist())))
 
 

@@ -107,7 +107,8 @@ def scores_of_cuts(curves: Sequence[CutCurve], colour: str, trained: Sequence[Tr
     for axis, on in zip(("y", "y2"), curves[0].scores.lines, strict=False):
         lines = np.array([curve.scores.lines[on] for curve in curves])
         before = float(np.mean([curve.base.lines[on][0] for curve in curves]))
-        style = {"dash": "solid" if on == "target" else "dot", "color": colour}
+        dash, symbol = _STYLES[on]
+        style = {"dash": dash, "color": colour}
         if len(lines) > 1:
             faint = {"yaxis": axis, "opacity": 0.3, "line": style | {"width": 1}, "showlegend": False}
             traces += [scatter("lines", None, np.array(ranks), line, None, **faint) for line in lines]
@@ -122,7 +123,7 @@ def scores_of_cuts(curves: Sequence[CutCurve], colour: str, trained: Sequence[Tr
                 showlegend=on == "target",
                 yaxis=axis,
                 line=style | {"width": 2.5},
-                marker={"size": 7, "color": colour, "symbol": "circle" if on == "target" else "square"},
+                marker={"size": 7, "color": colour, "symbol": symbol},
             )
         )
         for label in dict.fromkeys(run.label for run in trained):

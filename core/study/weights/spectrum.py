@@ -78,21 +78,15 @@ class Spectrum:
             return self.norm / self.base_norm
         return math.inf if self.norm else 0.0
 
-    @cached_property
-    def energy(self) -> Array:
-        """(min(out, in),) share of ‖ΔW‖_F² that the first 1, 2, … values hold; all 1 where ΔW is zero.
+    def rank_holding(self, share: float = ENERGY) -> int:
+        """The smallest rank that holds ``share`` of ‖ΔW‖_F², 0 to 1; 0 where ΔW is zero.
 
-        It is also what the best approximation of that rank keeps (Eckart and Young, Psychometrika 1, 1936).
+        The share of the first r values is what the best approximation of rank r keeps (Eckart and Young, Psychometrika
+        1, 1936).
         """
         squares = np.cumsum(self.values**2)
-        return squares / squares[-1] if squares[-1] else np.ones_like(squares)
-
-    def rank_holding(self, share: float = ENERGY) -> int:
-        """The smallest rank that holds ``share`` of ‖ΔW‖_F², 0 to 1; 0 where ΔW is zero."""
-        if not self.norm:
-            return 0
         # Rounding must not ask for one more where the values up to here hold it all.
-        return int(np.argmax(self.energy >= share - 1e-12)) + 1
+        return int(np.argmax(squares / squares[-1] >= share - 1e-12)) + 1 if self.norm else 0
 
     @property
     def effective_rank(self) -> float:

@@ -78,14 +78,12 @@ def random_similarity(dimension: int, k1: int, k2: int) -> tuple[float, float]:
         The mean, exactly; and what 95 % of random pairs stay below.
     """
     rng, few, many = np.random.default_rng(0), min(k1, k2), max(k1, k2)
-    drawn = [float((_random_directions(dimension, few, rng)[:many] ** 2).sum()) for _ in range(RANDOM_BASES)]
+    drawn = []
+    for _ in range(RANDOM_BASES):
+        # Orthonormal columns, uniform over rotations (Mezzadri, Notices AMS 54, 2007): their signs play no part here.
+        basis, _upper = np.linalg.qr(rng.normal(size=(dimension, few)))
+        drawn.append(float((basis[:many] ** 2).sum()))
     return many / dimension, float(np.quantile(drawn, 0.95)) / few
-
-
-def _random_directions(dimension: int, count: int, rng: np.random.Generator) -> Array:
-    """(dimension, count) orthonormal columns, uniform over rotations (Mezzadri, Notices AMS 54, 2007)."""
-    basis, upper = np.linalg.qr(rng.normal(size=(dimension, count)))
-    return np.asarray(basis * np.sign(np.diag(upper)))
 
 
 MAX_DIRECTIONS = 16
