@@ -97,7 +97,7 @@ class ImportedSpec(HuggingFaceSpec):
     learning_rate = 5e-5
     rate_factors = {Role.ADAPTER: 20.0}  # noqa: RUF012 (a constant)
     quick = Quick(times=1)
-    longer = 0  # hours on a CPU; Fine-tune offers more
+    longer = 0  # hours on a CPU; New experiment offers more
     evaluation_batch = 32
     max_bytes = 8 * 2**30
 

@@ -27,7 +27,7 @@ from core.study.report.answer import answer_before, place_of
 from core.study.report.evidence import epochs_of, overlaps_of
 from core.study.report.shown import Shown
 from core.study.weights.predicted import tested_by
-from core.study.weights.remeasured import base_accuracies, mean_accuracies
+from core.study.weights.remeasured import base_accuracies
 from pages.experiment.selected import SELECTION
 from pages.shared.experiment.measured import measured
 from pages.shared.ui.literal import literal
@@ -167,7 +167,7 @@ class Comparison:
     def _base(self) -> Accuracies | None:
         """The base on the validation parts; None where it is gone, of which this says why."""
         try:
-            return mean_accuracies(list(measured(base_accuracies, self.lab, self.shown).values()))
+            return measured(base_accuracies, self.lab, self.shown)
         except LabError as error:
             st.caption(f"Where the base stood is not shown: {literal(str(error))}")
             return None

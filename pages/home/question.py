@@ -113,7 +113,7 @@ def question(lab: Lab) -> Asked:
             before, after = tasks_of(lab, source, target, info.kind)
             before_and_after(lab, before, after)
             if shots := shots_of(lab, after):
-                st.caption(f"Learned from {shots} images of each class; Fine-tune also takes all of them.")
+                st.caption(f"Learned from {shots} images of each class; All settings also takes all of them.")
         network = default_network(lab, info, KEY, direct)
         if network is None:
             return Asked()  # which has that link

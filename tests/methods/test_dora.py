@@ -203,5 +203,6 @@ def test_it_is_trained_and_compared_like_any_method(lab: Lab) -> None:
     assert found.parameters == dora.result.trainable_parameters
     network = read_network(lab.artifacts.path(dora.id, MERGED))
     assert network(torch.rand(3, 784)).shape == (3, 10)
-    assert all(delta.any() for delta in read_change(lab, dora).deltas.values())
+    change = read_change(lab, dora)
+    assert all(change.delta(path).any() for path in change.layers)
     assert "DoRA r=4" in {candidate.arm.label for candidate in decided_on(rows_of(runs)).candidates}

@@ -206,9 +206,9 @@ def test_its_change_of_the_weights_is_that_of_the_merged_network(done: Done) -> 
     run = done.of("IA3 g=1")
     change = read_change(done.lab, run)
     merged = read_network(done.path("IA3 g=1", MERGED)).state_dict()
-    for path, delta in change.deltas.items():
-        expected = merged[f"{path}.weight"].double() - torch.from_numpy(change.weights[path])
-        torch.testing.assert_close(torch.from_numpy(delta), expected, rtol=1e-4, atol=1e-6)
+    for path in change.layers:
+        expected = merged[f"{path}.weight"].double() - torch.from_numpy(change.weight(path))
+        torch.testing.assert_close(torch.from_numpy(change.delta(path)), expected, rtol=1e-4, atol=1e-6)
     assert change.spectrum("layers.2").rank > 2
 
 

@@ -16,8 +16,7 @@ from core.networks.forward import forward
 from core.serving.inputs import own_image
 from core.study.arms.answers_table import disputed
 from core.study.report.answer import place_of
-from core.study.weights.answering import base_predictions
-from core.study.weights.predicted import predictions, true_targets
+from core.study.weights.predicted import computed_labels, predictions, true_targets
 from core.web import downloads
 from core.wording.tasks import answers_text
 from tests.data.uploaded import picture
@@ -45,7 +44,7 @@ def test_every_network_answers_a_test_example_as_it_was_measured(filled: Lab) ->
     runs = {run.spec.label: run for run in filled.store.members(experiment) if run.spec.seed == 0}
     truth = true_targets(filled, next(iter(runs.values())).spec)
     expected = {label: predictions(filled, run).predicted for label, run in runs.items()}
-    expected["Base"] = base_predictions(filled, next(iter(runs.values())))
+    expected["Base"] = computed_labels(filled, next(iter(runs.values())), of_base=True, on_source=False)
     app = draw("tryit")
     assert "bit for bit" in texts(app)
     for number in (1, 57):

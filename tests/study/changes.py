@@ -59,7 +59,7 @@ def planted_change(ranks: dict[str, int], seed: int = 0) -> WeightChange:
 
 def spectra_of(change: WeightChange) -> dict[str, Spectrum]:
     """The singular values of each layer's ΔW, by its path."""
-    return {path: change.spectrum(path) for path in change.weights}
+    return {path: change.spectrum(path) for path in change.layers}
 
 
 def inputs(rows: int = 9, seed: int = 3) -> torch.Tensor:

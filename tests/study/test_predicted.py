@@ -19,13 +19,10 @@ from core.study.weights.predicted import (
     disagreed,
     predictions,
     results_by_class,
-    test_images,
     true_targets,
 )
 from tests.conftest import DIGITS, finish, short
 from tests.study.samples import measured
-
-test_images.__test__ = False  # the function of the library, not a test
 
 
 def test_runs_of_a_bank_keep_what_their_stored_networks_predict(studied):
@@ -64,8 +61,9 @@ def test_arms_are_summarised_as_their_results_are(studied):
         assert part.seeds == 3
         assert part.pixels.shape == (len(part.first), 28, 28)
     assert disagreed(lab, a, b, 0).pixels.shape == (0, 28, 28)
-    image = test_images(lab, a.spec.task, [7])[0].ravel() / 255
-    np.testing.assert_allclose(image, lab.tasks.get(a.spec.task).test.all_pixels()[7], atol=0.002)
+    pixels = lab.tasks.get(a.spec.task).test.all_pixels()
+    for shown, image in zip(one.first, one.pixels, strict=True):
+        np.testing.assert_allclose(image.ravel() / 255, pixels[shown.example], atol=0.002)
 
 
 def test_a_damaged_file_is_replaced_and_a_replaced_dataset_is_named(lab):

@@ -17,7 +17,7 @@ from core.results.arm import arms_of
 from core.results.choice import chosen_arms
 from core.results.row import rows_of
 from core.settings import Settings
-from core.study.weights.remeasured import base_accuracies, mean_accuracies, parallel, remeasure
+from core.study.weights.remeasured import base_accuracies, parallel, remeasure
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +30,18 @@ def of(arms, label):
     return next(arm for arm in arms if arm.spec.label == label)
 
 
-def test_bases_stand_where_fine_tuning_began(studied, chosen):
+def test_the_base_stands_where_fine_tuning_began(studied, chosen):
     lab, experiment = studied
-    measured = base_accuracies(lab, chosen)
-    assert len(measured) == 3
-    for run in lab.store.members(experiment):
-        task = lab.tasks.get(run.spec.source)
-        network = read_network(lab.artifacts.base(run))
+    by_base = {run.spec.base: run for run in lab.store.members(experiment)}
+    assert len(by_base) == 3
+    right = []
+    for run in by_base.values():
+        part = lab.tasks.get(run.spec.source).validation
         with torch.no_grad():
-            right = (network(task.validation.all_pixels()).argmax(1) == task.validation.labels).double().mean()
-        assert measured[run.spec.base].source == pytest.approx(100 * float(right))
-    mean = mean_accuracies(list(measured.values()))
-    assert mean.source == pytest.approx(np.mean([found.source for found in measured.values()]))
-    assert mean_accuracies([]) is None
+            predicted = read_network(lab.artifacts.base(run))(part.all_pixels()).argmax(1)
+        right.append(100 * float((predicted == part.labels).double().mean()))
+    assert base_accuracies(lab, chosen).source == pytest.approx(np.mean(right))
+    assert base_accuracies(lab, []) is None
 
 
 @pytest.mark.parametrize("label", ["LoRA r=1", "LoRA r=4", "Head only", "From scratch"])

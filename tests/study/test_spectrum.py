@@ -7,20 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
-from core.errors import BaseMismatchError, LoRAError
-from core.methods.adapted import adapted_layers, base_copy, merge, merged_copy
-from core.study.weights.change import WeightChange
-from core.study.weights.spectrum import (
-    Spectrum,
-    cut_networks,
-    delta_weights,
-    linear_weights,
-    spectrum,
-    truncations,
-    with_weights,
-)
+from core.errors import BaseMismatchError
+from core.methods.adapted import adapted_layers, merge, merged_copy
+from core.study.weights.change import WeightChange, cut_networks
+from core.study.weights.spectrum import Spectrum, spectrum, truncations
 from tests.study.changes import PATHS, SIZES, full_change, inputs, lora_change, orthonormal, spectra_of
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -32,15 +23,10 @@ def with_values(*values: float) -> np.ndarray:
     return (left * values) @ right.T
 
 
-def pair_of(change: WeightChange) -> tuple[nn.Module, nn.Module]:
-    return change.base, change.tuned
-
-
 def test_a_spectrum_of_known_singular_values():
     found = spectrum(with_values(3.0, 2.0, 1.0), with_values(7.0))
     assert found.values == pytest.approx([3, 2, 1, 0, 0, 0], abs=1e-12)
-    assert found.energy == pytest.approx([9 / 14, 13 / 14, 1, 1, 1, 1])
-    assert [found.rank_holding(share) for share in (0.5, 0.9, 0.95, 1.0)] == [1, 2, 3, 3]
+    assert [found.rank_holding(share) for share in (9 / 14, 0.65, 13 / 14, 0.93, 1.0)] == [1, 2, 2, 3, 3]
     assert found.norm == pytest.approx(math.sqrt(14))
     assert found.relative_norm == pytest.approx(math.sqrt(14) / 7)
     assert found.stable_rank == pytest.approx(14 / 9)
@@ -79,18 +65,18 @@ def test_a_layer_that_did_not_move_has_no_rank():
 @pytest.mark.parametrize("scaling", ["alpha/r", "alpha", "alpha/sqrt(r)"])
 @pytest.mark.parametrize("merged", [False, True])
 def test_the_delta_of_an_adapter_has_its_rank_exactly(scaling, merged):
-    base, tuned = pair_of(lora_change(rank=3, alpha=6.0, scaling=scaling))
-    expected = {path: layer.lora.delta().detach() for path, layer in adapted_layers(tuned).items()}
+    change = lora_change(rank=3, alpha=6.0, scaling=scaling)
+    expected = {path: layer.lora.delta().detach() for path, layer in adapted_layers(change.tuned).items()}
     if merged:
-        merge(tuned)
-    deltas = delta_weights(base, tuned)
-    assert tuple(deltas) == PATHS
-    for path, delta in deltas.items():
+        merge(change.tuned)
+    assert change.layers == PATHS
+    plain = WeightChange(change.base, merged_copy(change.tuned))
+    for path in PATHS:
+        delta = change.delta(path)
         assert delta == pytest.approx(expected[path].numpy(), rel=1e-5, abs=1e-6)
         assert np.linalg.matrix_rank(delta) == 3
-    assert [found.rank_holding(1.0) for found in spectra_of(WeightChange(base, tuned)).values()] == [3, 3, 3]
-    plain = delta_weights(base, merged_copy(tuned))
-    assert all(plain[path] == pytest.approx(deltas[path], abs=1e-6) for path in PATHS)
+        assert plain.delta(path) == pytest.approx(delta, abs=1e-6)
+    assert [found.rank_holding(1.0) for found in spectra_of(change).values()] == [3, 3, 3]
 
 
 def test_layers_without_an_adapter_did_not_move():
@@ -101,40 +87,29 @@ def test_layers_without_an_adapter_did_not_move():
 
 
 def test_the_delta_of_full_fine_tuning_leads_from_the_base_to_it():
-    base, tuned = pair_of(full_change())
-    deltas, before, after = delta_weights(base, tuned), linear_weights(base), linear_weights(tuned)
-    assert all(before[path] + deltas[path] == pytest.approx(after[path], abs=1e-12) for path in PATHS)
+    change = full_change()
+    for path in PATHS:
+        after = change.tuned.get_submodule(path).weight.detach().double().numpy()
+        assert change.weight(path) + change.delta(path) == pytest.approx(after, abs=1e-12)
 
 
 def test_weights_of_another_base_or_size_are_refused():
-    base, tuned = pair_of(lora_change())
+    tuned = lora_change().tuned
     with pytest.raises(BaseMismatchError, match="another base"):
-        delta_weights(SIZES.build(1), tuned)
+        WeightChange(SIZES.build(1), tuned)
     with pytest.raises(BaseMismatchError, match="different layers"):
-        delta_weights(SIZES.but(num_hidden_1=13).build(0), tuned)
-    with pytest.raises(LoRAError, match=r"no plain linear layer layers\.0"):
-        next(cut_networks(base, tuned, [1]))
-    with pytest.raises(LoRAError, match=r"no plain linear layer layers\.1"):
-        with_weights(base, {"layers.1": np.zeros((1, 1))})
-
-
-def test_a_network_is_put_together_from_base_and_deltas_and_neither_changes():
-    (base, tuned), x = pair_of(lora_change(rank=4)), inputs()
-    weights, deltas = linear_weights(base), delta_weights(base, tuned)
-    with torch.no_grad():
-        before = base(x)
-        whole = with_weights(base, {path: weights[path] + deltas[path] for path in PATHS})
-        assert torch.allclose(whole(x), tuned(x), atol=1e-5)
-        assert torch.equal(with_weights(base, weights)(x), before)
-        assert torch.equal(base(x), before)
-        assert torch.equal(base_copy(tuned)(x), before)
+        WeightChange(SIZES.but(num_hidden_1=13).build(0), tuned)
 
 
 def test_full_fine_tuning_cut_to_a_rank_has_deltas_of_that_rank_and_its_own_biases():
-    (base, tuned), x = pair_of(full_change()), inputs()
-    cut, whole = cut_networks(base, tuned, [2, 99])
-    for path, delta in delta_weights(base, cut).items():
-        (expected,) = truncations(delta_weights(base, tuned)[path], [2])
-        assert delta == pytest.approx(expected, abs=1e-6)
-        assert torch.equal(cut.get_submodule(path).bias, tuned.get_submodule(path).bias)
-    assert torch.allclose(whole(x), tuned(x), atol=1e-6)
+    change, x = full_change(), inputs()
+    cut, whole = cut_networks(change, [2, 99])
+    with torch.no_grad():
+        before, after = SIZES.build(0)(x), change.tuned(x)
+        assert torch.allclose(whole(x), after, atol=1e-6)
+        assert torch.equal(change.base(x), before), "neither network is modified"
+    found = WeightChange(change.base, cut)
+    for path in PATHS:
+        (expected,) = truncations(change.delta(path), [2])
+        assert found.delta(path) == pytest.approx(expected, abs=1e-6)
+        assert torch.equal(cut.get_submodule(path).bias, change.tuned.get_submodule(path).bias)

@@ -30,8 +30,8 @@ from core.study.report.evidence import Evidence, gather
 from core.study.report.facts import facts_of
 from core.study.report.html import report_html
 from core.study.report.report import Report, report
+from core.study.weights.change import WeightChange, cut_networks
 from core.study.weights.predicted import differing_texts, results_by_class, test_texts
-from core.study.weights.spectrum import cut_networks
 from core.wording.csv_file import csv_of
 from core.wording.tasks import examples_text, noun
 from tests.study.samples import make_arm_runs, make_run
@@ -212,7 +212,7 @@ def test_a_report_says_which_blocks_ran_once_without_dropout(evidence, lab, monk
 def test_the_head_is_not_cut_since_every_method_trains_all_of_it(lab, direct):
     run = direct[0].runs[0]
     base, tuned = lab.artifacts.base_network(run), lab.artifacts.network(run.id)
-    (cut,) = cut_networks(base, tuned, [1])
+    (cut,) = cut_networks(WeightChange(base, tuned), [1])
     assert torch.equal(cut.classifier.weight, tuned.classifier.weight)
     assert not torch.equal(cut.bert.pooler.dense.weight, tuned.bert.pooler.dense.weight)
 

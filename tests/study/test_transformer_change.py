@@ -13,11 +13,9 @@ from core.methods.linear import is_linear, is_transposed
 from core.methods.lora import LoRASpec
 from core.methods.targets import head_paths, is_in_head
 from core.networks.forward import evaluating, forward
-from core.study.weights.change import layer_shapes
-from core.study.weights.decomposition import singular_values
-from core.study.weights.rank import cut_curves
-from core.study.weights.spectrum import spectrum, truncations
-from core.study.weights.strength import scaled_networks
+from core.study.weights.change import layer_shapes, scaled_networks
+from core.study.weights.curves import cut_curves
+from core.study.weights.spectrum import singular_values, spectrum, truncations
 from core.study.weights.subspace import directions
 from tests.study.transformers_changed import adapted_transformer, full_transformer, text_evaluator, texts, tiny_spec
 
@@ -44,15 +42,15 @@ def with_the_head_of(base, tuned):
 def test_deltas_lead_from_the_base_to_the_tuned_weight_as_out_by_in(kind):
     change = full_transformer(kind)
     linear = {p for p, m in change.base.named_modules() if is_linear(m) and not is_in_head(p, head_paths(change.base))}
-    assert set(change.weights) == linear == set(layer_shapes(tiny_spec(kind)))
+    assert set(change.layers) == linear == set(layer_shapes(tiny_spec(kind)))
     for path in linear:
         before, after = (net.get_submodule(path) for net in (change.base, change.tuned))
         expected = (after.weight.double() - before.weight.double()).detach()
         expected = expected.T if is_transposed(before) else expected
-        assert change.deltas[path].shape == change.weights[path].shape == layer_shapes(tiny_spec(kind))[path]
-        np.testing.assert_array_equal(change.deltas[path], expected.numpy())
+        assert change.delta(path).shape == change.weight(path).shape == layer_shapes(tiny_spec(kind))[path]
+        np.testing.assert_array_equal(change.delta(path), expected.numpy())
         np.testing.assert_allclose(change.spectrum(path).values, torch.linalg.svdvals(expected).numpy(), rtol=1e-9)
-    assert all(change.deltas[path].any() for path in change.weights)
+    assert all(change.delta(path).any() for path in change.layers)
     embeddings = next(name for name in dict(change.base.named_parameters()) if "emb" in name or "wte" in name)
     assert embeddings in change.changed_elsewhere
     assert not any(is_in_head(name, head_paths(change.base)) for name in change.changed_elsewhere)
@@ -63,14 +61,14 @@ def test_deltas_lead_from_the_base_to_the_tuned_weight_as_out_by_in(kind):
 @pytest.mark.parametrize("method", [LoRASpec, DoRASpec])
 def test_spectra_of_adapters_are_those_of_their_product(kind, method):
     change = adapted_transformer(kind, method.of(rank=3, alpha=5.0, target_modules=("attention",)))
-    changed = [path for path in change.weights if change.deltas[path].any()]
-    assert 0 < len(changed) < len(change.weights)
+    changed = [path for path in change.layers if change.delta(path).any()]
+    assert 0 < len(changed) < len(change.layers)
     assert not change.changed_elsewhere
-    for path in change.weights:
-        delta = torch.from_numpy(change.deltas[path])
+    for path in change.layers:
+        delta = torch.from_numpy(change.delta(path))
         found = change.spectrum(path)
         np.testing.assert_allclose(found.values, torch.linalg.svdvals(delta).numpy(), atol=1e-12)
-        assert found.relative_norm == pytest.approx(float(delta.norm()) / np.linalg.norm(change.weights[path]))
+        assert found.relative_norm == pytest.approx(float(delta.norm()) / np.linalg.norm(change.weight(path)))
         if path in changed and method is LoRASpec:
             assert found.rank == 3
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.engine.jobs.run_files import ADAPTER, NETWORK
-from core.errors import BaseMismatchError, LoRAError, RunStateError, UnknownRunError
+from core.errors import BaseMismatchError, RunStateError, UnknownRunError
 from core.files import write_atomically
 from core.lab import Lab
 from core.methods.lora import LoRASpec
@@ -26,7 +26,7 @@ from tests.study.samples import make_run, measured
 
 def test_a_planted_delta_has_the_rank_and_the_norm_it_was_made_with():
     change = planted_change({"layers.0": 2, "layers.2": 5})
-    assert [path for path in change.weights if change.deltas[path].any()] == ["layers.0", "layers.2"]
+    assert [path for path in change.layers if change.delta(path).any()] == ["layers.0", "layers.2"]
     spectra = spectra_of(change)
     # float32 weights: what was planted is there but for their rounding.
     for path, rank in {"layers.0": 2, "layers.2": 5}.items():
@@ -39,10 +39,8 @@ def test_a_planted_delta_has_the_rank_and_the_norm_it_was_made_with():
 def test_neither_network_is_changed_by_looking_at_it():
     change = lora_change(rank=2)
     before = {name: tensor.clone() for name, tensor in change.tuned.state_dict().items()}
-    spectra_of(change), change.plain, change.layer("layers.2")
+    spectra_of(change), change.plain
     assert all(torch.equal(tensor, before[name]) for name, tensor in change.tuned.state_dict().items())
-    with pytest.raises(LoRAError, match=r"no layer layers\.1"):
-        change.layer("layers.1")
 
 
 @pytest.fixture
@@ -62,8 +60,8 @@ def test_the_change_of_a_run_is_read_from_its_files(lab: Lab):
     base, full, lora = runs_of(lab)
     for run in (full, lora):
         change = read_change(lab, run)
-        assert list(change.weights) == list(layer_shapes(run.spec.network)) == list(PATHS)
-        assert [weight.shape for weight in change.weights.values()] == list(layer_shapes(run.spec.network).values())
+        assert list(change.layers) == list(PATHS)
+        assert {path: change.weight(path).shape for path in PATHS} == layer_shapes(run.spec.network)
     assert [found.rank for found in spectra_of(read_change(lab, lora)).values()] == [4, 4, 4]
     assert min(found.rank for found in spectra_of(read_change(lab, full)).values()) > 4
     with pytest.raises(UnknownRunError, match="started from no base"):

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.objectives.classification import ACCURACY, ClassificationSpec
-from core.study.weights.rank import CutCurve, cut_curves, rank_sentence, ranks_up_to, suggested_rank
+from core.study.weights.change import cut_networks
+from core.study.weights.curves import CutCurve, cut_curves, rank_sentence, ranks_up_to, suggested_rank
 from core.study.weights.scores import Scores
-from core.study.weights.spectrum import cut_networks
 from tests.study.changes import evaluator_of, full_change, inputs, planted_change
 
 RANKS = (1, 2, 4, 8, 12)
@@ -45,12 +45,12 @@ def test_the_last_rank_is_the_whole_network_and_each_other_one_the_control_of_th
     evaluator, x = evaluator_of(change.tuned), inputs()
     (curve,) = cut_curves(change, [evaluator])
     with torch.no_grad():
-        (whole,) = cut_networks(change.base, change.tuned, [12])
+        (whole,) = cut_networks(change, [12])
         assert torch.allclose(whole(x), change.tuned(x), atol=1e-6)
     assert curve.scores.target[-1] == 100
     for place, rank in enumerate(RANKS):
         assert curve.at(rank).target[0] == curve.scores.target[place]
-        control = evaluator.of_networks(cut_networks(change.base, change.tuned, [rank]))
+        control = evaluator.of_networks(cut_networks(change, [rank]))
         assert control.target[0] == curve.scores.target[place]
 
 
@@ -74,41 +74,39 @@ def test_who_gives_more_points_away_is_never_told_a_higher_rank(values, a, b):
     assert suggested_rank([curve], high) <= suggested_rank([curve], low)
 
 
-CUT_TO_4 = "On the validation part, full fine-tuning's own change, cut to rank 4 after training, was enough"
-"""Nobody can read it as the rank that LoRA needs, nor as what holds on the test part."""
+CUT_TO_4 = "Cut to rank 4, full fine-tuning stayed within 0.5 points of its accuracy"
 
 
-def test_the_rank_is_told_as_what_was_seen_and_where():
-    told = rank_sentence(4, [2, 4, 4], 0.5, (1, 2, 4, 8), 1000, "image", ACCURACY, -0.43)
-    assert told.startswith(f"**{CUT_TO_4}**: over 1,000 images, the mean of 3 seeds stayed within 0.5 points of its")
-    assert "On the test part it is 0.43 points less accurate than uncut." in told
-    assert "For single seeds it is rank 2 to 4, of those measured." in told
-    single = rank_sentence(4, [4], 0.5, (1, 2, 4, 8), 1000, "text", ACCURACY, 0.2)
-    assert "over 1,000 texts, the only seed stayed" in single
-    assert "On the test part it is 0.20 points more accurate than uncut." in single
-    assert "Another seed may need a different rank." in single
+def told(seeds: list[int], examples: int, tested: float, rank: int = 4) -> str:
+    return rank_sentence(rank, seeds, 0.5, (1, 2, 4, 8), examples, "image", ACCURACY, tested)
 
 
-@pytest.mark.parametrize(("examples", "mark"), [(1000, "**"), (80, "")])
-def test_where_the_test_part_disagrees_one_sentence_says_both_and_nothing_was_enough(examples, mark):
-    told = rank_sentence(4, [2, 4, 4], 0.5, (1, 2, 4, 8), examples, "image", ACCURACY, -0.83)
-    assert told.startswith(
-        f"{mark}Full fine-tuning's own change, cut to rank 4 after training, stayed within 0.5 points of its accuracy "
-        "on the validation part, but not on the test part, where it is 0.83 points less accurate than "
-        f"uncut{mark}: the mean of 3 seeds, chosen over "
+def test_a_rank_is_told_with_the_part_that_chose_it_the_test_part_and_single_seeds():
+    assert told([2, 4, 4], 1000, -0.43) == (
+        f"**{CUT_TO_4}** on the validation part (1,000 images, mean of 3 seeds), and on the test part it is 0.43 "
+        "points less accurate than uncut. For single seeds it is rank 2 to 4, of those measured."
     )
-    assert "enough" not in told
-    assert told.count("test part") == 1
+    single = told([4], 1000, 0.2)
+    assert "(1,000 images, 1 seed), and on the test part it is 0.20 points more accurate than uncut." in single
+    assert single.endswith("Another seed may need a different rank.")
+    assert "on the test part its accuracy is the same as uncut." in told([4, 4], 1000, 0.0)
 
 
-def test_no_rank_is_stressed_where_one_example_is_worth_more_than_the_tolerance():
-    told = rank_sentence(4, [4, 4], 0.5, (1, 2, 4, 8), 80, "image", ACCURACY, 0.0)
-    assert "**" not in told
-    assert "On the test part its accuracy is the same as uncut." in told
-    assert "One of these images alone is worth 1.25 points." in told
-    lost = rank_sentence(8, [8, 8], 0.5, (1, 2, 4, 8), 80, "image", ACCURACY, 0.0)
-    assert lost.startswith("On the validation part (80 images), the mean of 2 seeds of full fine-tuning, cut to rank 4")
-    assert "lost more than 0.5 points" in lost
+def test_no_rank_is_stressed_where_the_test_part_disagrees_or_one_example_decides():
+    assert told([4, 4], 1000, -0.83).startswith(
+        f"{CUT_TO_4} on the validation part (1,000 images, mean of 2 seeds), but"
+    )
+    few = told([4, 4], 80, 0.0)
+    assert few.startswith(CUT_TO_4)
+    assert "One of these images alone is worth 1.25 points." in few
+
+
+def test_where_no_smaller_rank_is_enough_the_largest_that_was_cut_to_is_told():
+    lost = told([8, 8], 80, 0.0, rank=8)
+    assert lost.startswith(
+        "Cut to rank 4, full fine-tuning was more than 0.5 points less accurate on the validation part"
+    )
+    assert "**" not in lost
 
 
 def test_by_a_loss_the_tolerance_is_what_may_be_added():
@@ -116,11 +114,9 @@ def test_by_a_loss_the_tolerance_is_what_may_be_added():
     by_loss = ClassificationSpec.of(measure="loss")
     curve = replace(base, scores=replace(base.scores, objective=by_loss))
     assert [suggested_rank([curve], tolerance) for tolerance in (0.0, 0.01, 0.02, 1.0)] == [12, 8, 4, 2]
-    told = rank_sentence(4, [4, 4], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary, 0.011)
-    assert told.startswith(f"{CUT_TO_4}: over")
-    assert "stayed within 0.020 of its loss on the target. On the test part it is 0.0110 higher in loss than" in told
-    other = rank_sentence(4, [4, 4], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary, 0.031)
-    assert "but not on the test part, where it is 0.0310 higher in loss than uncut: the mean" in other
-    assert "alone is worth" not in told
-    lost = rank_sentence(8, [8, 8], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary, 0.031)
-    assert "cut to rank 4 after training, was more than 0.020 higher in loss. " in lost
+    for tested, joined in ((0.011, "and"), (0.031, "but")):
+        found = rank_sentence(4, [4, 4], 0.02, (1, 2, 4, 8), 80, "image", by_loss.primary, tested)
+        assert "stayed within 0.020 of its loss on the validation part" in found
+        assert f", {joined} on the test part it is {tested:.4f} higher in loss than uncut." in found
+        assert "**" not in found
+        assert "alone is worth" not in found

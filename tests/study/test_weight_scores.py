@@ -12,9 +12,9 @@ from torch import nn
 from core.errors import LoRAError
 from core.lab import Lab
 from core.objectives.classification import ClassificationSpec
-from core.study.weights.change import WeightChange, read_change
+from core.study.weights.change import WeightChange, read_change, scaled_networks
+from core.study.weights.curves import MAX_STRENGTH, StrengthCurve, strength_curve
 from core.study.weights.scores import Evaluator, Scores, evaluator_for
-from core.study.weights.strength import MAX_STRENGTH, StrengthCurve, scaled_networks, strength_curve, strengths
 from core.training.evaluation import evaluate
 from core.training.threads import one_thread
 from tests.conftest import BOTH, DIGITS, compared, finish, short
@@ -89,7 +89,7 @@ def test_the_best_strength_is_the_nearest_to_the_trained_one_among_equals():
     scores.target[:] = 50.0
     scores.target[[2, 12, 30]] = 80.0
     assert StrengthCurve(curve.strengths, scores).best == pytest.approx(1.2)
-    assert np.diff(strengths()) == pytest.approx(np.full(len(strengths()) - 1, 0.1))
+    assert np.diff(curve.strengths) == pytest.approx(np.full(len(curve.strengths) - 1, 0.1))
 
 
 def test_by_a_loss_the_best_strength_is_the_lowest_and_what_is_no_number_is_the_worst():

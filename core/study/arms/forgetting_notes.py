@@ -11,7 +11,7 @@ from core.wording.tasks import task_text
 NO_SOURCE = "Nothing was learned on a source before this, so there is nothing whose forgetting could be measured."
 """Instead of forgetting, where a network that was imported is fine-tuned as it is."""
 
-UNMEASURED = "Forgetting was not measured: Home and Fine-tune ask before the start on which texts it is to be."
+UNMEASURED = "Forgetting was not measured: Home and New experiment ask before the start on which texts it is to be."
 """The same of a language model, which could be measured on any texts."""
 
 

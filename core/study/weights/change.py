@@ -1,46 +1,59 @@
-"""Weight change of one run: the base, the tuned network, and ΔW of each layer."""
+"""Weight change of one run: the base, the tuned network, ΔW of each layer, and networks with ΔW cut or rescaled.
+
+Weights are float64 arrays of shape (out, in) by the path of their layer. Biases are left out, and so is a head that was
+drawn from a seed.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import torch
-from cachetools import LRUCache
 from torch import nn
 
-from core.errors import LoRAError
+from core.errors import BaseMismatchError, LoRAError
 from core.lab import Lab
-from core.methods.adapted import AdaptedLinear, merged_copy
-from core.methods.linear import features
+from core.methods.adapted import AdaptedLinear, frozen_weight, merged_copy, plain_linear
+from core.methods.linear import features, is_linear, is_transposed
 from core.methods.method import Role
-from core.methods.targets import head_paths, mark_head, without_head
+from core.methods.targets import head_paths, is_in_head, mark_head, without_head
 from core.networks.network import NetworkSpec
 from core.numbers import listed
 from core.results.arm import Arm, averaged_arms
 from core.results.choice import best_arm, chosen_arms, is_adapter
 from core.results.row import row_of, rows_of
 from core.store.record import Run
-from core.study.weights.decomposition import Array
-from core.study.weights.spectrum import (
-    LayerArrays,
-    Spectrum,
-    delta_weights,
-    linear_layers,
-    linear_weights,
-    spectrum,
-)
+from core.study.weights.spectrum import Array, Spectrum, spectrum, truncations
 
-MAX_BYTES = 2**30
-"""Maximum size of the changes that are kept in memory, unless the latest one alone is larger."""
+
+def linear_layers(network: nn.Module) -> dict[str, nn.Linear | AdaptedLinear]:
+    """The linear layers of a network but those of its head, by path; an adapted one has the path of the plain one."""
+    found: dict[str, nn.Linear | AdaptedLinear] = {}
+    head = head_paths(network)
+    for path, module in network.named_modules():
+        inside = path.rpartition(".")[0] in found or is_in_head(path, head)
+        if (isinstance(module, AdaptedLinear) or is_linear(module)) and not inside:
+            found[path] = module
+    return found
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    return tensor.detach().cpu().to(torch.float64).numpy().copy()
 
 
 @dataclass(frozen=True, eq=False)
 class WeightChange:
-    """A base and the network that was tuned from it; neither is modified."""
+    """A base and the network that was tuned from it; neither is modified.
+
+    W and ΔW are computed when they are asked for and not kept: in float64, those of all layers of a transformer would
+    take several times the network's memory.
+
+    Raises:
+        BaseMismatchError: the networks have different layers, or the adapters were put on other weights.
+    """
 
     base: nn.Module
     """The network that training started from."""
@@ -49,15 +62,37 @@ class WeightChange:
     whole: tuple[str, ...] = ()
     """Paths of layers of the base that every method trains whole, so that no rank limits their change."""
 
-    @cached_property
-    def weights(self) -> LayerArrays:
-        """W of each layer before training, (out, in), by its path; layers of a new head are left out."""
-        return linear_weights(self.base)
+    def __post_init__(self) -> None:
+        """Check that both have the same layers, and adapters the weights of the base."""
+        before, after = linear_layers(self.base), linear_layers(self.tuned)
+        sizes = [{path: features(plain_linear(layer)) for path, layer in each.items()} for each in (before, after)]
+        if sizes[0] != sizes[1]:
+            raise BaseMismatchError(
+                "These two networks have different layers: choose a base and what was tuned from it."
+            )
+        for path, layer in after.items():
+            if isinstance(layer, AdaptedLinear) and not torch.equal(frozen_weight(layer), frozen_weight(before[path])):
+                raise BaseMismatchError(f"The adapter of layer {path} was trained on another base: choose that one.")
 
     @cached_property
-    def deltas(self) -> LayerArrays:
-        """ΔW of each layer, (out, in), by its path; see :func:`core.study.weights.spectrum.delta_weights`."""
-        return delta_weights(self.base, self.tuned)
+    def layers(self) -> tuple[str, ...]:
+        """Paths of the linear layers, from the input to the output; those of a new head are left out."""
+        return tuple(linear_layers(self.base))
+
+    def weight(self, path: str) -> Array:
+        """(out, in) W of a layer before training."""
+        return _array(frozen_weight(linear_layers(self.base)[path]))
+
+    def delta(self, path: str) -> Array:
+        """(out, in) ΔW of a layer: the tuned weight minus the base's.
+
+        An adapted layer, merged or not, gives ΔW from its own matrices in float64, as s · (A B)ᵀ. The difference of the
+        sums would be the same but for rounding, which makes a low rank look full.
+        """
+        layer = linear_layers(self.tuned)[path]
+        if isinstance(layer, AdaptedLinear):
+            return _array(layer.delta(torch.float64))
+        return _array(frozen_weight(layer)) - self.weight(path)
 
     @cached_property
     def plain(self) -> nn.Module:
@@ -68,7 +103,7 @@ class WeightChange:
     @cached_property
     def changed_elsewhere(self) -> tuple[str, ...]:
         """Names of what training changed beside linear layers and a new head, such as ``norm.running_mean``."""
-        linear = {f"{path}.{part}" for path in self.weights for part in ("weight", "bias")}
+        linear = {f"{path}.{part}" for path in self.layers for part in ("weight", "bias")}
         before, after = without_head(self.base), self.plain.state_dict()
         return tuple(name for name in before if name not in linear and not torch.equal(before[name], after[name]))
 
@@ -85,18 +120,8 @@ class WeightChange:
         )
 
     def spectrum(self, path: str) -> Spectrum:
-        """Singular values of a layer's ΔW. Raises: LoRAError: there is no such layer."""
-        self._check(path)
-        return spectrum(self.deltas[path], self.weights[path])
-
-    def layer(self, path: str) -> tuple[Array, Array]:
-        """Return W and ΔW of one layer. Raises: LoRAError: there is no such layer."""
-        self._check(path)
-        return self.weights[path], self.deltas[path]
-
-    def _check(self, path: str) -> None:
-        if path not in self.weights:
-            raise LoRAError(f"This network has no layer {path}; it has: {', '.join(self.weights)}.")
+        """Singular values of a layer's ΔW."""
+        return spectrum(self.delta(path), self.weight(path))
 
 
 def read_change(lab: Lab, run: Run) -> WeightChange:
@@ -118,32 +143,54 @@ def read_change(lab: Lab, run: Run) -> WeightChange:
     return WeightChange(base, tuned, run.spec.trained_network.head_paths if run.spec.head else ())
 
 
-class Changes:
-    """Recently read weight changes, so that a page that looks at one layer after another reads files once. Thread-safe.
+def cut_networks(change: WeightChange, ranks: Sequence[int]) -> Iterator[nn.Module]:
+    """The control "full fine-tuning cut to rank r": the tuned network with every layer's ΔW cut by :func:`truncations`.
 
-    What is read never changes: runs that have ended stay as they are.
+    Biases keep their tuned values, and so does a head, which every method trains whole. Adapters train no biases, so
+    this has a little more than one of that rank.
+
+    Args:
+        change: of full fine-tuning.
+        ranks: one for each network.
     """
+    cuts = {path: truncations(change.delta(path), ranks) for path in change.layers if path not in change.whole}
+    for _ in ranks:
+        network = copy.deepcopy(change.plain)
+        layers = linear_layers(network)
+        with torch.no_grad():
+            for path, deltas in cuts.items():
+                weight, layer = torch.from_numpy(change.weight(path) + next(deltas)), plain_linear(layers[path])
+                layer.weight.copy_(weight.T if is_transposed(layer) else weight)
+        yield network
 
-    def __init__(self, max_bytes: int = MAX_BYTES, read: Callable[[Lab, Run], WeightChange] = read_change) -> None:
-        """Args:
-        max_bytes: maximum size of all that are kept; the latest one is kept in any case.
-        read: reads one from the files of a run.
-        """
-        self._read = read
-        self._latest: tuple[tuple[str, float | None], WeightChange] | None = None
-        self._kept: LRUCache[tuple[str, float | None], WeightChange] = LRUCache(max_bytes, _bytes)
-        self._lock = threading.Lock()
 
-    def get(self, lab: Lab, run: Run) -> WeightChange:
-        """The weight change of a finished run. Raises: LabError: see :func:`read_change`."""
-        key = (run.id, run.ended)
-        with self._lock:  # held while files are read, so that threads that want the same change wait for it
-            if self._latest is None or self._latest[0] != key:
-                found = self._kept.get(key) or self._read(lab, run)
-                self._latest = key, found
-                with suppress(ValueError):  # larger than all that may be kept
-                    self._kept[key] = found
-            return self._latest[1]
+def scaled_networks(change: WeightChange, strengths: Iterable[float]) -> Iterator[nn.Module]:
+    """The base with t times the trained change of everything but a new head, which always has its trained weights.
+
+    Scaling α by t scales ΔW = s A B by t for each of LoRA's scalings, since s is proportional to α (Hu et al.,
+    "LoRA", arXiv 2106.09685, §4.1). For full fine-tuning it interpolates between the base and the tuned network, as in
+    task arithmetic (Ilharco et al., arXiv 2212.04089).
+
+    Args:
+        change: base and tuned network.
+        strengths: each t; 0 is the base bit for bit, 1 the trained network.
+
+    Yields:
+        One and the same network, whose weights are others each time.
+
+    Raises:
+        LoRAError: training changed statistics beside parameters, which have no strength.
+    """
+    if change.elsewhere_text:
+        raise LoRAError(change.elsewhere_text)
+    network, head = copy.deepcopy(change.base), head_paths(change.base)
+    before, after = dict(change.base.named_parameters()), dict(change.plain.named_parameters())
+    for strength in strengths:
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                own = 1.0 if is_in_head(name, head) else strength
+                torch.lerp(before[name], after[name], own, out=parameter.data)  # exact at 0 and 1
+        yield network
 
 
 @lru_cache(maxsize=32)
@@ -187,10 +234,3 @@ def main_run(runs: Iterable[Run]) -> Run | None:
 def run_of_seed(arm: Arm, seed: int) -> Run:
     """Return the run of an arm with this seed, or else its first run."""
     return next((run for run in arm.runs if run.spec.seed == seed), arm.runs[0])
-
-
-def _bytes(change: WeightChange) -> int:
-    """Memory of both networks, tensors that they share counted once."""
-    networks: tuple[nn.Module, ...] = (change.base, change.tuned)
-    tensors = {t.data_ptr(): t.nbytes for network in networks for t in (*network.parameters(), *network.buffers())}
-    return sum(tensors.values())

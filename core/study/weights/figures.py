@@ -6,21 +6,18 @@ Colours stand for arms. Lines of the target are solid, those of the source are d
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from core.numbers import percent
 from core.study.figures.palette import NEUTRAL
 from core.study.figures.style import SCALE, layout_of, scatter
-from core.study.weights.decomposition import Array
-from core.study.weights.rank import CutCurve
+from core.study.weights.curves import CutCurve, StrengthCurve
 from core.study.weights.scores import On, Scores
-from core.study.weights.spectrum import Spectrum
-from core.study.weights.strength import StrengthCurve
+from core.study.weights.spectrum import Array, Spectrum
 
 _STYLES: dict[On, tuple[str, str]] = {"target": ("solid", "circle"), "source": ("dot", "square")}
 """Dash and symbol of the lines of a task."""
@@ -51,44 +48,45 @@ class TrainedRank:
     """Scores of one network."""
 
 
-def singular_values(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figure:
+def singular_value_figure(spectra: Sequence[NamedSpectrum], weight: Array) -> go.Figure:
     """Singular values of ΔW of one layer on two logarithmic axes, without those that are zero.
+
+    The other seeds of an arm are one faint line with gaps, and the chosen seeds are drawn above all others.
 
     Args:
         spectra: of runs.
         weight: (k,) singular values of W before training, as a reference.
     """
-    name, sigma, line = (
-        "W before training",
-        "σ<sub>%{x}</sub> = %{y:.3g}",
-        {"color": NEUTRAL, "width": 1.5, "dash": "dot"},
-    )
+    name, sigma = "W before training", "σ<sub>%{x}</sub> = %{y:.3g}"
+    line = {"color": NEUTRAL, "width": 1.5, "dash": "dot"}
     ranks = np.arange(1, len(weight) + 1)
     traces = [scatter("lines", name, ranks, _positive(weight), f"{name}<br>{sigma}", line=line)]
-    traces += _spectrum_traces(spectra, lambda spectrum: _positive(spectrum.values), sigma)
+    groups: dict[tuple[bool, str], list[NamedSpectrum]] = {}
+    for named in sorted(spectra, key=lambda named: named.chosen):
+        groups.setdefault((named.chosen, named.label), []).append(named)
+    for (chosen, label), members in groups.items():
+        lines = [np.append(_positive(named.spectrum.values), np.nan) for named in members]
+        few = max(np.isfinite(line).sum() for line in lines) <= 20
+        traces.append(
+            scatter(
+                "lines+markers" if few and chosen else "lines",
+                label,
+                np.concatenate([np.arange(1, len(line) + 1) for line in lines])[:-1],
+                np.concatenate(lines)[:-1],
+                f"{label}, seed %{{customdata}}<br>{sigma}",
+                customdata=np.repeat([named.seed for named in members], [len(line) for line in lines])[:-1],
+                legendgroup=label,
+                showlegend=chosen,
+                line={"color": members[0].colour, "width": 2.5 if chosen else 1},
+                marker={"size": 6},
+                opacity=1.0 if chosen else 0.3,
+            )
+        )
     layout = layout_of(
         "Singular values of ΔW", "bold: the chosen seed; faint: other seeds", "Index i, log scale", "σᵢ, log scale"
     )
     layout["xaxis"] |= _rank_axis(len(weight))
     layout["yaxis"] |= {"type": "log", "dtick": 1, "exponentformat": "power"}
-    return go.Figure(traces, layout)
-
-
-def energy_held(spectra: Sequence[NamedSpectrum], share: float) -> go.Figure:
-    """Share of ‖ΔW‖² in the first r singular values, against r.
-
-    Args:
-        spectra: of runs.
-        share: marked by a line, 0 to 1.
-    """
-    traces = _spectrum_traces(spectra, lambda spectrum: 100 * spectrum.energy, "the first %{x}: %{y:.1f} %")
-    limit = max((len(named.spectrum.values) for named in spectra), default=1)
-    layout = layout_of(
-        "Energy in the first r directions", f"dashed: {percent(100 * share, 0)}", "Rank r, log scale", "Energy (%)"
-    )
-    layout["xaxis"] |= _rank_axis(limit)
-    layout["yaxis"] |= {"range": [0, 104]}
-    layout["shapes"] = [_horizontal(100 * share, NEUTRAL, "dash")]
     return go.Figure(traces, layout)
 
 
@@ -109,7 +107,8 @@ def scores_of_cuts(curves: Sequence[CutCurve], colour: str, trained: Sequence[Tr
     for axis, on in zip(("y", "y2"), curves[0].scores.lines, strict=False):
         lines = np.array([curve.scores.lines[on] for curve in curves])
         before = float(np.mean([curve.base.lines[on][0] for curve in curves]))
-        style = {"dash": "solid" if on == "target" else "dot", "color": colour}
+        dash, symbol = _STYLES[on]
+        style = {"dash": dash, "color": colour}
         if len(lines) > 1:
             faint = {"yaxis": axis, "opacity": 0.3, "line": style | {"width": 1}, "showlegend": False}
             traces += [scatter("lines", None, np.array(ranks), line, None, **faint) for line in lines]
@@ -124,7 +123,7 @@ def scores_of_cuts(curves: Sequence[CutCurve], colour: str, trained: Sequence[Tr
                 showlegend=on == "target",
                 yaxis=axis,
                 line=style | {"width": 2.5},
-                marker={"size": 7, "color": colour, "symbol": "circle" if on == "target" else "square"},
+                marker={"size": 7, "color": colour, "symbol": symbol},
             )
         )
         for label in dict.fromkeys(run.label for run in trained):
@@ -160,22 +159,20 @@ def scores_of_cuts(curves: Sequence[CutCurve], colour: str, trained: Sequence[Tr
     return go.Figure(traces, layout)
 
 
-def similarity_map(values: Array, title: str, subtitle: str, first: str, second: str) -> go.Figure:
+def similarity_map(values: Array, first: str, second: str) -> go.Figure:
     """φ(i, j) as a heat map, from 0 to 1.
 
     Args:
         values: (k₁, k₂).
-        title: of the figure.
-        subtitle: of the figure.
         first: name of the rows.
         second: name of the columns.
     """
-    rows, columns = values.shape
+    rows, columns = (np.arange(1, size + 1) for size in values.shape)
     trace = {
         "type": "heatmap",
         "z": values,
-        "x": np.arange(1, columns + 1),
-        "y": np.arange(1, rows + 1),
+        "x": columns,
+        "y": rows,
         "zmin": 0,
         "zmax": 1,
         "colorscale": SCALE,
@@ -184,9 +181,12 @@ def similarity_map(values: Array, title: str, subtitle: str, first: str, second:
         "colorbar": {"title": {"text": "φ"}, "thickness": 12, "dtick": 0.25, "outlinewidth": 0},
         "hovertemplate": "first %{y} against first %{x}<br>φ = %{z:.3f}<extra></extra>",
     }
-    layout = layout_of(title, subtitle, f"First j of {second}", f"First i of {first}", height=320)
-    layout["xaxis"] |= {"showgrid": False} | _whole_ticks(columns)
-    layout["yaxis"] |= {"showgrid": False, "autorange": "reversed"} | _whole_ticks(rows)
+    layout = layout_of(
+        "Overlap φ(i, j)", "1: one lies within the other", f"First j of {second}", f"First i of {first}", height=320
+    )
+    for axis, places in (("xaxis", columns), ("yaxis", rows)):
+        layout[axis] |= {"showgrid": False, "tick0": 1, "dtick": 1 if len(places) <= 10 else 3}
+    layout["yaxis"] |= {"autorange": "reversed"}
     return go.Figure([trace], layout)
 
 
@@ -221,35 +221,6 @@ def scores_over_strength(curve: StrengthCurve, strength: float, colour: str) -> 
     return go.Figure(traces, layout)
 
 
-def _spectrum_traces(
-    spectra: Sequence[NamedSpectrum], values: Callable[[Spectrum], Array], hover: str
-) -> list[dict[str, Any]]:
-    """One line for the other seeds of each arm, with gaps between them, and above all a line for each chosen seed."""
-    traces = []
-    for chosen in (False, True):
-        alike = [named for named in spectra if named.chosen == chosen]
-        for label in dict.fromkeys(named.label for named in alike):
-            members = [named for named in alike if named.label == label]
-            lines = [np.append(values(named.spectrum), np.nan) for named in members]
-            few = max(np.isfinite(line).sum() for line in lines) <= 20
-            traces.append(
-                scatter(
-                    "lines+markers" if few and chosen else "lines",
-                    label,
-                    np.concatenate([np.arange(1, len(line) + 1) for line in lines])[:-1],
-                    np.concatenate(lines)[:-1],
-                    f"{label}, seed %{{customdata}}<br>{hover}",
-                    customdata=np.repeat([named.seed for named in members], [len(line) for line in lines])[:-1],
-                    legendgroup=label,
-                    showlegend=chosen,
-                    line={"color": members[0].colour, "width": 2.5 if chosen else 1},
-                    marker={"size": 6},
-                    opacity=1.0 if chosen else 0.3,
-                )
-            )
-    return traces
-
-
 def _positive(values: Array) -> Array:
     return np.where(values > 0, values, np.nan)
 
@@ -260,10 +231,6 @@ def _rank_axis(limit: int) -> dict[str, Any]:
         ticks.append(limit)
     span = [math.log10(0.9), math.log10(max(limit, 2) * 1.1)]
     return {"type": "log", "range": span, "tickvals": ticks, "ticktext": [str(tick) for tick in ticks]}
-
-
-def _whole_ticks(count: int) -> dict[str, Any]:
-    return {"tick0": 1, "dtick": 1 if count <= 10 else 3}
 
 
 def _horizontal(y: float, colour: str, dash: str, axis: str = "y") -> dict[str, Any]:

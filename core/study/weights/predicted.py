@@ -1,4 +1,4 @@
-"""What stored networks predict for each test example, and the images and texts themselves."""
+"""What stored networks predict for each test example, the texts themselves, and networks that are ready to answer."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.data.dataset import LanguageDataset, TextDataset
+from core.data.dataset import ImageDataset, LanguageDataset, TextDataset
+from core.data.drawing import box_of
 from core.data.passage import SCORED_ROLE
 from core.data.task_spec import TaskSpec
 from core.engine.jobs.run_files import StoredAnswers, stored
 from core.errors import DatasetError, LabError, PredictionsError
 from core.lab import Lab
+from core.methods.method import Role
 from core.objectives.language import BYTES
 from core.objectives.measure import Answers, Values
 from core.results.arm import Arm
 from core.results.results import Outcomes
 from core.results.row import Row
 from core.run_spec import RunSpec
+from core.serving.panes import Panes
 from core.store.record import Run
 from core.study.arms.examples import (
     ArmPredictions,
@@ -35,7 +38,7 @@ from core.study.arms.examples import (
 )
 from core.tasks.views.image import images_of
 from core.tasks.views.language import in_parts
-from core.training.evaluation import Evaluation, evaluate
+from core.training.evaluation import Evaluation, evaluate, predict
 from core.wording.tasks import noun
 
 MAX_SHIFT = 0.5
@@ -76,6 +79,27 @@ def predictions(lab: Lab, run: Run) -> StoredAnswers:
     return answers
 
 
+def computed_labels(lab: Lab, run: Run, of_base: bool, on_source: bool) -> NDArray[np.int64]:
+    """(n,) the label that a stored network predicts for each test example, among all outputs; kept nowhere.
+
+    Args:
+        lab: has the files.
+        run: a fine-tuned run.
+        of_base: whether to ask its base; else the network that it trained.
+        on_source: whether the test examples are those of its source; else those of its task.
+
+    Raises:
+        LabError: the dataset or the network is gone or damaged, or the run has no source.
+    """
+    task = run.spec.source if on_source else run.spec.task
+    if task is None:
+        raise DatasetError(f"Run {run.id} has no source: its base was not pretrained here.")
+    network = lab.artifacts.base_network(run) if of_base else lab.artifacts.trained(run)
+    test = lab.tasks.get(task, network=run.spec.network).test
+    found: NDArray[np.int64] = predict(network, test).argmax(1).numpy()
+    return found
+
+
 def true_targets(lab: Lab, spec: RunSpec, of: TaskSpec | None = None) -> NDArray[Any]:
     """(n, …) the targets of each example of a test part: a label or number, or the tokens and bytes of a text.
 
@@ -94,20 +118,6 @@ def true_targets(lab: Lab, spec: RunSpec, of: TaskSpec | None = None) -> NDArray
         return counted
     labels: NDArray[Any] = lab.catalog.load(task.dataset).test_labels[lab.tasks.outline(task).test]
     return labels
-
-
-def test_images(lab: Lab, task: TaskSpec, images: Sequence[int]) -> NDArray[np.uint8]:
-    """(k, 28, 28) some images of a task's test part as the network sees them, 0 black to 255 white.
-
-    Args:
-        lab: has the dataset.
-        task: the dataset and its transforms.
-        images: k indices into the test part.
-
-    Raises:
-        DatasetError: the dataset is gone.
-    """
-    return images_of(lab.tasks.get(task).test, torch.tensor(images, dtype=torch.int64))
 
 
 def test_texts(lab: Lab, task: TaskSpec, texts: Sequence[int]) -> tuple[str, ...]:
@@ -192,13 +202,12 @@ def trivial_by(lab: Lab) -> Outcomes:
         spec = row.setting.spec
         if spec is None or spec.objective.primary.needs_losses:
             return None
-        objective, measure = spec.objective, spec.objective.primary
         try:
             truth = true_targets(lab, spec)
         except LabError:
             return None
-        answers = objective.trivial(truth)
-        return None if answers is None else measure.each(Answers(answers, truth))
+        answers = spec.objective.trivial(truth)
+        return None if answers is None else spec.objective.primary.each(Answers(answers, truth))
 
     return trivial
 
@@ -244,7 +253,8 @@ def disagreed(lab: Lab, a: Arm, b: Arm, limit: int) -> Disagreed:
     """
     found = disagreements(*arm_predictions(lab, [a, b]))
     first = tuple(found[:limit])
-    pixels = test_images(lab, a.spec.task, [each.example for each in first])
+    examples = torch.tensor([each.example for each in first], dtype=torch.int64)
+    pixels = images_of(lab.tasks.get(a.spec.task).test, examples)
     return Disagreed(len(found), len(set(a.seeds) & set(b.seeds)), first, pixels)
 
 
@@ -299,22 +309,16 @@ def text_costs(lab: Lab, a: Arm, b: Arm, limit: int) -> TextCosts:
     """
     shared = sorted(set(a.seeds) & set(b.seeds))
     sizes = true_targets(lab, a.spec)[:, BYTES].astype(np.float64)
-    nats = [_nats(lab, [run for run in arm.runs if run.spec.seed in shared]) for arm in (a, b)]
-    bits = np.stack(nats, 1) / math.log(2)
+    runs = [[run for run in arm.runs if run.spec.seed in shared] for arm in (a, b)]
+    nats = [[predictions(lab, run).losses for run in of_arm] for of_arm in runs]
+    if any(losses is None for of_arm in nats for losses in of_arm):
+        raise PredictionsError("What the test texts cost these runs was not kept: train them again.")
+    bits = np.mean(np.array(nats, np.float64), 1).T / math.log(2)
     apart = bits[:, 0] - bits[:, 1]
     order = np.argsort(-np.abs(apart), kind="stable")[:limit]
     order = order[sizes[order] > 0]
     found = test_texts(lab, a.spec.task, order.tolist())
     return TextCosts(order, found, bits[order] / sizes[order, None], apart[order], len(shared), len(sizes))
-
-
-def _nats(lab: Lab, runs: Sequence[Run]) -> NDArray[np.float64]:
-    """(n,) −ln p of each test text, as the mean over runs."""
-    known = [predictions(lab, run).losses for run in runs]
-    if any(losses is None for losses in known):
-        raise PredictionsError("What the test texts cost these runs was not kept: train them again.")
-    found: NDArray[np.float64] = np.mean([each for each in known if each is not None], axis=0, dtype=np.float64)
-    return found
 
 
 def _check(answers: StoredAnswers, truth: NDArray[np.generic], run: Run) -> None:
@@ -332,3 +336,48 @@ def _check(answers: StoredAnswers, truth: NDArray[np.generic], run: Run) -> None
         f"The test {noun(run.spec.network.learns)} of {run.spec.task.dataset} are not those that run {run.id} was "
         "measured on: the dataset was replaced by another of the same name. Train the run again to see its predictions."
     )
+
+
+MERGED = "-merged"
+"""End of the name of a merged network, behind the run's id."""
+
+
+def panes_of(lab: Lab, runs: Sequence[Run], merged: bool = False) -> tuple[Panes, dict[str, str]]:
+    """Read a base and the networks of some runs, ready to answer, each by the run's id.
+
+    Args:
+        lab: has the files.
+        runs: at least one, all from one base and with one seed.
+        merged: whether each adapter is there a second time, merged into the base, by its id with :data:`MERGED`.
+
+    Returns:
+        The networks, and by run why one cannot be read.
+
+    Raises:
+        LabError: the base is gone or damaged.
+    """
+    panes = Panes(lab.artifacts.base_network(runs[0]), lab.artifacts.base_network(runs[0]))
+    problems: dict[str, str] = {}
+    for run in runs:
+        try:
+            if run.spec.role is not Role.ADAPTER:
+                panes.add(run.id, lab.artifacts.network(run.id))
+                continue
+            panes.add_adapter(run.id, lab.artifacts.adapter(run.id))
+            if merged:
+                panes.add_merged(run.id + MERGED, run.id)
+        except LabError as error:
+            problems[run.id] = str(error)
+    return panes, problems
+
+
+def drawn_box(lab: Lab, dataset: str) -> int:
+    """Side of the square that drawings are scaled to for a dataset of images; see :func:`core.data.drawing.box_of`.
+
+    Raises:
+        DatasetError: the dataset is gone, or has no images.
+    """
+    found = lab.catalog.load(dataset)
+    if not isinstance(found, ImageDataset):
+        raise DatasetError(f"{dataset} has no images: type a text instead.")
+    return box_of(found.test_images)

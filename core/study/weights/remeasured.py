@@ -15,7 +15,6 @@ from core.errors import LabError, RunStateError
 from core.lab import Lab
 from core.results.arm import Arm
 from core.rule.networks import NetworkDifference, example_difference
-from core.run_spec import RunSpec
 from core.store.record import Run
 from core.study.arms.accuracies import Accuracies
 from core.study.weights.predicted import predictions, true_targets
@@ -61,44 +60,36 @@ def remeasure(lab: Lab, arms: Sequence[Arm], call: Caller = called) -> Remeasure
         call: how the slow measurements are called.
     """
     try:
-        truncated = _lengths(lab, arms[0].spec) if arms else None
-        start = mean_accuracies(list(call(base_accuracies, lab, arms).values()))
+        spec = arms[0].spec if arms else None
+        is_text = spec is not None and spec.network.learns == TextView().kind
+        truncated = lab.text_preview(spec.task, spec.network, 1) if spec is not None and is_text else None
+        return Remeasured(call(base_accuracies, lab, arms), truncated)
     except LabError as error:
         return Remeasured(missing=str(error))
-    return Remeasured(start, truncated)
 
 
-def _lengths(lab: Lab, spec: RunSpec) -> TextPreview | None:
-    """The lengths of a run's training texts; None if it learned from other data."""
-    return lab.text_preview(spec.task, spec.network, 1) if spec.network.learns == TextView().kind else None
+def base_accuracies(lab: Lab, arms: Iterable[Arm]) -> Accuracies | None:
+    """Evaluate what fine-tuning started from on the validation parts of target and source; the mean of several bases.
 
-
-def mean_accuracies(measured: Sequence[Accuracies]) -> Accuracies | None:
-    """Return the mean of several; that of the source only if all have it."""
-    if not measured:
-        return None
-    sources = [s.source for s in measured if s.source is not None]
-    masked = [s.source_masked for s in measured if s.source_masked is not None]
-    return Accuracies(
-        fmean(s.target for s in measured),
-        fmean(sources) if len(sources) == len(measured) else None,
-        fmean(masked) if len(masked) == len(measured) else None,
-    )
-
-
-def base_accuracies(lab: Lab, arms: Iterable[Arm]) -> dict[str, Accuracies]:
-    """Evaluate each base on the validation parts of target and source before fine-tuning, by its id; or a network that
-    was imported, by its digest, where its forgetting is measured.
+    Returns:
+        None if no run has a source: a network that was imported is evaluated only where its forgetting is measured.
 
     Raises:
         LabError: a network or dataset is gone.
     """
-    found: dict[str, Accuracies] = {}
+    starts: dict[str, Run] = {}
     for run in (run for arm in arms for run in arm.runs if run.spec.source):
-        start = str(run.spec.base or run.spec.network.brought)
-        if start not in found:
-            found[start] = _before(lab, run)
-    return found
+        starts.setdefault(str(run.spec.base or run.spec.network.brought), run)
+    measured = [_before(lab, run) for run in starts.values()]
+    if not measured:
+        return None
+    sources = [each.source for each in measured if each.source is not None]
+    masked = [each.source_masked for each in measured if each.source_masked is not None]
+    return Accuracies(
+        fmean(each.target for each in measured),
+        fmean(sources) if len(sources) == len(measured) else None,
+        fmean(masked) if len(masked) == len(measured) else None,
+    )
 
 
 def _before(lab: Lab, run: Run) -> Accuracies:

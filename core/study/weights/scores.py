@@ -16,7 +16,7 @@ from core.objectives.measure import Measure
 from core.objectives.objective import ObjectiveSpec
 from core.objectives.registry import CLASSIFICATION
 from core.store.record import Run
-from core.study.weights.decomposition import Array
+from core.study.weights.spectrum import Array
 from core.training.evaluation import Evaluation, evaluate
 from core.training.threads import one_thread
 

@@ -1,136 +1,55 @@
-"""What fine-tuning did to each weight: ΔW, its singular values, and how many of them matter.
+"""Singular values and vectors of ΔW on one thread, and the ranks that they give.
 
-Weights are float64 arrays of shape (out, in), as PyTorch keeps them, by the path of their layer. Biases are left out,
-and so is a head that was drawn from a seed.
+Matrices are float64 arrays of shape (out, in), as PyTorch keeps weights.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import torch
-from torch import nn
+from numpy.typing import NDArray
 
-from core.errors import BaseMismatchError, LoRAError
-from core.methods.adapted import AdaptedLinear, frozen_weight, plain_linear
-from core.methods.linear import features, is_linear, is_transposed
-from core.methods.targets import head_paths, is_in_head
-from core.study.weights.decomposition import (
-    Array,
-    rounding,
-    singular_values,
-    singular_vectors,
-)
+from core.numbers import NOTHING, count_text, number_text, percent
+from core.results.arm import Arm
+from core.results.intervals import t_interval
+from core.training.threads import one_thread
+
+Array = NDArray[np.float64]
 
 ENERGY = 0.9
 """Share of ‖ΔW‖² that the rank of a spectrum holds, where no other is asked for."""
 
 
-class LayerArrays(Mapping[str, Array]):
-    """One array per layer, by the layer's path. Each is computed when it is asked for and not kept: in float64, those
-    of all layers of a transformer would take several times the network's memory.
-    """
+def rounding(shape: tuple[int, ...], values: NDArray[np.floating]) -> float:
+    """The size up to which singular values of a float64 matrix are rounding: σ₁ · max(out, in) · ε.
 
-    def __init__(self, paths: Iterable[str], compute: Callable[[str], Array]) -> None:
-        """Args: paths: of the layers, from the input to the output; compute: gives the array of a layer."""
-        self._paths = dict.fromkeys(paths)
-        self._compute = compute
-
-    def __getitem__(self, path: str) -> Array:
-        if path not in self._paths:
-            raise KeyError(path)
-        return self._compute(path)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-
-def linear_weights(network: nn.Module) -> LayerArrays:
-    """W of every linear layer, by the layer's path; of an adapted layer the one that the adapter was put on.
-
-    Layers of a head that was drawn from a seed are left out: it is new, and training did not change it from anything.
-    """
-    layers = linear_layers(network)
-    return LayerArrays(layers, lambda path: _array(frozen_weight(layers[path])))
-
-
-def delta_weights(base: nn.Module, tuned: nn.Module) -> LayerArrays:
-    """ΔW of every linear layer but those of the head: the tuned weight minus the base's, by the layer's path.
-
-    An adapted layer, merged or not, gives ΔW from its own matrices in float64, as s · (A B)ᵀ. The difference of the
-    sums would be the same but for rounding, which makes a low rank look full.
+    The customary tolerance of a numerical rank (Golub and Van Loan, "Matrix Computations", §5.4).
 
     Args:
-        base: the network that training started from; adapters on it do not count.
-        tuned: the network fully fine-tuned, or with its adapters.
-
-    Raises:
-        BaseMismatchError: the networks have different layers, or the adapters were put on other weights.
+        shape: (out, in) of the matrix.
+        values: its singular values, the largest first.
     """
-    before, after = linear_layers(base), linear_layers(tuned)
-    if {path: features(plain_linear(layer)) for path, layer in before.items()} != {
-        path: features(plain_linear(layer)) for path, layer in after.items()
-    }:
-        raise BaseMismatchError("These two networks have different layers: choose a base and what was tuned from it.")
-    for path, layer in after.items():
-        if isinstance(layer, AdaptedLinear) and not torch.equal(frozen_weight(layer), frozen_weight(before[path])):
-            raise BaseMismatchError(f"The adapter of layer {path} was trained on another base: choose that one.")
-
-    def delta(path: str) -> Array:
-        layer = after[path]
-        if isinstance(layer, AdaptedLinear):
-            return _array(layer.delta(torch.float64))
-        return _array(frozen_weight(layer)) - _array(frozen_weight(before[path]))
-
-    return LayerArrays(after, delta)
+    return float(values[0]) * max(shape) * float(np.finfo(np.float64).eps) if values.size else 0.0
 
 
-def with_weights(network: nn.Module, weights: Mapping[str, Array]) -> nn.Module:
-    """A copy of ``network`` with some weights in place of its own; biases and all else stay.
-
-    With W + ΔW cut to rank r on the fully tuned network it is the control of that rank; with W + t ΔW on the
-    base it is the adapter at strength t, and without a layer's ΔW that layer's adapter is off.
-
-    Args:
-        network: of plain linear layers; see :func:`core.methods.adapted.base_copy` and
-            :func:`core.methods.adapted.merged_copy`.
-        weights: (out, in) each, by the path of the layer.
-
-    Raises:
-        LoRAError: a path that is no plain linear layer, or another shape.
-    """
-    changed = copy.deepcopy(network)
-    layers = linear_layers(changed)
-    with torch.no_grad():
-        for path in weights:
-            layer, weight = layers.get(path), weights[path]
-            if layer is None or isinstance(layer, AdaptedLinear) or features(layer)[::-1] != weight.shape:
-                raise LoRAError(f"This network has no plain linear layer {path} of shape {weight.shape}.")
-            layer.weight.copy_(torch.from_numpy(weight.T if is_transposed(layer) else weight))
-    return changed
+def singular_values(matrix: Array) -> Array:
+    """(min(out, in),) the singular values of a matrix, the largest first."""
+    with one_thread():
+        values: Array = torch.linalg.svdvals(torch.from_numpy(matrix)).numpy()
+    return values
 
 
-def linear_layers(network: nn.Module) -> dict[str, nn.Linear | AdaptedLinear]:
-    """The linear layers of a network but those of its head, by path; an adapted one has the path of the plain one."""
-    found: dict[str, nn.Linear | AdaptedLinear] = {}
-    head = head_paths(network)
-    for path, module in network.named_modules():
-        inside = path.rpartition(".")[0] in found or is_in_head(path, head)
-        if (isinstance(module, AdaptedLinear) or is_linear(module)) and not inside:
-            found[path] = module
-    return found
-
-
-def _array(tensor: torch.Tensor) -> Array:
-    return tensor.detach().cpu().to(torch.float64).numpy().copy()
+def singular_vectors(matrix: Array) -> tuple[Array, Array, Array]:
+    """U of shape (out, k), the singular values (k,), and Vᵀ of shape (k, in), for k = min(out, in)."""
+    with one_thread():
+        left, values, right = torch.linalg.svd(torch.from_numpy(matrix), full_matrices=False)
+    return left.numpy(), values.numpy(), right.numpy()
 
 
 @dataclass(frozen=True)
@@ -159,21 +78,15 @@ class Spectrum:
             return self.norm / self.base_norm
         return math.inf if self.norm else 0.0
 
-    @cached_property
-    def energy(self) -> Array:
-        """(min(out, in),) share of ‖ΔW‖_F² that the first 1, 2, … values hold; all 1 where ΔW is zero.
+    def rank_holding(self, share: float = ENERGY) -> int:
+        """The smallest rank that holds ``share`` of ‖ΔW‖_F², 0 to 1; 0 where ΔW is zero.
 
-        It is also what the best approximation of that rank keeps (Eckart and Young, Psychometrika 1, 1936).
+        The share of the first r values is what the best approximation of rank r keeps (Eckart and Young, Psychometrika
+        1, 1936).
         """
         squares = np.cumsum(self.values**2)
-        return squares / squares[-1] if squares[-1] else np.ones_like(squares)
-
-    def rank_holding(self, share: float = ENERGY) -> int:
-        """The smallest rank that holds ``share`` of ‖ΔW‖_F², 0 to 1; 0 where ΔW is zero."""
-        if not self.norm:
-            return 0
         # Rounding must not ask for one more where the values up to here hold it all.
-        return int(np.argmax(self.energy >= share - 1e-12)) + 1
+        return int(np.argmax(squares / squares[-1] >= share - 1e-12)) + 1 if self.norm else 0
 
     @property
     def effective_rank(self) -> float:
@@ -222,28 +135,36 @@ def truncations(delta: Array, ranks: Iterable[int]) -> Iterator[Array]:
         yield delta.copy() if rank >= min(delta.shape) else (left[:, :rank] * values[:rank]) @ right[:rank]
 
 
-def cut_networks(
-    base: nn.Module,
-    tuned: nn.Module,
-    ranks: Sequence[int],
-    whole: Collection[str] = (),
-) -> Iterator[nn.Module]:
-    """The control "full fine-tuning cut to rank r": ``tuned`` with ΔW of every layer cut by :func:`truncations`.
-
-    Biases keep their tuned values, and so does a head, which every method trains whole. Adapters train no biases, so
-    this has a little more than one of that rank.
+def spectrum_text(
+    arms: Sequence[Arm], spectra: Mapping[str, Mapping[str, Spectrum]], share: float = ENERGY
+) -> pd.DataFrame:
+    """One row per layer and arm, means over the seeds with half of the 95 % interval, as people read it.
 
     Args:
-        base: the network that training started from.
-        tuned: the network after full fine-tuning, with plain linear layers.
-        ranks: one for each network.
-        whole: paths of layers that are not cut.
-
-    Raises:
-        BaseMismatchError: as of :func:`delta_weights`.
-        LoRAError: ``tuned`` carries adapters.
+        arms: from top to bottom in each layer.
+        spectra: of every run of the arms, by run id and layer path.
+        share: of ‖ΔW‖² that the first rank holds, 0 to 1.
     """
-    weights = linear_weights(base)
-    cuts = {path: truncations(delta, ranks) for path, delta in delta_weights(base, tuned).items() if path not in whole}
-    for _ in ranks:
-        yield with_weights(tuned, LayerArrays(cuts, lambda path: weights[path] + next(cuts[path])))
+    measures: dict[str, tuple[Callable[[Spectrum], float], int]] = {
+        f"Rank for {percent(100 * share, 0)}": (lambda found: found.rank_holding(share), 1),
+        "Effective rank": (lambda found: found.effective_rank, 1),
+        "Stable rank": (lambda found: found.stable_rank, 1),
+        "‖ΔW‖ / ‖W‖": (lambda found: found.relative_norm, 4),
+    }
+    rows = []
+    for path in spectra[arms[0].runs[0].id]:
+        for arm in arms:
+            found = [spectra[run.id][path] for run in arm.runs]
+            row = {"Layer": path, "Setting": arm.label, "Seeds": count_text(len(found))}
+            row |= {title: mean_text([of(each) for each in found], digits) for title, (of, digits) in measures.items()}
+            rows.append(row | {"Largest possible": count_text(len(found[0].values))})
+    return pd.DataFrame(rows, dtype=object)
+
+
+def mean_text(values: Sequence[float], digits: int) -> str:
+    """Mean over seeds and half of the 95 % interval, as in ``3.3 ± 1.4``; the mean alone where all are alike."""
+    interval = t_interval(values)
+    if not interval.n:
+        return NOTHING
+    spread = f" ± {number_text(interval.half_width, digits)}" if interval.half_width > 0 else ""
+    return f"{number_text(interval.mean, digits)}{spread}"

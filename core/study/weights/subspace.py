@@ -12,14 +12,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.engine.jobs.job import network_of
 from core.methods.adapted import adapted_layers
 from core.methods.method import Role
 from core.run_spec import RunSpec
-from core.study.weights.decomposition import Array, rounding, singular_vectors
+from core.study.weights.spectrum import Array, rounding, singular_vectors
 
 Side = Literal["outputs", "inputs"]
 
@@ -59,52 +58,32 @@ def similarity(first: Array, second: Array) -> Array:
         (k₁, k₂), φ(i, j) at [i − 1, j − 1].
     """
     overlap = np.cumsum(np.cumsum((first.T @ second) ** 2, axis=0), axis=1)
-    smaller = _smaller(*overlap.shape)
-    return np.asarray(np.clip(overlap / smaller, 0.0, 1.0))
-
-
-@dataclass(frozen=True)
-class RandomSimilarity:
-    """φ of two random subspaces, at [i − 1, j − 1]."""
-
-    mean: Array
-    """(k₁, k₂), exact: max(i, j) / d."""
-    high: Array
-    """(k₁, k₂), which 95 % of random pairs stay below."""
+    rows, columns = (np.arange(1, size + 1) for size in overlap.shape)
+    return np.asarray(np.clip(overlap / np.minimum.outer(rows, columns), 0.0, 1.0))
 
 
 @lru_cache(maxsize=128)
-def random_similarity(dimension: int, k1: int, k2: int) -> RandomSimilarity:
-    """What :func:`similarity` would be of directions drawn at random, each rotation as likely as the others.
+def random_similarity(dimension: int, k1: int, k2: int) -> tuple[float, float]:
+    """What :func:`similarity` of all directions would be if they were drawn at random, each rotation equally likely.
 
-    A random unit vector has 1/d of its length squared along any other, so ‖Uᵢᵀ Vⱼ‖_F² is i j / d on average.
+    A random unit vector has 1/d of its length squared along any other, so ‖Uᵀ V‖_F² is k₁ k₂ / d on average.
     The 95 % come from :data:`RANDOM_BASES` random bases with a fixed seed; only one of the two need be drawn.
 
     Args:
         dimension: d, of the space.
         k1: directions of the first, at most d.
         k2: directions of the second, at most d.
+
+    Returns:
+        The mean, exactly; and what 95 % of random pairs stay below.
     """
     rng, few, many = np.random.default_rng(0), min(k1, k2), max(k1, k2)
-    i, j = np.ogrid[1 : few + 1, 1 : many + 1]
-    drawn = np.empty((RANDOM_BASES, few, many))
-    for draw in drawn:
-        basis = _random_directions(dimension, few, rng)
-        draw[:] = np.cumsum(np.cumsum(basis[:many].T ** 2, axis=0), axis=1)
-    high = np.quantile(drawn, 0.95, axis=0) / _smaller(few, many)
-    mean = np.maximum(i, j) / dimension
-    return RandomSimilarity(mean, high) if k1 <= k2 else RandomSimilarity(mean.T, high.T)
-
-
-def _random_directions(dimension: int, count: int, rng: np.random.Generator) -> Array:
-    """(dimension, count) orthonormal columns, uniform over rotations (Mezzadri, Notices AMS 54, 2007)."""
-    basis, upper = np.linalg.qr(rng.normal(size=(dimension, count)))
-    return np.asarray(basis * np.sign(np.diag(upper)))
-
-
-def _smaller(rows: int, columns: int) -> NDArray[np.int64]:
-    """(rows, columns), min(i, j) at [i − 1, j − 1]."""
-    return np.minimum.outer(np.arange(1, rows + 1), np.arange(1, columns + 1))
+    drawn = []
+    for _ in range(RANDOM_BASES):
+        # Orthonormal columns, uniform over rotations (Mezzadri, Notices AMS 54, 2007): their signs play no part here.
+        basis, _upper = np.linalg.qr(rng.normal(size=(dimension, few)))
+        drawn.append(float((basis[:many] ** 2).sum()))
+    return many / dimension, float(np.quantile(drawn, 0.95)) / few
 
 
 MAX_DIRECTIONS = 16
@@ -117,7 +96,10 @@ class Overlap:
 
     similarity: Array
     """(k₁, k₂), φ(i, j) at [i − 1, j − 1]; see :func:`similarity`."""
-    random: RandomSimilarity
+    random_mean: float
+    """φ of as many random directions, on average."""
+    random_high: float
+    """φ that 95 % of random pairs stay below."""
 
     @property
     def whole(self) -> float:
@@ -127,22 +109,19 @@ class Overlap:
     @property
     def beyond_chance(self) -> bool:
         """Whether the overlap is above that of 95 % of random pairs."""
-        return self.whole > float(self.random.high[-1, -1]) + 1e-9
+        return self.whole > self.random_high + 1e-9
 
 
 def overlap(first: Array, second: Array) -> Overlap | None:
-    """Compare two sets of directions.
+    """Compare two sets of directions; None if one is empty, as for a layer that did not change.
 
     Args:
         first: (d, k₁), orthonormal columns, the strongest first.
         second: (d, k₂).
-
-    Returns:
-        None if one of them is empty, as for a layer that did not change.
     """
     if not first.shape[1] or not second.shape[1]:
         return None
-    return Overlap(similarity(first, second), random_similarity(first.shape[0], first.shape[1], second.shape[1]))
+    return Overlap(similarity(first, second), *random_similarity(len(first), first.shape[1], second.shape[1]))
 
 
 def drawn_alike(base: nn.Module, first: RunSpec, second: RunSpec, layer: str) -> bool:

@@ -15,8 +15,7 @@ from core.numbers import count_text, percent
 from core.store.record import Experiment
 from core.study.arms.answers_table import EXAMPLE as NUMBER
 from core.study.arms.answers_table import answers_table, disputed
-from core.study.weights.answering import base_predictions, source_predictions
-from core.study.weights.predicted import predictions, test_texts, true_targets
+from core.study.weights.predicted import computed_labels, predictions, test_texts, true_targets
 from core.wording.csv_file import csv_of
 from core.wording.tasks import examples_text
 from pages.experiment.use.choice import Chosen
@@ -53,10 +52,10 @@ class Disputes:
 def find_disputes(lab: Lab, chosen: Chosen) -> Disputes:
     """Compare what the runs and their base predicted. Raises: LabError: a dataset or network is gone or damaged."""
     first, on_source = chosen.runs[0], not chosen.is_target
-    base = {} if first.spec.has_new_head else {"Base": measured(base_predictions, lab, first, on_source)}
+    base = {} if first.spec.has_new_head else {"Base": measured(computed_labels, lab, first, True, on_source)}
     # Runs keep what they predict for their target.
     tuned = {
-        arm.label: measured(source_predictions, lab, run) if on_source else predictions(lab, run).predicted
+        arm.label: measured(computed_labels, lab, run, False, True) if on_source else predictions(lab, run).predicted
         for arm, run in zip(chosen.arms, chosen.runs, strict=True)
     }
     with_base = bool(base) and (on_source or len(tuned) == 1)

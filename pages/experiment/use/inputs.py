@@ -17,8 +17,7 @@ from core.lab import Lab
 from core.numbers import count_text
 from core.serving.inputs import Given, given_example, own_image, own_passage, own_text
 from core.store.record import Run
-from core.study.weights.answering import drawn_box
-from core.study.weights.predicted import test_texts
+from core.study.weights.predicted import drawn_box, test_texts
 from core.wording.tasks import target_text
 from pages.experiment.use.canvas import canvas
 from pages.shared.experiment.measured import measured

@@ -17,7 +17,7 @@ from core.numbers import listed, number_text
 from core.serving.panes import BASE, Answers, Panes
 from core.spec import bounds
 from core.store.record import Experiment, Run
-from core.study.weights.answering import MERGED, panes_of
+from core.study.weights.predicted import MERGED, panes_of
 from pages.experiment.use.answers import show_answers, show_scores
 from pages.experiment.use.choice import Chosen, choose
 from pages.experiment.use.disputes import find_disputes, show_disputes

@@ -5,13 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from core.numbers import number_text
+from core.study.weights.curves import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve
 from core.study.weights.figures import scores_over_strength
 from core.study.weights.scores import Scores
-from core.study.weights.strength import COARSE_STEP, MAX_STRENGTH, STRENGTH_STEP, StrengthCurve
-from pages.experiment.weights.effort import choose_limit, is_quick
 from pages.experiment.weights.focus import Focus
-from pages.experiment.weights.formulas import formulas
-from pages.experiment.weights.numbers import elsewhere_of, strengths_of
+from pages.experiment.weights.numbers import choose_limit, elsewhere_of, is_quick, strengths_of
+from pages.shared.experiment.measured import measured
 from pages.shared.ui.literal import literal
 from pages.shared.ui.live_view import live_chart
 
@@ -20,18 +19,20 @@ CHART_HEIGHT = 380
 
 def alpha_part(focus: Focus) -> None:
     """Draw the slider. All is measured here, because errors raised in a fragment would not reach the page."""
-    if elsewhere := elsewhere_of(focus.lab, focus.run):
+    if elsewhere := measured(elsewhere_of, focus.lab, focus.run)[1]:
         st.info(literal(f"{elsewhere} Choose a run with adapters above."), icon=":material/info:")
         return
     ready, limit = choose_limit(focus)
     if not ready:
         return
     step = STRENGTH_STEP if is_quick(focus) else COARSE_STEP
-    tested, validated = (strengths_of(focus.lab, focus.run, part, limit, step) for part in ("test", "validation"))
-    head = " The new head, which the base does not have, keeps its trained weights." if focus.has_new_head else ""
+    tested, validated = (
+        measured(strengths_of, focus.lab, focus.run, part, limit, step) for part in ("test", "validation")
+    )
+    head = " A new head keeps its trained weights." if focus.has_new_head else ""
     head += " The change of the head, which is trained whole, is scaled as well." if focus.run.spec.head else ""
     alpha_slider(focus, tested, validated.best, step)
-    formulas(
+    st.expander("Formulas", icon=":material/function:").markdown(
         r"In $W + t\,\Delta W$, $t = 0$ gives the base and $t = 1$ the trained network. For LoRA, scaling $\Delta W$ "
         r"by $t$ is the same as scaling alpha by $t$, since $\Delta W = s\,(AB)^\top$ and $s$ is proportional to "
         f"alpha. Nothing is retrained, so the result is not what training with that alpha would give.{head}"

@@ -1,4 +1,4 @@
-"""The selection of an experiment's runs: one of them, and one layer."""
+"""What of an experiment is shown: one of its runs, and one layer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import streamlit as st
 
 from core.lab import Lab
 from core.methods.method import Role
-from core.methods.roles import Layers
 from core.objectives.measure import Measure
 from core.results.arm import Arm, arms_of
 from core.results.row import row_of
 from core.store.record import Experiment, Run
 from core.study.figures.palette import colours_of
-from core.study.weights.change import layer_shapes, main_arms, main_run, run_of_seed
-from core.study.weights.tables import layer_text
+from core.study.weights.change import layer_shapes, main_arms, main_run
 from pages.shared.ui.links import link
 from pages.shared.ui.pickers import pick, start_id
 
@@ -35,15 +33,8 @@ class Focus:
     layer: str
     shapes: Mapping[str, tuple[int, int]]
     """(out, in) of each layer, by its path."""
-    layers: Layers
-    """The same by block and kind."""
     colours: Mapping[str, str]
     """Colour of each arm of the experiment, by its key."""
-
-    @property
-    def is_deep(self) -> bool:
-        """Whether the network has blocks of layers, of which one is shown at a time."""
-        return bool(self.layers.blocks)
 
     @property
     def measure(self) -> Measure:
@@ -106,18 +97,13 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
         arm, run = runs[pick("Run", names, "run", "The trained network to analyse, shown beside other settings.")]
     shapes = layer_shapes(run.spec.network)
     with right:
-        layers = {path: layer_text(path, shape) for path, shape in shapes.items()}
+        layers = {path: f"{path} · {inputs:,} → {outputs:,}" for path, (outputs, inputs) in shapes.items()}
         layer = pick("Layer", layers, "layer", "Each layer with its number of inputs and outputs.")
     shown = tuple(main_arms(members, always=run))
     colours = colours_of(run.spec for run in members)
-    return Focus(lab, experiment, shown, run, arm, layer, shapes, Layers(tuple(shapes)), colours)
-
-
-def same_seed(focus: Focus) -> list[tuple[Arm, Run]]:
-    """Return each shown arm with its run of the chosen seed, or with its first run."""
-    return [(arm, run_of_seed(arm, focus.seed)) for arm in focus.arms]
+    return Focus(lab, experiment, shown, run, arm, layer, shapes, colours)
 
 
 def make_more(focus: Focus, label: str) -> None:
-    """Draw a link to the form with the same base."""
-    link("new", label, {"base": start_id(focus.run.spec)})
+    """Draw a link to the Fine-tune page with the same base."""
+    link("finetune", label, {"base": start_id(focus.run.spec)})

@@ -14,13 +14,12 @@ from core.objectives.measure import Measure
 from core.results.intervals import t_interval
 from core.results.measures import quantity, spread_text
 from core.store.record import Run
+from core.study.weights.curves import rank_sentence, suggested_rank
 from core.study.weights.figures import TrainedRank, scores_of_cuts
-from core.study.weights.rank import rank_sentence, suggested_rank
 from core.study.weights.scores import Scores
-from pages.experiment.weights.effort import choose_limit
 from pages.experiment.weights.focus import Focus, make_more
-from pages.experiment.weights.formulas import formulas
-from pages.experiment.weights.numbers import changes_the_rest, cuts_of, each, scores_of
+from pages.experiment.weights.numbers import choose_limit, cuts_of, elsewhere_of, scores_of
+from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
 
@@ -38,19 +37,19 @@ def rank_part(focus: Focus) -> None:
     ready, limit = choose_limit(focus)
     if not ready:
         return
-    cuts = each(full.runs, lambda run: cuts_of(focus.lab, run, limit), "Cutting ΔW to lower ranks")
+    cuts = [measured(cuts_of, focus.lab, run, limit) for run in full.runs]
     curves, tested = [validation for validation, _ in cuts], [test for _, test in cuts]
     rank = suggested_rank(curves, tolerance)
     loras = [arm for arm in focus.arms if arm.role is Role.ADAPTER]
     runs = [(arm, run) for arm in loras for run in arm.runs]
-    trained = each(runs, lambda pair: scores_of(focus.lab, pair[1], "validation", limit), "Evaluating the adapters")
+    trained = [measured(scores_of, focus.lab, run, "validation", limit) for _, run in runs]
     validation = len(focus.lab.tasks.outline(full.spec.task).validation)
     examples = validation if limit is None else min(validation, limit)
     by_seed = [suggested_rank([curve], tolerance) for curve in curves]
     change = float(np.mean([each.at(rank).target - each.scores.target[-1] for each in tested]))
     kind = full.spec.network.learns
     told = rank_sentence(rank, by_seed, tolerance, curves[0].ranks, examples, kind, measure, change)
-    st.markdown(f"{told} LoRA trained at a rank may do better or worse than full fine-tuning cut to it; see the table.")
+    st.markdown(told)
     dots = [
         TrainedRank(arm.label, focus.colours[arm.key], rank_of_arm, run.spec.seed, scores)
         for (arm, run), scores in zip(runs, trained, strict=True)
@@ -60,19 +59,22 @@ def rank_part(focus: Focus) -> None:
     alt = f"{measure.title} of full fine-tuning cut to each rank, and of LoRA at that rank"
     show(figure, focus.run.id, "cut-accuracy", alt)
     rows = [_row(f"Full, cut to rank {rank}", [test.at(rank) for test in tested])]
-    for arm in (full, *loras):
-        runs_of_arm = [run for run in arm.runs if run.result]
-        found = each(runs_of_arm, lambda run: tested_of(focus, run, limit), "Evaluating the runs")
-        rows += [_row(arm.label, found)]
-    table(rows, measure, has_source=tested[0].scores.source is not None)
-    elsewhere = any(changes_the_rest(focus.lab, run) for run in full.runs) or focus.has_new_head
+    rows += [
+        _row(arm.label, [tested_of(focus, run, limit) for run in arm.runs if run.result]) for arm in (full, *loras)
+    ]
+    frame = pd.DataFrame(rows, dtype=object)
+    if tested[0].scores.source is None:
+        frame = frame.drop(columns="Source")
+    alt = f"{measure.title} on the test part of the cut network and of each setting"
+    dataframe(frame, hide_index=True, alt=alt)
+    elsewhere = any(measured(elsewhere_of, focus.lab, run)[0] for run in full.runs) or focus.has_new_head
     kept = "Biases and all that is no linear layer" if elsewhere else "Biases"
     kept += ", and the head, which every method trains whole," if full.spec.head else ""
     st.caption(
         "Vertical line: the rank chosen on the validation part. Diamonds: trained LoRA runs. The table shows "
         f"{measure.values_noun} on the test part{focus.among_own}."
     )
-    formulas(
+    st.expander("Formulas", icon=":material/function:").markdown(
         r"Only the $r$ strongest directions of full fine-tuning's $\Delta W$ are kept in every layer, "
         rf"$W + \sum_{{i \le r}} \sigma_i\, u_i v_i^\top$, and the {noun} is measured again. Where the curve is flat, "
         f"the remaining directions are not needed. This is not the {noun} of LoRA at that rank: training with only $r$ "
@@ -96,9 +98,7 @@ def tolerance_slider(measure: Measure) -> float:
         key="tolerance" if points else f"tolerance-{measure.name}",
         bind="query-params",
         width=320,
-        help=f"How many points of validation {measure.noun} on the target the cut network may lose."
-        if points and measure.higher_is_better
-        else f"How much worse the validation {measure.noun} of the cut network on the target may be.",
+        help=f"How much worse the validation {measure.noun} of the cut network on the target may be.",
     )
 
 
@@ -108,17 +108,9 @@ def tested_of(focus: Focus, run: Run, limit: int | None) -> Scores:
     """
     result, objective = run.result, run.spec.objective
     if limit is not None or result is None or run.score is None:
-        return scores_of(focus.lab, run, "test", limit)
+        return measured(scores_of, focus.lab, run, "test", limit)
     own = result.measures.get(objective.on_source(run.spec.is_split))
     return Scores(np.array([run.score]), None if own is None else np.array([own]), objective)
-
-
-def table(rows: Sequence[dict[str, str]], measure: Measure, has_source: bool) -> None:
-    """Draw the test scores of full fine-tuning cut to the chosen rank, and of the trained arms."""
-    frame = pd.DataFrame(rows, dtype=object)
-    if not has_source:
-        frame = frame.drop(columns="Source")
-    dataframe(frame, hide_index=True, alt=f"{measure.title} on the test part of the cut network and of each setting")
 
 
 def _row(label: str, scores: Sequence[Scores]) -> dict[str, str]:

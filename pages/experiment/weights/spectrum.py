@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.methods.roles import Layers
 from core.numbers import listed, percent
-from core.study.weights.figures import NamedSpectrum, energy_held, singular_values
-from core.study.weights.spectrum import ENERGY
-from core.study.weights.tables import spectrum_text
-from pages.experiment.weights.focus import Focus, same_seed
-from pages.experiment.weights.formulas import formulas
-from pages.experiment.weights.numbers import spectra_of, values_before
+from core.study.weights.change import run_of_seed
+from core.study.weights.figures import NamedSpectrum, singular_value_figure
+from core.study.weights.spectrum import ENERGY, spectrum_text
+from pages.experiment.weights.focus import Focus
+from pages.experiment.weights.numbers import spectrum_of, values_before
+from pages.shared.experiment.measured import measured
 from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.figure_panel import show
 
 
 def spectrum_part(focus: Focus) -> None:
     """Draw singular values and energy of one layer, and the table of all layers and arms."""
-    layers = [focus.layer] if focus.is_deep else list(focus.shapes)
-    spectra = spectra_of(focus.lab, [run for arm in focus.arms for run in arm.runs], layers)
-    chosen = {run.id for _, run in same_seed(focus)}
+    # Of a network with blocks of layers, one layer is shown at a time.
+    layers = [focus.layer] if Layers(tuple(focus.shapes)).blocks else list(focus.shapes)
+    spectra = {
+        run.id: {layer: measured(spectrum_of, focus.lab, run, layer) for layer in layers}
+        for arm in focus.arms
+        for run in arm.runs
+    }
+    chosen = {run_of_seed(arm, focus.seed).id for arm in focus.arms}
     changed = {run for run, layers in spectra.items() if layers[focus.layer].rank}
     lines = [
         NamedSpectrum(arm.label, focus.colours[arm.key], run.spec.seed, spectra[run.id][focus.layer], run.id in chosen)
@@ -41,31 +47,19 @@ def spectrum_part(focus: Focus) -> None:
         help="The energy of ΔW is ‖ΔW‖², the sum of all σᵢ². The table shows the rank needed for this share.",
     )
     if lines:
-        left, right = st.columns(2, gap="large")
-        with left:
-            figure = singular_values(lines, values_before(focus.lab, focus.run, focus.layer))
-            show(
-                figure,
-                focus.run.id,
-                "singular-values",
-                f"Singular values of ΔW of {focus.layer}, one line per run, log scale",
-            )
-        with right:
-            figure = energy_held(lines, share)
-            show(
-                figure, focus.run.id, "energy", f"Share of the energy of ΔW of {focus.layer} in its first r directions"
-            )
+        figure = singular_value_figure(lines, measured(values_before, focus.lab, focus.run, focus.layer))
+        alt = f"Singular values of ΔW of {focus.layer}, one line per run, log scale"
+        show(figure, focus.run.id, "singular-values", alt)
     if unchanged:
         st.caption(f"Not drawn, because training did not change {focus.layer}: {listed(unchanged)}.")
-    arms = list(focus.arms)
     dataframe(
-        spectrum_text(arms, spectra, share),
+        spectrum_text(focus.arms, spectra, share),
         hide_index=True,
         height="content",
         alt="Ranks and relative norm of ΔW of each layer and setting",
     )
     st.caption("Means over the seeds ± half the width of the 95 % interval.")
-    formulas(
+    st.expander("Formulas", icon=":material/function:").markdown(
         r"Fine-tuning adds a matrix to each weight, $W_{\text{new}} = W + \Delta W$. Every $\Delta W$ is a sum of "
         r"directions, $\Delta W = \sum_i \sigma_i\, u_i v_i^\top$, and $\sigma_i$ says how large the i-th one is. If "
         "they decrease quickly, a few directions make up most of the change. LoRA of rank $r$ has at most $r$ "

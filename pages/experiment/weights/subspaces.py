@@ -15,8 +15,8 @@ from core.study.weights.change import run_of_seed
 from core.study.weights.figures import similarity_map
 from core.study.weights.subspace import MAX_DIRECTIONS, Overlap, Side, overlap
 from pages.experiment.weights.focus import Focus, make_more
-from pages.experiment.weights.formulas import formulas
 from pages.experiment.weights.numbers import began_alike, directions_of
+from pages.shared.experiment.measured import measured
 from pages.shared.ui.figure_panel import show
 from pages.shared.ui.literal import literal
 
@@ -31,10 +31,6 @@ SAME_START = (
 
 def subspaces_part(focus: Focus) -> None:
     """Draw the similarity between two arms and between two seeds, each with that of random directions."""
-    st.markdown(
-        "Whether two settings or seeds changed a layer in the same directions: 1 if all of them are shared, 0 if none. "
-        "Random directions overlap as well, and networks with different directions can still perform alike."
-    )
     side: Side = st.segmented_control(
         "Side of the weight",
         list(SIDES),
@@ -49,11 +45,12 @@ def subspaces_part(focus: Focus) -> None:
     between_ranks(focus, side)
     st.subheader("Between seeds")
     between_seeds(focus, side)
-    formulas(
+    st.expander("Formulas", icon=":material/function:").markdown(
         r"$\varphi(i, j) = \lVert U_i^\top V_j \rVert_F^2 / \min(i, j)$ compares the first $i$ directions of one "
         r"$\Delta W$ with the first $j$ of another: 1 if the smaller subspace lies within the larger one, 0 if they "
-        "are orthogonal. Compare it with the random map, the exact mean max(i, j) / d: in a low-dimensional space, any "
-        f"two subspaces overlap.\n\n{literal(focus.layer)}; at most the {MAX_DIRECTIONS} strongest singular vectors of "
+        "are orthogonal. In a low-dimensional space any two subspaces overlap: random ones by max(i, j) / d on "
+        "average. Networks with different directions can still perform alike.\n\n"
+        f"{literal(focus.layer)}; at most the {MAX_DIRECTIONS} strongest singular vectors of "
         "ΔW. Hu et al., arXiv 2106.09685, section 7.2: figure 3 compares ranks, figure 4 seeds and random matrices."
     )
 
@@ -64,31 +61,23 @@ def between_ranks(focus: Focus, side: Side) -> None:
         st.caption("This comparison needs two ranks, and the experiment has one.")
         make_more(focus, "Fine-tune with several ranks")
         return
-    arms = {arm.key: arm for arm in focus.arms}
-    first, second = first_pair(focus.arms)
-    keys, left, right = list(arms), *st.columns(2, gap="medium")
-    with left:
-        first = st.selectbox(
-            "First",
-            keys,
-            keys.index(first),
+    arms, chosen = {arm.key: arm for arm in focus.arms}, []
+    columns = st.columns(2, gap="medium")
+    for title, start, column in zip(("First", "Second"), first_pair(focus.arms), columns, strict=True):
+        key = column.selectbox(
+            title,
+            list(arms),
+            list(arms).index(start),
             format_func=lambda key: arms[key].label,
-            key=f"overlap-first-{focus.experiment.id}",
+            key=f"overlap-{title.lower()}-{focus.experiment.id}",
         )
-    with right:
-        second = st.selectbox(
-            "Second",
-            keys,
-            keys.index(second),
-            format_func=lambda key: arms[key].label,
-            key=f"overlap-second-{focus.experiment.id}",
-        )
-    pair = [run_of_seed(arms[key], focus.seed) for key in (first, second)]
-    names = (arms[first].label, arms[second].label)
-    if first == second:
+        chosen.append(arms[key])
+    first, second = chosen
+    if first is second:
         st.caption("Choose two different settings.")
-    else:
-        maps(focus, side, pair[0], pair[1], names, "ranks")
+        return
+    runs = [run_of_seed(arm, focus.seed) for arm in chosen]
+    overlap_map(focus, side, runs[0], runs[1], (first.label, second.label), "ranks")
 
 
 def first_pair(arms: Sequence[Arm]) -> tuple[str, str]:
@@ -115,33 +104,28 @@ def between_seeds(focus: Focus, side: Side) -> None:
         f"Seed to compare with seed {focus.seed}", list(others), key=f"overlap-seed-{focus.run.id}", width=320
     )
     names = (f"{focus.arm.label}, seed {focus.seed}", f"seed {other}")
-    maps(focus, side, focus.run, others[other], names, "seeds")
+    overlap_map(focus, side, focus.run, others[other], names, "seeds")
 
 
-def maps(focus: Focus, side: Side, first: Run, second: Run, names: tuple[str, str], key: str) -> None:
-    """Draw heat maps of φ and of its mean for random directions, and state the overlap."""
-    found = overlap(*(directions_of(focus.lab, run, focus.layer, side) for run in (first, second)))
+def overlap_map(focus: Focus, side: Side, first: Run, second: Run, names: tuple[str, str], key: str) -> None:
+    """Draw a heat map of φ, and state the overlap beside that of random directions."""
+    found = overlap(*(measured(directions_of, focus.lab, run, focus.layer, side) for run in (first, second)))
     if found is None:
         st.caption(f"One of the two did not change {focus.layer}, so there is nothing to compare.")
         return
     k1, k2 = found.similarity.shape
     pair = f"{_first(k1)} of {names[0]} and {_first(k2).lower()} of {names[1]}"
-    alike = began_alike(focus.lab, first, second, focus.layer)
+    alike = measured(began_alike, focus.lab, first, second, focus.layer)
     st.markdown(
         f"{pair} overlap by **{percent(100 * found.whole, 1)}**. {SAME_START if alike else _beside_chance(found)}"
     )
-    left, right = st.columns(2, gap="large")
-    with left:
-        figure = similarity_map(found.similarity, "Overlap φ(i, j)", "1: one lies within the other", *names)
-        show(figure, focus.run.id, f"similarity-{key}", f"Similarity of the directions of {names[0]} and {names[1]}")
-    with right:
-        figure = similarity_map(found.random.mean, "Overlap of random directions", "mean", *names)
-        show(figure, focus.run.id, f"random-{key}", "Similarity of the same number of random directions")
+    figure = similarity_map(found.similarity, *names)
+    show(figure, focus.run.id, f"similarity-{key}", f"Similarity of the directions of {names[0]} and {names[1]}")
 
 
 def _beside_chance(found: Overlap) -> str:
     """How much random directions overlap, and whether these do more."""
-    high, mean = (percent(100 * float(null[-1, -1]), 1) for null in (found.random.high, found.random.mean))
+    high, mean = (percent(100 * null, 1) for null in (found.random_high, found.random_mean))
     verdict = "This is more than chance." if found.beyond_chance else "This is no more than chance."
     return f"Random directions overlap by {mean} on average, and 95 % of random pairs by less than {high}. {verdict}"
 

@@ -18,7 +18,8 @@ T = TypeVar("T")
 def measured(measure: Callable[Concatenate[Lab, P], T], lab: Lab, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call ``measure(lab, *args, **kwargs)``, or return what the same call returned before.
 
-    A run stands for its networks, which never change once it has finished, so runs and arms are compared by run id.
+    A run stands for its networks, which never change once it has finished, so runs and arms are compared by the ids
+    of runs and when they ended.
 
     Args:
         measure: a module-level function such as those of :mod:`core.study.weights.remeasured`.
@@ -45,8 +46,11 @@ def _call(name: str, _measure: Callable[..., Any], _lab: Lab, args: tuple[Any, .
 
 
 _CACHE: dict[str, Any] = {
-    "max_entries": 300,
-    "hash_funcs": {Run: lambda run: run.id, Arm: lambda arm: [run.id for run in arm.runs]},
+    "max_entries": 1_000,
+    "hash_funcs": {
+        Run: lambda run: (run.id, run.ended),
+        Arm: lambda arm: [(run.id, run.ended) for run in arm.runs],
+    },
 }
 # Both are of one function, so that Streamlit keeps their results in one cache.
 _measured = st.cache_data(

@@ -1,4 +1,4 @@
-"""Scores of full fine-tuning with its ΔW cut to rank r, and the smallest rank that is enough."""
+"""Scores over parts of a trained change: full fine-tuning's ΔW cut to rank r, and any ΔW rescaled."""
 
 from __future__ import annotations
 
@@ -8,13 +8,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.numbers import capitalized
 from core.objectives.measure import Measure
-from core.study.weights.change import WeightChange
-from core.study.weights.decomposition import Array
+from core.study.weights.change import WeightChange, cut_networks, scaled_networks
 from core.study.weights.scores import Evaluator, Scores
-from core.study.weights.spectrum import cut_networks
+from core.study.weights.spectrum import Array
 from core.wording.tasks import examples_text, noun
+
+MAX_STRENGTH = 3.0
+"""The largest multiple of the trained ΔW."""
+
+STRENGTH_STEP = 0.1
+"""Distance between the multiples that are measured."""
+
+COARSE_STEP = 0.5
+"""The same for networks that take long to evaluate."""
+
+
+@dataclass(frozen=True)
+class StrengthCurve:
+    """Scores of the base with t ΔW, for several t."""
+
+    strengths: Array
+    """(n,) t, ascending from 0: 0 is the base, 1 the trained network."""
+    scores: Scores
+    """Scores at each t."""
+
+    def place(self, strength: float) -> int:
+        """Index of the nearest t."""
+        return int(np.abs(self.strengths - strength).argmin())
+
+    @property
+    def best(self) -> float:
+        """The t with the best score on the target; of several, the one closest to 1."""
+        values = self.scores.oriented
+        top = self.strengths[values >= values.max() - 1e-9]
+        return float(top[np.abs(top - 1).argmin()])
+
+
+def strength_curve(change: WeightChange, evaluator: Evaluator, step: float = STRENGTH_STEP) -> StrengthCurve:
+    """Evaluate the base with 0 to :data:`MAX_STRENGTH` times the trained change of everything but a new head."""
+    grid = np.round(np.arange(round(MAX_STRENGTH / step) + 1) * step, 6)  # rounded, so that 1 is exactly 1
+    return StrengthCurve(grid, evaluator.of_networks(scaled_networks(change, grid.tolist())))
 
 
 @dataclass(frozen=True)
@@ -52,9 +86,8 @@ def cut_curves(change: WeightChange, evaluators: Sequence[Evaluator]) -> list[Cu
     Returns:
         One curve for each of ``evaluators``.
     """
-    ranks = ranks_up_to(max(min(change.weights[path].shape) for path in change.weights if path not in change.whole))
-    networks = cut_networks(change.base, change.plain, ranks, change.whole)
-    found = [[evaluator.of_networks([network]) for evaluator in evaluators] for network in networks]
+    ranks = ranks_up_to(max(min(change.weight(path).shape) for path in change.layers if path not in change.whole))
+    found = [[evaluator.of_networks([network]) for evaluator in evaluators] for network in cut_networks(change, ranks)]
     return [
         CutCurve(ranks, Scores.joined(of_evaluator), evaluator.of_networks([change.base]))
         for evaluator, of_evaluator in zip(evaluators, zip(*found, strict=True), strict=True)
@@ -86,9 +119,9 @@ def rank_sentence(
 ) -> str:
     """Which rank is enough, on which examples that was seen, and what it is for single seeds; Markdown.
 
-    A mean on the validation part has no interval, so it is told as what was seen, beside what it is on the test part,
-    which chose nothing; where that is worse by more than the tolerance, one sentence says both. It is not stressed
-    where a single example decides, nor where it is not known how much that can change.
+    A mean on the validation part has no interval, so it is told beside that of the test part, which chose nothing. It
+    is not stressed where the test part disagrees, where a single example decides, or where it is not known how much
+    that can change.
 
     Args:
         rank: see :func:`suggested_rank`.
@@ -101,46 +134,28 @@ def rank_sentence(
         tested: how much higher the mean on the test part is when cut to ``rank`` than uncut.
     """
     *lower, limit = ranks
-    seeds, amount = len(by_seed), measure.amount_text(tolerance, 1)
-    who = f"the mean of {seeds} seeds" if seeds > 1 else "the only seed"
-    where = f"on the validation part ({examples_text(kind, examples)}), {who} of full fine-tuning"
-    worth = _worth_of_one(measure, examples)
+    amount, seeds = measure.amount_text(tolerance, 1), len(by_seed)
+    where = (
+        f"the validation part ({examples_text(kind, examples)}, {f'mean of {seeds} seeds' if seeds > 1 else '1 seed'})"
+    )
     if rank >= limit and lower:
-        lost = f"lost more than {amount}" if measure.higher_is_better else f"was more than {amount} {measure.worse}"
         text = (
-            f"{capitalized(where)}, cut to rank {lower[-1]} after training, {lost}. "
-            f"The ranks between that and the whole change, of rank {limit}, were not measured."
+            f"Cut to rank {lower[-1]}, full fine-tuning was more than {amount} {measure.worse} on {where}. No rank "
+            f"between that and the whole change, of rank {limit}, was measured."
         )
     else:
-        is_fine, over = worth <= tolerance, examples_text(kind, examples)
-        change = f"full fine-tuning's own change, cut to rank {rank} after training,"
-        stayed = f"stayed within {amount} of its {measure.noun} on the"
-        if measure.sign * tested < -tolerance:
-            off = f"{measure.amount_text(tested)} {measure.worse}"
-            claim = f"F{change[1:]} {stayed} validation part, but not on the test part, where it is {off} than uncut"
-            seen = f"{who}, chosen over {over}."
-        else:
-            claim = f"On the validation part, {change} was enough"
-            seen = f"over {over}, {who} {stayed} target. {_on_the_test_part(tested, measure)}"
-        text = f"{f'**{claim}**' if is_fine else claim}: {seen}"
-        if not is_fine and math.isfinite(worth):
+        change, stands = measure.amount_text(tested), measure.better if measure.sign * tested > 0 else measure.worse
+        differs = change != measure.amount_text(0)
+        at_test = f"it is {change} {stands} than uncut" if differs else f"its {measure.noun} is the same as uncut"
+        low, high = measure.limits
+        worth = math.inf if measure.whole else (high - low) / examples
+        fails = measure.sign * tested < -tolerance
+        claim = f"Cut to rank {rank}, full fine-tuning stayed within {amount} of its {measure.noun}"
+        text = f"{claim if fails or worth > tolerance else f'**{claim}**'} on {where}, {'but' if fails else 'and'} "
+        text += f"on the test part {at_test}."
+        if tolerance < worth < math.inf:
             text += f" One of these {noun(kind)} alone is worth {measure.amount_text(worth)}."
     if seeds == 1:
         return f"{text} Another seed may need a different rank."
-    low, high = min(by_seed), max(by_seed)
-    return f"{text} For single seeds it is rank {low}{f' to {high}' if high > low else ''}, of those measured."
-
-
-def _on_the_test_part(change: float, measure: Measure) -> str:
-    amount = measure.amount_text(change)
-    if amount == measure.amount_text(0):
-        return f"On the test part its {measure.noun} is the same as uncut."
-    return (
-        f"On the test part it is {amount} {measure.better if measure.sign * change > 0 else measure.worse} than uncut."
-    )
-
-
-def _worth_of_one(measure: Measure, examples: int) -> float:
-    """How much one of so many examples can change a measure; infinite where that is not known."""
-    low, high = measure.limits
-    return math.inf if measure.whole else (high - low) / examples
+    fewest, most = min(by_seed), max(by_seed)
+    return f"{text} For single seeds it is rank {fewest}{f' to {most}' if most > fewest else ''}, of those measured."
