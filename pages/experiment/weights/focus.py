@@ -106,4 +106,4 @@ def choose_focus(lab: Lab, experiment: Experiment, members: Sequence[Run]) -> Fo
 
 def make_more(focus: Focus, label: str) -> None:
     """Draw a link to the Fine-tune page with the same base."""
-    link("finetune", label, {"base": start_id(focus.run.spec)})
+    link("new", label, {"base": start_id(focus.run.spec)})
