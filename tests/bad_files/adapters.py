@@ -250,10 +250,10 @@ ZIPS: Table = {
     "empty": (lambda: b"", "not a zip file"),
     "text": (lambda: b"hello" * 99, "not a zip file"),
     "pickle": (lambda: pickle.dumps({"a": [1]}), "not a zip file"),
-    "its tensors alone": (lambda: ENTRIES[TENSORS], "is a safetensors file: an adapter is a zip .* the page Networks"),
+    "its tensors alone": (lambda: ENTRIES[TENSORS], "is a safetensors file: an adapter is a zip .* in the Library"),
     "a network": (
         lambda: zipped(("config.json", b"{}"), ("model.safetensors", ENTRIES[TENSORS]), ("tokenizer.json", b"{}")),
-        "is a whole network, not an adapter: import it on the page Networks",
+        "is a whole network, not an adapter: import it in the Library",
     ),
     "a network in a folder, with a large tokenizer": (
         lambda: zipped(("m/config.json", b"{}"), ("m/tokenizer.json", random.Random(0).randbytes(2**21))),

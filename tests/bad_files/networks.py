@@ -202,7 +202,7 @@ FOLDERS: dict[str, tuple[Change, str]] = {
     "a mixture of experts": (config(model_type="mixtral", num_local_experts=8), r"a mixture of experts \(mixtral\)"),
     "a mixture of routed experts": (config(model_type="deepseek_v3", n_routed_experts=4), "a mixture of experts"),
     "experts in a part": (config(model_type="dbrx", ffn_config={"moe_num_experts": 4}), "a mixture of experts"),
-    "an adapter": (as_adapter, "is an adapter, not a network: check it on the page Adapters, under From a file"),
+    "an adapter": (as_adapter, "is an adapter, not a network: check it in the Library, under Adapter files"),
     "an encoder with a decoder": (config(model_type="bart", is_encoder_decoder=True), "has an encoder and a decoder"),
     "quantized": (config(quantization_config={"bits": 4}), "has quantized weights"),
     "a billion layers": (config(num_hidden_layers=10**9), "as num_hidden_layers"),

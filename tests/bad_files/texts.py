@@ -144,7 +144,7 @@ TEXTS: Table = {
     ),
     "a network": (
         lambda: zipped(("config.json", b"{}"), ("model.safetensors", b"x")),
-        "a network or an adapter, not data: import it on the page Networks or Adapters",
+        "a network or an adapter, not data: the Library has a tab for each",
     ),
     "a list for a text": (lambda: b'{"text": ["a"], "label": "x"}\n' * 9, "'text' has lists or objects"),
     "an object for a label": (lambda: b'{"text": "a", "label": {"x": 1}}\n' * 9, "'label' has lists or objects"),

@@ -376,7 +376,7 @@ def test_who_only_mentions_an_experiment_takes_no_look_and_says_that_it_is_ready
     lab: Lab, experiment: Experiment
 ) -> None:
     with as_planted(lab, experiment, CASES["LoRA is enough"]):
-        for page in ("runs", "experiments", "weights", "library"):
+        for page in ("runs", "experiments", "library"):
             draw(page, experiment=experiment.id)
         offered_adapter(lab)
         before = last_read(lab, experiment)

@@ -264,7 +264,7 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     assert not draw("home").get("plotly_chart")
     assert not [link for link in draw("home").get("link_button") if "Adapter" in link.proto.label]
     app = draw("experiment", view="Curves")
-    assert [tab.label for tab in app.tabs] == ["Validation", "Curves", "Use it"], "each has one rate"
+    assert [tab.label for tab in app.tabs] == ["Validation", "Curves", "Weights", "Use it"], "each has one rate"
     assert len(app.get("plotly_chart")) == 2
     compare, weights = draw("experiment"), draw("weights")
     assert not compare.warning, "the answer says that runs were stopped"
