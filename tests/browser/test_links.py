@@ -202,7 +202,9 @@ def test_one_press_of_back_undoes_one_press(page: Page, site: Site, console_erro
     page.wait_for_url(lambda url: {"experiment", "view", "run", "layer"} <= parse_qs(urlsplit(url).query).keys())
     settled(page)
     before = query(page)
-    page.get_by_role("combobox", name="Layer").click()
+    layer = page.get_by_role("combobox", name="Layer")
+    layer.evaluate("element => element.scrollIntoView({block: 'center'})")  # a list that makes the page scroll closes
+    layer.click()
     page.get_by_role("option", name="layers.2").click()
     page.wait_for_url(lambda url: "layer=layers.2" in url)
     settled(page)
