@@ -16,8 +16,10 @@ from typing import Any
 from core.errors import NetworkFileError
 
 LINEAR = {
-    # DeepSeek LLM; what transformers writes for SentencePiece of a network that it has no class for; SeamlessM4T.
-    **{r"\s+$": r"(?<!\s)\s+$", r"\A +| +\z": r"\A +|(?<! ) +\z", r" +▁": r"(?<! ) +▁"},
+    # DeepSeek LLM; what transformers writes for SentencePiece of a network that it has no class for.
+    **{r"\s+$": r"(?<!\s)\s+$", r"\A +| +\z": r"\A +|(?<! ) +\z"},
+    # BigBird; SeamlessM4T.
+    **{r" +\z": r"(?<! ) +\z", r" +▁": r"(?<! ) +▁"},
 }
 """Published expressions whose time grows with the square, since a match is looked for from each space of many; and
 those that are used in their place. These match the same, which always begins with the first space."""

@@ -114,7 +114,10 @@ ONE_CLASS, TOO_LARGE, NO_IMAGE = "has 1 class:", "16 million pixels", "not an im
 ZIPS: Table = {
     "no entries": (lambda: zipped(), "no images"),
     "no images": (lambda: zipped(("a/1.txt", b"1")), "no images"),
-    "a network": (lambda: zipped(("m/config.json", b"1")), "a network or an adapter, not data: the Library has a tab for each"),
+    "a network": (
+        lambda: zipped(("m/config.json", b"1")),
+        "a network or an adapter, not data: the Library has a tab for each",
+    ),
     "several damaged images": (
         lambda: beside(("a/8.png", b"x"), ("a/9.png", b"x")),
         "'a/8.png' is .* 1 more cannot be",
