@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 
 from core.engine.workers import Workers
 from core.store.checkpoints import tidy
+from core.store.record import PROCESS_ENDED
 from core.store.store import Store
 
 log = logging.getLogger(__name__)
 
-ENDED = "Its process ended before it did: finish the run to go on."
 SILENT = "Its process does not respond any more: finish the run to go on."
 
 
@@ -74,7 +74,7 @@ class Process:
         for owner in others:
             try:
                 with FileLock(self._path(owner, "lock"), timeout=0):
-                    self._take_over(owner, ENDED)
+                    self._take_over(owner, PROCESS_ENDED)
                 self._remove(owner)
             except Timeout:
                 if self._is_silent(owner):

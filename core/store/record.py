@@ -42,6 +42,9 @@ UNFINISHED: tuple[State, ...] = ("stopped", "interrupted", "failed")
 ENDED: tuple[State, ...] = ("finished", "stopped")
 """States that come with a result."""
 
+PROCESS_ENDED = "Its process ended before it did: finish the run to go on."
+"""Cause of a run that is interrupted because the process that trained it is gone."""
+
 EPOCH_COLUMNS = ["epoch", "step", "seconds", "train_loss", "examples_per_second"]
 """Columns that :attr:`Curve.epochs` always has; ``seconds`` is the training time since the start."""
 

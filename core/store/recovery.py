@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from core.errors import LabError, RunFileError, StoreDamagedError, StoreError
 from core.files import write_atomically
 from core.numbers import counted
+from core.store.checkpoints import tidy
 from core.store.database import store_error
 from core.store.deletions import Deletions
 from core.store.record import RUN_ID
@@ -224,6 +225,9 @@ def adopt(store: Store, home: Path) -> str:
                 log.warning("%s It stays as it is.", error)
     if not adopted:
         return ""
+    for name in adopted:
+        kept = store.checkpoint(name)
+        tidy(home / "runs" / name, kept[0] if kept else None, parts=True)
     _doubt_looks(store)
     return f"What the store lacked of {counted(len(adopted), 'run')} came back from the folders in runs."
 

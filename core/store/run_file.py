@@ -18,7 +18,7 @@ from core.errors import RunFileError
 from core.files import write_atomically
 from core.run_spec import RunSpec
 from core.store.deletions import clear
-from core.store.record import WAITING
+from core.store.record import PROCESS_ENDED, WAITING
 
 NAME = "run.json"
 """Name of the file."""
@@ -87,7 +87,7 @@ def put(db: sqlite3.Connection, rows: Rows) -> None:
     run = dict(rows["runs"][0]) | {"owner": ""}
     more: list[dict[str, Any]] = []
     if run["state"] in WAITING:
-        run |= {"state": "interrupted", "changes": run["changes"] + 1}
+        run |= {"state": "interrupted", "cause": PROCESS_ENDED, "changes": run["changes"] + 1}
         more = [{"run": run["id"], "at": time.time(), "state": "interrupted"}]
     own = {"runs": [run], "transitions": [*rows["transitions"], *more]}
     own["experiments"] = [row | {"keeps_looks": 0} for row in rows["experiments"]]

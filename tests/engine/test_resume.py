@@ -151,8 +151,9 @@ def test_what_was_stopped_or_was_in_a_lab_that_was_closed_goes_on_from_where_it_
     assert set(lab.store.files(id)) == {ADAPTER if spec.role == "adapter" else NETWORK, PREDICTIONS}
 
 
+@pytest.mark.parametrize("is_ahead", [False, True], ids=["", "killed between the file of the run and the store"])
 def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(
-    opened: Opener, idle: Lab, settings: Settings
+    opened: Opener, idle: Lab, settings: Settings, is_ahead: bool
 ) -> None:
     spec = spec_of("pretrain", "", "best", epochs=MANY)
     with lab_process(settings.home, [spec, PRETRAIN], threads=1, checkpoint_seconds=0.05) as (process, (id, waiting)):
@@ -160,7 +161,11 @@ def test_a_killed_process_loses_the_steps_since_its_last_checkpoint(
         process.send_signal(signal.SIGKILL)
         process.wait()
     (settings.runs / id / f".{NETWORK}.x.part").write_bytes(b"half a file")
+    if is_ahead:
+        with idle.store.transaction() as db:
+            db.execute("UPDATE runs SET changes = 0 WHERE id = ?", (id,))
     lab = opened()
+    assert ("came back from the folders" in lab.notice) >= is_ahead
     assert lab.store.run(id).state == "interrupted"
     assert "process ended" in str(lab.store.run(id).cause)
     assert finish(lab, waiting)[0].state == "finished"
