@@ -95,8 +95,8 @@ def test_a_second_look_has_what_the_first_one_left_and_one_a_seed_later_takes_fr
 
     out, err = grown("--seeds", "1")
     assert f"Note: {look_line(9, [8])}" in err
-    assert "; this look allows 0.2 %" in out
-    assert "; this look allows 0.2 %" in grown()[0], "also when it is read again"
+    assert "(limit 0.2 %)" in out
+    assert "(limit 0.2 %)" in grown()[0], "also when it is read again"
     verdict = json.loads(grown("--seeds", "7", "--json")[0])["verdict"]
     assert [(look["seeds"], look["level"]) for look in verdict["looks"]] == [(16, level_of(16, [8, 9]))]
     assert verdict["earlier_looks"] == [8, 9]

@@ -121,12 +121,12 @@ def _why_unshown(found: Place) -> str:
         return f"{seen}. To tell them apart takes more or harder test examples, not more seeds."
     if told.difference.holds_zero and found.needs_examples and found.limits is not None:
         needed = count_text(examples_needed(found.limits, found.margin))
-        return f"{seen}. To call it good enough takes about {needed} test {noun(told.arm.setting.learns)}."
+        return f"{seen}. Showing “good enough” would take about {needed} test {noun(told.arm.setting.learns)}."
     if seeds < CLAIM_SEEDS:
         agree = f"All {seeds} seeds agree, but a" if told.leans else "A"
         return f"{seen}. {agree} claim takes at least {CLAIM_SEEDS} seeds."
     if found.is_probable and told.found is not None and told.at:
-        return f"{seen}: {p_percent(told.found.differs)}, and this look allows {level_text(told.at)}."
+        return f"{seen}: {p_percent(told.found.differs)}, above this look's limit of {level_text(told.at)}."
     return f"{seen}. Not shown is not the same as equal."
 
 
@@ -138,7 +138,7 @@ def _why_budget(found: Place) -> str:
     if improving := courses.get(Course.IMPROVING):
         were, after = "was" if len(improving) == 1 else "were", updates_text(improving)
         return f"{capitalized(names(improving))} {were} still improving after {after}: longer training may change this."
-    return f"Whether longer training changes {names(courses[Course.UNKNOWN])} is not known."
+    return "What longer training would bring is not known, and may change this."
 
 
 def _why_rates(found: Place) -> str:
@@ -150,9 +150,9 @@ def _why_rates(found: Place) -> str:
     if found.is_given:
         return f"The learning rates were given ({rates}): others may change this."
     if found.lacking:
-        return f"Neighboring rates of {names(found.lacking)} were not trained, so this is no choice of a method."
+        return f"Rates beside those chosen for {names(found.lacking)} were not trained: others may change this."
     where = found.told.neighbors if found.told is not None else ""
-    return f"It is not shown at the {where} ({rates} were chosen), so this is no choice of a method."
+    return f"At the {where} it is not shown ({rates} were chosen): others may change this."
 
 
 def _at_rates(found: Place) -> str:

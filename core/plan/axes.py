@@ -255,7 +255,7 @@ class ShotsAxis(NumberAxis):
 
     name, question, title = "shots", "How much data?", "Shots per class"
     line = "The number of training examples of each class."
-    spec, around = TaskSpec, "{} per class"
+    spec, around = TaskSpec, "{} shots per class"
     field = replaces = "shots"
 
     def usual(self, network: NetworkSpec, optim: OptimSpec) -> tuple[Point, ...]:

@@ -158,20 +158,15 @@ def unlearned_reason(
     """
     if short := found.unlearned:
         if ends:
-            step, cure = ends.next_step, f"{capitalized(ends.text.removeprefix(NOT_YET))} {ends.more}"
+            step, cure = ends.next_step, capitalized(ends.text.removeprefix(NOT_YET))
         else:
             step, cure = _cure(arms, (full, told), short)
-        learned = [
-            f"{capitalized(name_in_sentence(arm.name))} ({value_of(arm)}) is better than that."
-            for arm in (full, told)
-            if arm not in short
-        ]
         who = f"{name_in_sentence(short[0].name)} ({value_of(short[0])}) does not clearly beat"
         if len(short) > 1:
             who = "neither setting clearly beats"
         values = listed([f"{name_in_sentence(arm.name)} {value_of(arm)}" for arm in short])
         reached = f"After {updates_text((full, told))}: {values}."
-        more = (reached, _interval_words(found, tested), *learned, cure)
+        more = (reached, _interval_words(found, tested), cure)
         return Reason(f"No verdict: {who} {trivial_words(full)}.", step, more=" ".join(filter(None, more)))
     if ends is not None or found.head is None or is_clearly_better(found.head):
         return ends
@@ -179,8 +174,7 @@ def unlearned_reason(
     return Reason(
         "No verdict: full fine-tuning does not clearly beat training only the head.",
         step,
-        more=f"After {updates_text((full, told))} it was {off_text(found.head)}. These runs do not tell what "
-        f"fine-tuning the network gives. {cure}",
+        more=f"After {updates_text((full, told))} it was {off_text(found.head)}. {cure}".rstrip(),
     )
 
 
@@ -198,15 +192,22 @@ def value_of(arm: Arm) -> str:
 
 
 def _cure(arms: Sequence[Arm], compared: Sequence[Arm], short: Sequence[Arm]) -> tuple[NextStep | None, str]:
-    """What may help where settings learned too little, and the same in words; ``short`` are those that did."""
+    """What may help where settings learned too little, and a sentence where no button does it.
+
+    Args:
+        arms: all of the comparison.
+        compared: the two settings.
+        short: those that learned too little.
+    """
+    is_reported = compared[0].rows[0].run is None
     if any(sum(other.setting.group == arm.setting.group for other in arms) < 2 for arm in compared):
-        return NextStep.SETTINGS, "Try other learning rates before adding seeds."
+        return NextStep.SETTINGS, "Try other learning rates before adding seeds." if is_reported else ""
     if not all(can_be_longer(most_epochs(arm)) for arm in compared):
         why = "was as long as an experiment may be"
     elif all_settled(short):
         why = "for longer is projected to add little"
     else:
-        return NextStep.LONGER, "Train longer before adding seeds."
+        return NextStep.LONGER, "Train longer before adding seeds." if is_reported else ""
     return None, (
         f"Other learning rates were tried, and training {why}: the network, its input, or the number of training or "
         "test examples may be the limit."

@@ -104,20 +104,25 @@ def ends_reason(everything: Sequence[Row], compared: Sequence[Arm]) -> Reason | 
     choices = [choice for choice in rate_choices(everything) if choice.arm.key in keys and choice.at_end]
     if not choices:
         return None
-    ends = [
-        f"{name_in_sentence(each.arm.setting.label)} ({each.arm.learning_rate:g} is the {each.at_end}"
-        f"{each.epochs_words})"
-        for each in choices
-    ]
     can_extend = bool(rates_beside(everything)) and not any(choice.is_searched for choice in choices)
-    what = "Find the learning rates." if can_extend else "No rate beyond it can be tried."
+    what = "" if can_extend else " No other rate can be tried."
     if everything[0].run is None:
-        can_extend, what = True, "Add the results of rates beyond it."
+        can_extend, what = True, " Add results at such rates."
     return Reason(
         f"{NOT_YET}{_ends_words(choices, len(compared))}.",
         NextStep.RATES if can_extend else None,
-        more=f"A better rate may lie beyond those tried for {listed(ends)}. {what}",
+        more=f"A better rate may lie {_ends(choices)}.{what}",
     )
+
+
+def _ends(choices: Sequence[RateChoice]) -> str:
+    """Rates at an end and whose they are, as in ``above 0.01 (full fine-tuning) and above 0.03 (LoRA r=2)``."""
+    names: dict[str, list[str]] = {}
+    for each in choices:
+        side = "above" if each.at_end == "highest" else "below"
+        rate = f"{side} {each.arm.learning_rate:g}{each.epochs_words}"
+        names.setdefault(rate, []).append(name_in_sentence(each.arm.setting.label))
+    return listed([f"{rate} ({listed(own)})" for rate, own in names.items()])
 
 
 def _ends_words(choices: Sequence[RateChoice], compared: int) -> str:

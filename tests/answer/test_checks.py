@@ -44,7 +44,7 @@ def lost(lora: list[int], full: list[int], **both: Any) -> list[Run]:
             [20, 10] * 4,
             [10, 20] * 4,
             Outcome.OPEN,
-            "LoRA r=4 was not seen to forget more or less (each at its own rate).",
+            "No clear difference in forgetting (each at its own rate).",
         ),
     ],
 )

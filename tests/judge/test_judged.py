@@ -132,7 +132,7 @@ def test_each_claim_quotes_the_p_of_its_own_rule_in_sentences_tables_and_json(
     p, level = (told.found.within, told.at / 2) if is_within else (told.found.differs, told.at)
     assert p_text(told.found.within) != p_text(told.found.differs)
     shown = "< 0.1 %" if p < 0.001 else f"= {level_text(p)}"
-    assert checks_of(found)["seeds"].line == f"12 seeds: p {shown}; this look allows {level_text(level)}."
+    assert checks_of(found)["seeds"].line == f"12 seeds: p {shown} (limit {level_text(level)})."
     differences = difference_tables.full_differences(answer.arms, "accuracy", found)
     table = difference_tables.differences_table(differences, difference_tables.tested_settings(answer.arms, found))
     assert table["Finding"].item() == ("Shown: within the margin" if is_within else "Shown: higher")
@@ -165,7 +165,7 @@ def test_two_seeds_can_claim_nothing_and_how_many_would_be_needed_is_said(idle: 
 def test_rates_at_an_end_withhold_the_verdict(idle: Lab) -> None:
     answer = judged(idle, csv_of(rows_of(rates=(0.001, 0.01))))
     assert answer.verdict.withheld == "No verdict yet: all three best rates were the lowest tried."
-    assert answer.verdict.more.endswith("Add the results of rates beyond it.")
+    assert answer.verdict.more.endswith("Add results at such rates.")
     assert answer.verdict.looks == ()
 
 

@@ -144,7 +144,7 @@ def test_rates_are_extended_for_every_method_where_the_best_is_at_an_end(opened:
     before = finish(opened, *experiment.runs)
     assert {choice.at_end for choice in rate_choices(rows_of(before))} == {"highest"}
     app = draw("experiment", experiment=experiment.id)
-    assert "0.00316 is the highest" in texts(app)
+    assert "A better rate may lie above 0.00316" in texts(app)
     assert opened.looks.of(experiment.id) == [], "nothing was tested"
     choose(app, "rates")
     assert "Adds 0.01 for every method and rank." in texts(app)
@@ -200,7 +200,7 @@ def test_the_settings_of_an_answer_are_trained_three_times_as_long(opened: Lab, 
     (experiment,) = opened.store.experiments()
     before = {run.id: run for run in opened.store.members(experiment)}
     app = draw("experiment", experiment=experiment.id)
-    assert "Whether longer training changes" in texts(app), "a run of one epoch does not tell"
+    assert "What longer training would bring" in texts(app), "a run of one epoch does not tell"
     choose(app, "longer")
     assert "2 settings with 2 seeds each" in texts(app)
     press(app, "Train 4 runs")

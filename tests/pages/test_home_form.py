@@ -71,7 +71,7 @@ def test_the_first_visit_shows_an_example_which_it_says_and_which_goes_when_ther
     app = draw("home")
     assert f"**Example: {example().name}**, with a base for each seed." in texts(app).replace("\\", "")
     assert literal(headline(example_verdict())) in texts(app)
-    assert "4,000 test images are enough for differences of" in texts(app)
+    assert "4,000 test images reliably show differences from" in texts(app)
     (chart,) = app.get("plotly_chart")
     assert "each setting minus that of full fine-tuning" in chart.proto.alt
     assert [each.proto.label for each in app.get("link_button")] == ["Download chart"]

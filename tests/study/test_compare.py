@@ -257,7 +257,7 @@ def test_the_claim_about_one_of_several_ranks_says_what_it_was_corrected_for_and
         values = [93.0 + s / 8 + rank / 20 for s in range(8)]
         runs += make_arm_runs("lora", values, rank=rank, validation_accuracy=93.0 + rank / 20)
     found = decided_on(rows_of(runs))
-    assert "8 seeds, 3 settings: p < 0.1 %; this look allows 3.1 %." in said_of(found)
+    assert "8 seeds, 3 settings: p < 0.1 % (limit 3.1 %)." in said_of(found)
     (told,) = rank_sentences(found)
     assert told == "Rank: LoRA r=16 was 0.75 points more accurate in every seed than LoRA r=1: seen, not tested."
     fewer = decided_on(rows_of([run for run in runs if run.spec.method.size in (None, 16)]))

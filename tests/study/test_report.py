@@ -353,7 +353,7 @@ def test_where_one_rate_was_tried_it_is_not_inside_and_its_method_is_named(evide
     ]
     found = report(bare(evidence, runs))
     assert {setting: row["Where"] for setting, row in rates_table(found).items()} == {"Full": "inside", "LoRA r=4": "–"}
-    assert "LoRA r=4 has one learning rate, given and not found." in [check.line for check in found.checks]
+    assert "LoRA r=4 had one given learning rate, not tuned." in [check.line for check in found.checks]
 
 
 def test_where_nothing_ranks_the_rates_the_table_says_that_none_was_chosen(evidence):

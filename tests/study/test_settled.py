@@ -82,7 +82,7 @@ def test_of_settings_that_would_gain_half_the_margin_few_are_called_settled() ->
             [2.0, -2.1, 2.2],
             [0.02, 0.0, 0.01],
             None,
-            "Whether longer training changes full fine-tuning was not measured",
+            "What longer training would bring is not known",
         ),
     ],
 )

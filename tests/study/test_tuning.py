@@ -162,7 +162,7 @@ def test_what_is_said_of_the_rates_tried_names_their_epochs_where_other_numbers_
         assert choice_sentence(choices).startswith(f"Each setting was trained{words} at 3 learning rates; ")
         end = f"0.004 is the highest learning rate tried for LoRA r=4{words}: a better one may lie beyond it."
         assert end in end_sentences(choices)
-        assert f"LoRA r=4 (0.004 is the highest{words})" in reason(decided_on(rows_of(runs)))
+        assert f"above 0.004{words} (full fine-tuning and LoRA r=4)" in reason(decided_on(rows_of(runs)))
 
 
 def test_a_rate_is_called_best_only_where_both_sides_had_several():

@@ -10,6 +10,8 @@ from core.rule.place import About, Place
 from core.rule.settled import Course, by_course, updates_text
 from core.rule.withheld import NextStep
 
+UNKNOWN = "What longer training would bring is not known."
+
 
 def check(found: Place) -> Check:
     """Fails where a setting was still improving, or did better with fewer epochs."""
@@ -30,8 +32,7 @@ def check(found: Place) -> Check:
         most = "" if found.can_be_longer else ", the most allowed"
         line = f"{capitalized(names(improving))} {were} still improving after {updates_text(improving)}{most}."
         return Check(Outcome.FAILS, line, step=step)
-    unknown = names(courses[Course.UNKNOWN])
-    return Check(Outcome.UNKNOWN, f"Whether longer training changes {unknown} was not measured.", step=step)
+    return Check(Outcome.UNKNOWN, UNKNOWN, step=step)
 
 
 def _settled(arms: list[Arm]) -> str:

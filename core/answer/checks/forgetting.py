@@ -28,7 +28,7 @@ def check(found: Place) -> Check | None:
     name, mean = told.arm.name, difference.interval.mean
     rates = "at one rate" if told.arm.learning_rate == full.learning_rate else "each at its own rate"
     if difference.holds_zero:
-        return Check(Outcome.OPEN, f"{name} was not seen to forget more or less ({rates}).", mean)
+        return Check(Outcome.OPEN, f"No clear difference in forgetting ({rates}).", mean)
     word, outcome = ("more", Outcome.FAILS) if mean > 0 else ("less", Outcome.HOLDS)
     return Check(outcome, f"{name} forgot {size_text(difference)} {word} ({rates}){_at_equal(found)}.", mean)
 

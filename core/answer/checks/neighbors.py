@@ -21,7 +21,11 @@ def check(found: Place) -> Check | None:
         return Check(Outcome.OPEN, better) if better else None
     if found.is_given or found.lacking:
         step = NextStep.RATES if found.step is NextStep.RATES else None
-        return Check(Outcome.UNKNOWN, f"Neighboring rates of {names(found.lacking)} were not trained.", step=step)
+        return Check(
+            Outcome.UNKNOWN,
+            f"Neighboring rates of {names(found.lacking)} were not trained with every seed.",
+            step=step,
+        )
     if not claim.about_methods:
         return Check(Outcome.FAILS, f"This is not shown at the {told.neighbors}.")
     if better:

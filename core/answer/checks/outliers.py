@@ -31,7 +31,7 @@ def check(found: Place) -> Check | None:
         text = value_text(what, median, digits_of(interval, what))
         return Check(Outcome.FAILS, f"The median difference, {text}, is outside the interval of the mean.", median)
     if min(len(arm.finished) for arm in found.compared) < MIN_RUNS:
-        return Check(Outcome.UNKNOWN, f"Fewer than {MIN_RUNS} seeds do not tell whether a run is far off.")
+        return Check(Outcome.UNKNOWN, f"Fewer than {MIN_RUNS} seeds cannot reveal an outlier.")
     return Check(Outcome.HOLDS, "No run is far from the others of its setting.")
 
 

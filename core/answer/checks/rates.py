@@ -15,8 +15,8 @@ def check(found: Place) -> Check:
     if reported and not any(arm.validation for arm in found.compared):
         return Check(Outcome.UNKNOWN, "Learning rates were not chosen here: no validation measure is reported.")
     if given := [arm for arm in found.compared if arm.setting.label in found.rates.one]:
-        had = "has" if len(given) == 1 else "have"
-        line = f"{capitalized(names(given))} {had} one learning rate, given and not found."
+        each = " each" * (len(given) > 1)
+        line = f"{capitalized(names(given))} had one given learning rate{each}, not tuned."
         return Check(Outcome.OPEN, line, step=None if reported else NextStep.RATES)
     keys = {arm.key for arm in found.compared}
     ends = [choice for choice in rate_choices(found.rows) if choice.arm.key in keys and choice.at_end]
@@ -24,4 +24,4 @@ def check(found: Place) -> Check:
         told = listed([f"{name_in_sentence(each.arm.setting.label)} {each.arm.learning_rate:g}" for each in ends])
         return Check(Outcome.FAILS, f"Best rates at an end of those tried: {told}.", step=NextStep.RATES)
     best = " and ".join(f"{arm.learning_rate:g}" for arm in found.compared)
-    return Check(Outcome.HOLDS, f"Best learning rates lie between others that were tried: {best}.")
+    return Check(Outcome.HOLDS, f"Lower and higher learning rates than the best ({best}) were tried.")

@@ -21,7 +21,7 @@ def check(found: Place) -> Check | None:
         p, at = (told.found.within, told.at / 2) if claim.rule is Rule.WITHIN else (told.found.differs, told.at)
         if p > at:
             return Check(Outcome.HOLDS, f"Shown with {claim.seeds} seeds at an earlier look, and still so.", p)
-        return Check(Outcome.HOLDS, f"{_tested(found, told)}: {p_percent(p)}; this look allows {level_text(at)}.", p)
+        return Check(Outcome.HOLDS, f"{_tested(found, told)}: {p_percent(p)} (limit {level_text(at)}).", p)
     further = f"; {found.proposed} are proposed" if found.proposed else ""
     if seeds < CLAIM_SEEDS:
         return Check(Outcome.OPEN, f"{counted(seeds, 'seed')}: a claim takes at least {CLAIM_SEEDS}.", seeds, step)
@@ -37,7 +37,7 @@ def _why(found: Place, told: Candidate) -> str:
     if told.is_again:
         return f"These {found.seeds} seeds were looked at before, and count once"
     p = told.found.differs if told.found is not None else 1.0
-    return f"{_tested(found, told)}: {p_percent(p)}; this look allows {level_text(told.at)}"
+    return f"{_tested(found, told)}: {p_percent(p)} (limit {level_text(told.at)})"
 
 
 def _tested(found: Place, told: Candidate) -> str:

@@ -19,5 +19,5 @@ def check(found: Place) -> Check | None:
         line = f"{capitalized(names(controls.unlearned))} {does} not clearly beat {what}."
         return Check(Outcome.FAILS, line, share, found.step)
     if not controls.knows_trivial:
-        return Check(Outcome.UNKNOWN, "What answers without any input reach is not known.")
+        return Check(Outcome.UNKNOWN, "The score of a trivial answer is not known.")
     return Check(Outcome.HOLDS, f"Both beat {what}.", share)
