@@ -28,7 +28,7 @@ from tests.pages.test_pages import draw
 
 PARTS = [
     *((page, None) for page in ENTRIES),
-    *(("compare", view) for view in ("Accuracy", "Rates", "Curves", "Examples", "Forgetting", "Cost", "Table")),
+    *(("compare", view) for view in ("Accuracy", "Rates", "Curves", "Examples", "Forgetting", "Cost", "Runs")),
 ]
 """Pages, and the parts of one."""
 

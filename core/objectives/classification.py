@@ -124,6 +124,23 @@ After fine-tuning on other classes, plain accuracy mostly shows that the output 
 accuracy shows whether the old ones can still be distinguished.
 """
 
+BINS = 15
+"""Number of bins of equal width of :data:`CALIBRATION_ERROR`."""
+
+CALIBRATION_ERROR = Measure(
+    name="calibration_error",
+    title="Calibration error",
+    each=lambda answers: np.full(len(answers.targets), np.nan),  # it is computed from probabilities
+    better="better calibrated",
+    worse="worse calibrated",
+    margin=1.0,
+    max_margin=10.0,
+    higher_is_better=False,
+    about=f"How far the highest probability is from the share of right answers, over {BINS} bins.",
+)
+"""Expected calibration error in percent, over bins of the highest probability: Σ_b |Σ_{i in b} (hit_i − p_i)| / n (Guo
+et al., "On Calibration of Modern Neural Networks", arXiv 1706.04599, 2017)."""
+
 MIN_OUTPUTS = 2
 """Minimum number of outputs of a network that names classes."""
 
@@ -142,6 +159,7 @@ class ClassificationSpec(ObjectiveSpec):
     watched = ("loss", "accuracy")
     watched_on_source = ("accuracy", "accuracy_masked")
     retained = (MASKED_ACCURACY,)
+    described = (CALIBRATION_ERROR,)
 
     @property
     def masked(self) -> Measure | None:
@@ -204,10 +222,18 @@ def _masked_hits(outputs: Tensor, targets: Tensor, classes: Sequence[int]) -> Te
     return (own[outputs[:, own].argmax(1)] == targets).sum().to(outputs.dtype)
 
 
+def _miscalibrated(outputs: Tensor, targets: Tensor, classes: Sequence[int]) -> Tensor:
+    confidence, answer = outputs.softmax(1).max(1)
+    bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    gaps = torch.zeros(BINS, dtype=confidence.dtype, device=outputs.device)
+    return gaps.index_add_(0, bins, (answer == targets).to(confidence.dtype) - confidence).abs().sum()
+
+
 SUMS: dict[str, Callable[[Tensor, Tensor, Sequence[int]], Tensor]] = {
     LOSS.name: _entropy,
     ACCURACY.name: _hits,
     MASKED_ACCURACY.name: _masked_hits,
+    CALIBRATION_ERROR.name: _miscalibrated,
 }
-"""Measures that are computed where the outputs are: sums of cross entropies or of hits, of (n, outputs) logits, (n,)
-labels and the labels that occur in the task."""
+"""Measures that are computed where the outputs are, of (n, outputs) logits, (n,) labels and the labels that occur in
+the task: sums of cross entropies, of hits, or of what bins of examples are off by."""

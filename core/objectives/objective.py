@@ -46,6 +46,8 @@ class ObjectiveSpec(KindSpec):
     """The same for the source task."""
     retained: ClassVar[tuple[Measure, ...]] = ()
     """Measures on the source task alone, of what a network retains of it."""
+    described: ClassVar[tuple[Measure, ...]] = ()
+    """Measures on the target's test part that describe a network, and by which nothing is chosen."""
 
     measure: str = Field(
         "", max_length=64, title="Primary measure", description="What settings are chosen and compared by."
@@ -118,8 +120,8 @@ class ObjectiveSpec(KindSpec):
 
     @property
     def all_measures(self) -> dict[str, Measure]:
-        """Every measure by name, those of the source task alone included."""
-        return {measure.name: measure for measure in (*self.measures, *self.retained)}
+        """Every measure by name, those of one task alone included."""
+        return {measure.name: measure for measure in (*self.measures, *self.retained, *self.described)}
 
     def after_epoch(self, source: bool) -> tuple[str, ...]:
         """Names of the measures that are computed after an epoch. Args: source: on the source task."""
@@ -128,7 +130,7 @@ class ObjectiveSpec(KindSpec):
 
     def at_end(self, source: bool) -> tuple[str, ...]:
         """Names of the measures on the test part. Args: source: of the source task."""
-        return tuple(measure.name for measure in (*self.measures, *(self.retained if source else ())))
+        return tuple(measure.name for measure in (*self.measures, *(self.retained if source else self.described)))
 
     @property
     def masked(self) -> Measure | None:

@@ -82,7 +82,10 @@ _OPEN: WeakValueDictionary[str, Offers] = WeakValueDictionary()
 
 
 def offered(request: Request) -> Response:
-    """The file at such an address as an attachment, or a sentence why there is none."""
+    """The file at such an address as an attachment, or a sentence why there is none.
+
+    With ``?as=`` a browser opens it: a chart then saves itself as an image of that kind.
+    """
     offers = _OPEN.get(request.path_params["token"])
     offer = offers.get(request.path_params["key"]) if offers is not None else None
     if offer is None:
@@ -93,7 +96,8 @@ def offered(request: Request) -> Response:
         return answer(request.scope, str(error), 404)
     except OSError as error:
         return answer(request.scope, f"The file {offer.name} could not be made: {error.strerror or error}.", 500)
-    headers = {"content-disposition": f"attachment; filename*=utf-8''{quote(offer.name, safe='')}"}
+    disposition = "inline" if "as" in request.query_params else "attachment"
+    headers = {"content-disposition": f"{disposition}; filename*=utf-8''{quote(offer.name, safe='')}"}
     return Response(content, media_type=offer.media_type, headers={**headers, "cache-control": "no-store"})
 
 

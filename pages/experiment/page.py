@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import streamlit as st
 
 from core.lab import current
@@ -15,17 +13,15 @@ from core.rule.tuning import is_tuned
 from core.store.judged import Judged
 from core.store.record import is_under_way
 from core.study.report.answer import bases_of
-from core.study.report.sections import CURVES, RATES, chapters_of
 from core.wording.tasks import judged_text, task_text
 from pages.experiment.along import study_part
 from pages.experiment.comparison import Comparison
-from pages.experiment.examples import examples_part
 from pages.experiment.judged import judged_part
-from pages.experiment.parts import changed_part, curves_part, section_part, table_part, use_part, validation_part
-from pages.experiment.report import details_part, downloads
+from pages.experiment.parts import tabs_of
+from pages.experiment.runs import downloads
 from pages.experiment.selected import follow_run, point_shown, selected_runs, study_of, wanted_arms
 from pages.shared.experiment.actions import experiment_actions, rank_view
-from pages.shared.experiment.current import compared_picker
+from pages.shared.experiment.current import QUERY, missing_sentence, opened
 from pages.shared.experiment.live import live_panel
 from pages.shared.experiment.start import say_if_known
 from pages.shared.experiment.state import deleted_line, state_line
@@ -36,37 +32,26 @@ from pages.shared.ui.pickers import start_text
 from pages.shared.ui.tabs import draw_tabs
 from pages.shared.ui.widget_key import widget_key
 
-OF_PAGE = {
-    CURVES: curves_part,
-    "Examples": examples_part,
-    "Table": table_part,
-    "Weights": changed_part,
-    "Details": details_part,
-    "Use it": use_part,
-}
-"""Tabs that only the page has, and one in place of a section."""
-
-UNREAD = ("Validation", RATES, CURVES, "Weights", "Use it")
-"""Tabs while the test part is not to be read yet."""
-
-OF_CLASSES = ("Examples",)
-"""Tabs that tell right answers from wrong ones, and so are left out where answers are numbers."""
-
 MAX_FAILURES = 3
 """Maximum number of failed runs whose cause is shown; the Runs page has all."""
 
 lab = current()
 
-st.title("Experiment")
 follow_run(lab)
 selection = selected_runs(lab)
-experiment = selection or compared_picker(lab)
+experiment = selection or opened(lab)
+if experiment is None:
+    st.title("Experiment")
+    if asked := st.query_params.get(QUERY):
+        st.warning(literal(missing_sentence(asked)), icon=":material/link_off:")
+    else:
+        st.info("An experiment is shown here: the same base and task, fine-tuned in different ways.")
+    link("experiments", "All experiments")
+    link("home", "Run the comparison")
+    st.stop()
+st.title(literal(experiment.name))
 if isinstance(experiment, Judged):
     judged_part(lab, experiment)
-    st.stop()
-if experiment is None:
-    st.info("An experiment is shown here: the same base and task, fine-tuned in different ways.")
-    link("home", "Run the comparison")
     st.stop()
 
 say_if_known(experiment)
@@ -158,12 +143,4 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
 
 shown = Comparison(lab, experiment, tuple(everything), tuple(members), tuple(bases), bool(all_tried), bool(masked), at)
-sections = {chapter.title: partial(section_part, chapter) for chapter in chapters_of(shown.sections)}
-tabs = {"Validation": validation_part} | sections | OF_PAGE
-hidden: tuple[str, ...] = OF_CLASSES if plain.objective.targets == "numbers" else ()
-if plain.verdict.unread:
-    tabs = {title: part for title, part in tabs.items() if title in UNREAD}
-else:
-    hidden += ("Validation",) if is_whole else ("Validation", "Weights", "Details", "Use it")
-    tabs = {title: part for title, part in tabs.items() if title not in hidden}
-draw_tabs(tabs, shown)
+draw_tabs(tabs_of(shown, is_whole), shown)

@@ -295,7 +295,11 @@ def test_files_of_a_chart_can_be_read_in_any_theme(page: Page, url: str, tmp_pat
                 drawn = colors(np.asarray(shown)[top:bottom, left:right])
                 assert max(contrast(color, behind) for color in drawn) >= 4.5, (text, theme, behind)
 
-    downloaded(page.get_by_role("link", name="Download chart")).save_as(tmp_path / "chart.html")
+    page.get_by_role("button", name="Download chart").click()
+    for kind, begin in (("PNG", b"\x89PNG"), ("SVG", b"<svg")):
+        downloaded(page.get_by_role("link", name=kind)).save_as(tmp_path / "chart")
+        assert (tmp_path / "chart").read_bytes().startswith(begin), kind
+    downloaded(page.get_by_role("link", name="HTML")).save_as(tmp_path / "chart.html")
     page.goto((tmp_path / "chart.html").as_uri())
     expect(chart.locator(".legendtext").first).to_be_attached()
     paper = chart.locator(".main-svg").first.evaluate("svg => getComputedStyle(svg).backgroundColor")

@@ -85,11 +85,11 @@ class Site:
             return [(f"/?{shown}", _nothing)]
         if title == "Use it":
             return [(f"/adapters?{shown}", _nothing), *full_or_short([("/files", self._upload)], [])]
-        views = full_or_short(("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table"), ("Table",))
+        views = full_or_short(("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Runs"), ("Runs",))
         both = ",".join([*self.done.runs, self.live])  # with a panel that a timer redraws
         return [
             *((f"/experiment?{shown}&view={view}", _nothing) for view in views),
-            *full_or_short([(f"/experiment?runs={both}&view=Table", _nothing)], []),
+            *full_or_short([(f"/experiment?runs={both}&view=Runs", _nothing)], []),
         ]
 
     def _upload(self, page: Page) -> None:

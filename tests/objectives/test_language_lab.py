@@ -239,7 +239,7 @@ CLASS_THINGS = re.compile(r".{0,60}(?:\bclass(?:es)?\b|confus|probabilit|macro-f
         *(("topics", page, "") for page in ("home", "report", "runs", "new", "pretrain", "adapters", "data")),
         *(
             ("topics", "compare", view)
-            for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
+            for view in ("Bits per byte", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Runs")
         ),
         *(("topics", "weights", view) for view in ("Spectrum", "Rank", "Alpha", "Subspaces")),
         *(("direct", page, "") for page in ("home", "report", "runs", "new", "serve", "tryit", "study")),

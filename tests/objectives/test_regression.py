@@ -360,7 +360,7 @@ def everything(app: AppTest) -> str:
     ("which", "page", "view"),
     [
         *(("texts", page, "") for page in ("tryit", "runs", "study", "adapters", "serve", "data", "home", "report")),
-        *(("texts", "compare", view) for view in ("R²", "Rates", "Cost", "Table")),
+        *(("texts", "compare", view) for view in ("R²", "Rates", "Cost", "Runs")),
         *(("images", page, "") for page in ("tryit", "runs", "report", "new")),
         *(("images", "compare", view) for view in ("Curves", "Forgetting")),
         *(("images", "weights", view) for view in ("Spectrum", "Rank", "Alpha", "Subspaces")),

@@ -17,14 +17,15 @@ def test_the_experiment_stays_from_page_to_page_and_the_address_decides_also_aft
     older, newer = trained_home.one_seed, trained_home.plain
     app = draw("experiment")
     assert app.query_params["experiment"] == newer.id
-    app.selectbox(key="pick-experiment").set_value(older.id).run()
+    app.query_params["experiment"] = older.id
+    app.run()
     for page in ("library", "home"):
         visit(visit(app, page), "experiment")
         assert app.query_params["experiment"] == older.id, page
-        assert app.selectbox(key="pick-experiment").value == older.id, page
+        assert title(app) == older.name, page
     app.query_params["experiment"] = newer.id  # as Back in the browser does
     app.run()
-    assert app.selectbox(key="pick-experiment").value == newer.id
+    assert title(app) == newer.name
     assert app.query_params["experiment"] == newer.id
     assert f"{newer.name} ·" in texts(visit(app, "home"))
 
@@ -46,21 +47,26 @@ def test_the_place_that_an_address_scrolls_to_stays_where_another_run_follows_be
     assert places(app.run()) == first
 
 
+def title(app: AppTest) -> str:
+    """The title of a page, as plain text."""
+    return str(app.title[0].value).replace("\\", "")
+
+
 def places(app: AppTest) -> list[str]:
     """What the places that are scrolled to say to the browser."""
     drawn = [each.proto for each in app.get("bidi_component")]
     return [proto.json for proto in drawn if proto.component_name.endswith("in_view")]
 
 
-def test_an_unknown_experiment_is_told_of_and_the_choice_offered(trained_home: TrainedHome) -> None:
+def test_an_unknown_experiment_is_told_of_and_the_list_offered(trained_home: TrainedHome) -> None:
     app = draw("experiment", experiment="e-<b>none")
     assert "There is no experiment" in texts(app)
-    choice = app.selectbox(key="pick-experiment")
-    assert choice.value is None
     assert not app.get("plotly_chart")
-    choice.set_value(trained_home.sweep.id).run()
+    assert "All experiments" in [each.proto.label for each in app.get("page_link")]
+    app.query_params["experiment"] = trained_home.sweep.id
+    app.run()
     assert "There is no experiment" not in texts(app)
-    assert app.query_params["experiment"] == trained_home.sweep.id
+    assert title(app) == trained_home.sweep.name
     app = draw("home", experiment="e-none")  # and Home shows no other as its answer
     assert "There is no experiment 'e-none'" in texts(app).replace("\\", "")
     assert not app.get("plotly_chart")
@@ -84,14 +90,13 @@ def test_addresses_of_earlier_versions_lead_to_the_place_of_today(trained_home: 
     (hashed,) = [key for key, each in registered().items() if each["url_pathname"] == page]
     app._page_hash = hashed
     app.run()
-    assert app.title[0].value == "Experiment"
-    assert app.selectbox(key="pick-experiment").value == trained_home.tuned.id
+    assert title(app) == trained_home.tuned.name
     assert OLD[page].items() <= dict(app.query_params.items()).items()
 
 
 def test_the_address_of_sweeps_of_earlier_versions_still_opens_them(trained_home: TrainedHome) -> None:
     app = draw("study", sweep=trained_home.tuned.id)
-    assert app.selectbox(key="pick-experiment").value == trained_home.tuned.id
+    assert title(app) == trained_home.tuned.name
     assert dict(app.query_params)["experiment"] in (trained_home.tuned.id, [trained_home.tuned.id])
     assert "sweep" not in app.query_params
 
@@ -111,6 +116,7 @@ def test_all_settings_of_another_experiment_are_shown_at_first(
     trained_home: TrainedHome, page: str, query: dict[str, str], label: str
 ) -> None:
     app = draw(page, experiment=trained_home.sweep.id, **query)
-    app.selectbox(key="pick-experiment").set_value(trained_home.one_seed.id).run()
+    app.query_params["experiment"] = trained_home.one_seed.id
+    app.run()
     (settings,) = [each for each in app.pills if each.label == label]
     assert len(settings.value) == len(settings.options) == 2

@@ -22,6 +22,7 @@ from core.study.arms.forgetting_notes import OWN_RATES
 from core.study.report import answer
 from core.study.report.parts import Plot, Table
 from core.study.report.report import command_of, report_of
+from pages.experiment.parts import JOINED
 from pages.shared.ui.download import OFFERS
 from pages.shared.ui.literal import literal
 from tests.pages.test_pages import draw, metrics, press, stop_all, texts
@@ -79,11 +80,11 @@ def test_the_answer_does_not_wait_for_what_is_measured_again(
     def missing(*_: object) -> None:
         raise NetworkFileError("Nothing can be measured.")
 
-    monkeypatch.setattr("pages.experiment.report.remeasure", missing)
+    monkeypatch.setattr("pages.experiment.runs.remeasure", missing)
     app = draw("experiment", experiment=tuned[1].id)
     assert not app.error, "what is not open is not measured"
     assert said(tuned) in texts(app)
-    app = draw("experiment", experiment=tuned[1].id, view="Details")
+    app = draw("experiment", experiment=tuned[1].id, view="Runs")
     assert {error.value for error in app.error} == {"Nothing can be measured."}
     assert said(tuned) in texts(app)
 
@@ -94,14 +95,15 @@ def test_the_page_has_all_that_its_report_has(tuned: tuple[Lab, Experiment]) -> 
     app = draw("experiment", experiment=experiment.id)
     assert app.tabs[0].label == found.sections[0].title
     for section in found.sections:
-        app = draw("experiment", experiment=experiment.id, view=section.title)
+        view = JOINED.get(section.title, section.title) or found.sections[0].title
+        app = draw("experiment", experiment=experiment.id, view=view)
         plots = [part.key for part in section.parts if isinstance(part, Plot)]
         drawn = " ".join(each.proto.id for each in app.get("plotly_chart"))
         live = {"curves"}  # drawn with choices on the page
         assert all(f"figure-{key}" in drawn for key in plots if key not in live), section.title
         frames = [list(frame.value.columns) for frame in app.dataframe]
         assert all(list(part.frame.columns) in frames for part in section.parts if isinstance(part, Table))
-    app = draw("experiment", experiment=experiment.id, view="Details")
+    app = draw("experiment", experiment=experiment.id, view="Runs")
     shown = texts(app)
     for told in (*found.answer[:2], found.question, found.scope):
         assert literal(told) in shown
@@ -133,15 +135,15 @@ def test_what_could_not_be_measured_is_measured_once_it_can_be(
     st.cache_data.clear()
     file = lab.settings.runs / plain.base / NETWORK
     away = file.rename(file.with_suffix(".away"))
-    assert "could not be measured again" in texts(draw("experiment", experiment=plain.id, view="Details"))
+    assert "could not be measured again" in texts(draw("experiment", experiment=plain.id, view="Runs"))
     away.rename(file)
-    assert "could not be measured again" not in texts(draw("experiment", experiment=plain.id, view="Details"))
+    assert "could not be measured again" not in texts(draw("experiment", experiment=plain.id, view="Runs"))
 
 
 def test_the_page_has_the_answer_at_the_margin_of_the_experiment(tuned: tuple[Lab, Experiment]) -> None:
     for objective, margin in ((CLASSIFICATION, "0.5 points"), (CLASSIFICATION.but(within=3.0), "3 points")):
         with judged(*tuned, objective):
-            app = draw("experiment", experiment=tuned[1].id, view="Details")
+            app = draw("experiment", experiment=tuned[1].id, view="Runs")
             assert not app.error
             assert f"Good enough here means: at most {margin}" in texts(app).replace("\\", "")
             assert said(tuned) in texts(app)
@@ -159,19 +161,17 @@ def test_every_page_with_an_answer_says_what_it_is_judged_by(tuned: tuple[Lab, E
 
 
 def test_compare_shows_each_setting_at_its_best_rate_and_all_on_demand(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("experiment", experiment=tuned[1].id, view="Table")
+    app = draw("experiment", experiment=tuned[1].id)
     assert not app.error
-    arms = {tuple(frame.value["Setting"]) for frame in app.dataframe if "Setting" in frame.value}
-    assert arms == {("Full", "LoRA r=1", "LoRA r=4", "Head only")}
+    assert list(app.dataframe[0].value["Setting"]) == ["Full", "LoRA r=1", "LoRA r=4", "Head only"]
     assert "at 2 learning rates" in texts(draw("experiment", experiment=tuned[1].id, view="Rates"))
     assert "Each seed has a base of its own" in texts(app)
     app.toggle(key="all-tried").set_value(True).run()
-    (table,) = [frame.value for frame in app.dataframe if "Setting" in frame.value]
-    assert len(table) == 8
+    assert len(app.dataframe[0].value) == 8
 
 
 def test_compare_says_what_is_shown_and_what_is_not(tuned: tuple[Lab, Experiment]) -> None:
-    app = draw("experiment", experiment=tuned[1].id, view="Differences")
+    app = draw("experiment", experiment=tuned[1].id, view="Accuracy")
     accuracy = next(frame.value for frame in app.dataframe if "Finding" in frame.value)
     assert list(accuracy["Setting"]) == ["LoRA r=1", "LoRA r=4", "Head only"]
     assert set(accuracy["Finding"]) == {"Not told apart with 2 seeds"}

@@ -74,7 +74,7 @@ def test_the_first_visit_shows_an_example_which_it_says_and_which_goes_when_ther
     assert "4,000 test images reliably show differences from" in texts(app)
     (chart,) = app.get("plotly_chart")
     assert "each setting minus that of full fine-tuning" in chart.proto.alt
-    assert [each.proto.label for each in app.get("link_button")] == ["Download chart"]
+    assert [each.proto.label for each in app.get("link_button")] == ["PNG", "SVG", "HTML"]
     assert [button.key for button in app.button if not button.key.startswith("home-run")] == []
     compared(opened, "rotation-45", "digits", None, short(rate=0.001), BOTH, seeds=range(1))
     assert "Example:" not in texts(draw("home"))

@@ -135,7 +135,7 @@ def test_every_page_and_command_gives_one_verdict_and_looks_once(
         assert len(found.looks) == (0 if found.withheld else 1)
 
         # p-values in the table are those of the verdict.
-        app = draw("experiment", experiment=experiment.id, view="Differences")
+        app = draw("experiment", experiment=experiment.id, view="Accuracy")
         drawn_table = next(frame for frame in app.dataframe if "Finding" in frame.value)
         table = drawn_table.value
         assert "Leaning" in drawn_table.proto.columns, "the heading explains it"
@@ -233,13 +233,13 @@ def test_a_link_to_two_settings_changes_neither_what_is_said_nor_the_looks(lab: 
         for left, right in zip(*tests, strict=True):
             pd.testing.assert_frame_equal(left, right)
         assert "chose one for each" in texts(draw("experiment", **query, view="Rates"))
-        (table,) = [f.value for f in draw("experiment", **query, view="Table").dataframe if "Setting" in f.value]
+        table = draw("experiment", **query, view="Accuracy").dataframe[0].value
         assert list(table["Setting"]) == ["Full", "LoRA r=1"]
 
         # A setting that validation did not choose is drawn where it is asked for, beside the one that it did.
         rates = [arm for arm in arms_of(rows_of(members)) if arm.spec.label == "Full"]
         query["arms"] = ",".join(arm.key for arm in rates)
-        (table,) = [f.value for f in draw("experiment", **query, view="Table").dataframe if "Setting" in f.value]
+        table = draw("experiment", **query, view="Accuracy").dataframe[0].value
         assert list(table["Setting"]) == [f"Full, lr {rate:g}" for rate in RATES]
 
         # Runs that somebody selected are said to be that.

@@ -264,7 +264,7 @@ def test_stopped_runs_are_shown_and_make_no_choice_and_no_verdict(filled: Lab) -
     assert not draw("home").get("plotly_chart")
     assert not [link for link in draw("home").get("link_button") if "Adapter" in link.proto.label]
     app = draw("experiment", view="Curves")
-    assert [tab.label for tab in app.tabs] == ["Validation", "Curves", "Weights", "Use it"], "each has one rate"
+    assert [tab.label for tab in app.tabs] == ["Validation", "Curves", "Weights", "Runs", "Use it"], "each has one rate"
     assert len(app.get("plotly_chart")) == 2
     compare, weights = draw("experiment"), draw("weights")
     assert not compare.warning, "the answer says that runs were stopped"
@@ -283,7 +283,7 @@ def test_compare_has_means_of_finished_runs_beside_a_stopped_one(filled: Lab) ->
     assert list(validation.columns) == ["Setting", "Learning rate", "Seeds", "Validation accuracy"]
     assert not app.get("plotly_chart"), "nothing of the test part is shown until all have ended"
     filled.notes.archive([last.id])  # as whoever asks for an answer without it
-    (table,) = [f.value for f in draw("experiment", view="Table").dataframe if "Macro-F1" in f.value.columns]
+    (table,) = [f.value for f in draw("experiment").dataframe if "Macro-F1" in f.value.columns]
     for shown in (validation, table):
         assert shown.set_index("Setting").loc[last.spec.label, "Seeds"] == str(len(finished))
     assert any("stopped early" in str(chart.proto) for chart in draw("experiment").get("plotly_chart"))

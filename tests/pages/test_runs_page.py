@@ -265,7 +265,7 @@ def test_several_runs_show_what_differs_and_a_way_to_compare_them(opened: Lab, t
     compare = draw("experiment", runs=f"{full.id},{tuned.id}")
     assert "Showing 2 selected runs." in texts(compare)
     assert literal(SELECTED.text) in texts(compare)
-    assert "Differences" in [tab.label for tab in compare.tabs]
+    assert "Accuracy" in [tab.label for tab in compare.tabs]
     assert "Compare" not in links(draw("runs", run=f"{base.id},{tuned.id}"))
     assert not draw("experiment", runs="r-none,<b>").error
 

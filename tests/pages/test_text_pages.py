@@ -32,7 +32,7 @@ from tests.pages.test_tryit import answers
 from tests.text_home import HOSTILE, NAMES, NETWORK
 from tests.trained_home import TrainedHome
 
-TABS = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Table")
+TABS = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Runs")
 
 pytestmark = pytest.mark.usefixtures("everything")
 

@@ -223,7 +223,8 @@ def test_another_experiment_whose_network_has_other_layers_starts_at_a_run_and_a
     app = draw("weights", experiment=direct.id)
     layer = app.selectbox(key="pick-layer").value
     assert app.query_params["run"] in direct.runs
-    app.selectbox(key="pick-experiment").set_value(experiment.id).run()
+    app.query_params["experiment"] = experiment.id
+    app.run()
     assert app.query_params["run"] in experiment.runs
     assert app.selectbox(key="pick-run").value in experiment.runs
     assert "There is no layer" not in texts(app)

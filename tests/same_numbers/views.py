@@ -26,7 +26,7 @@ SHELL = str(TESTS.parent / "pages" / "shell.py")
 SECONDS = 240.0
 """Time after which a page counts as hanging."""
 
-TABS = ("Accuracy", "Rates", "By budget", "Curves", "Forgetting", "Cost", "Examples", "Table", "Use it")
+TABS = ("Accuracy", "Rates", "Curves", "Forgetting", "Cost", "Examples", "Runs", "Use it")
 WEIGHTS = ("Spectrum", "Rank", "Alpha", "Subspaces")
 """Tabs of pages. Weights is drawn for one experiment of a home, and of a transformer, for which it takes seconds, its
 first tab."""

@@ -12,7 +12,7 @@ PATTERNS = {
     r"\d{4}-\d\d-\d\d \d\d:\d\d UTC</p>": "DATE</p>",  # of a report; all others are in the store
     r"/download/page/[\w-]+/": "/download/page/TOKEN/",
     r"\barms=[^&\s]+": "arms=KEYS",  # digests of specs
-    r"(Finish: [\d,]+ runs?)[^]]*": r"\1",  # and a forecast, once it is known
+    r"(Finish: (?:at least )?[\d,]+ runs?)[^]]*": r"\1",  # and a forecast, once it is known
     r"^progress text: .* stored: .*": "progress text: STORED",
     r"(Versions, now\S*).*": r"\1 VERSIONS",
 }

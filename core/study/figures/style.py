@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -133,6 +134,13 @@ def chart_config(name: str) -> dict[str, Any]:
     }
 
 
+SAVE = """
+const kind = new URLSearchParams(location.search).get("as");
+if (["png", "svg"].includes(kind)) Plotly.downloadImage("{plot_id}", {format: kind, filename: NAME, scale: 2});
+"""
+"""Has a browser save the figure as an image where the address asks for that, as in ``chart.html?as=svg``."""
+
+
 def export_html(figure: go.Figure, name: str) -> bytes:
     """Return a self-contained HTML page with the figure; it includes plotly.js and works offline.
 
@@ -143,7 +151,8 @@ def export_html(figure: go.Figure, name: str) -> bytes:
     page = go.Figure(figure)
     page.update_layout(template="plotly_white", paper_bgcolor="white", plot_bgcolor="white")
     config = chart_config(name) | {"responsive": True}
-    html: str = page.to_html(full_html=True, include_plotlyjs=True, config=config, div_id="figure")
+    script = SAVE.replace("NAME", json.dumps(name))
+    html: str = page.to_html(full_html=True, include_plotlyjs=True, config=config, div_id="figure", post_script=script)
     return html.encode()
 
 

@@ -58,7 +58,8 @@ def chapters_of(shown: Shown) -> list[Chapter]:
     """The sections of an answer at one place, the one with its main table first."""
     arms, measure = shown.arms, shown.objective.primary
     has_sides = {Role.REFERENCE, Role.ADAPTER} <= {arm.role for arm in shown.differing}
-    titles = size_titles(arm for arm in shown.differing if arm.role is Role.ADAPTER and not shown.is_reported)
+    ranked = [] if shown.is_reported else [arm for arm in shown.differing if arm.validation]
+    titles = size_titles(arm for arm in ranked if arm.role is Role.ADAPTER)
     sizes = {arm.setting.size for arm in shown.differing if arm.setting.size is not None}
     is_ranked = is_tuned(row.setting for row in shown.rows) and all(arm.learning_rate for arm in arms)
     is_ours = not shown.is_reported

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
-
 import streamlit as st
 
 from core.errors import UnknownRunError
 from core.lab import Lab
 from core.store.judged import Judged
 from core.store.record import Experiment
-from pages.shared.ui.literal import literal
-from pages.shared.ui.pickers import experiment_text, pick, when
-
-E = TypeVar("E", Experiment, Judged, Experiment | Judged)
 
 QUERY = "experiment"
 """URL parameter with the experiment's id."""
@@ -68,45 +61,16 @@ def missing_sentence(id: str) -> str:
     return f"There is no experiment {id!r}; it may have been deleted."
 
 
-def compared_picker(lab: Lab) -> Experiment | Judged | None:
-    """Draw a choice of experiments, newest first, and then of results that others report; return None without any.
+def opened(lab: Lab) -> Experiment | Judged | None:
+    """The experiment that is open, or results that others report: what :func:`asked_for` says, else the newest.
 
-    If the address names one that does not exist, this says so, draws the choice, and ends the page.
+    It is remembered. None where there is none, or what the address names is gone.
     """
-    experiments, asked = lab.store.experiments(), asked_for(lab, judged=True)
-    found = known(lab, asked) if asked else None
-    if found is not None and found.id not in {experiment.id for experiment in experiments}:
-        experiments.append(found)
-    names = {experiment.id: experiment_text(lab, experiment) for experiment in experiments}
-    reported = lab.judged.list()
-    names |= {each.id: judged_text(each) for each in reported}
-    everything: list[Experiment | Judged] = [*experiments, *reported]
-    return choose_experiment("Experiment", everything, names, asked, missing_sentence(asked or ""))
-
-
-def judged_text(judged: Judged) -> str:
-    """Describe results that others report in one line."""
-    return f"{judged.name} · reported by others · {when(judged.created)}"
-
-
-def choose_experiment(
-    label: str, experiments: Sequence[E], names: dict[str, str], asked: str | None, missing: str
-) -> E | None:
-    """Draw a choice of these experiments, and remember it; return None if there are none.
-
-    Args:
-        label: of the widget.
-        experiments: what to choose from, the default first.
-        names: the text for each, by id.
-        asked: as of :func:`asked_for`.
-        missing: what to say if that one is not among the experiments; the page ends then.
-    """
-    if not experiments:
-        if asked:
-            st.info(literal(missing), icon=":material/info:")
-        return None
-    if asked:
-        st.query_params[QUERY] = asked
-    id = pick(label, {each.id: names[each.id] for each in experiments}, QUERY, missing=missing)
-    remember(id)
-    return next(experiment for experiment in experiments if experiment.id == id)
+    asked = asked_for(lab, judged=True)
+    if asked is None:
+        found = next(iter([*lab.store.experiments(), *lab.judged.list()]), None)
+    else:
+        found = known(lab, asked) or lab.judged.find(asked)
+    if found is not None:
+        remember(found.id)
+    return found

@@ -61,7 +61,7 @@ def start_button(
             return known or queue()
     st.caption(literal(f"{known.name} has these runs: {state_text(with_bases(lab, lab.store.members(known)))}."))
     with st.container(horizontal=not wide):
-        words = on_primary(finish_words(left))
+        words = on_primary(finish_words(left, lab.store.members(known)))
         finish = st.button(words, type="primary", icon=":material/play_arrow:", key=key, width=width)
         anew = st.button(f"Start anew: {runs_text(planned)}", icon=":material/replay:", key=f"{key}-anew", width=width)
     if not finish and not anew:

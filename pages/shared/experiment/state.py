@@ -99,16 +99,22 @@ def left_of(lab: Lab, runs: Sequence[Run]) -> Rest | None:
     return rest if rest or any(run.plan == "waiting" for run in runs) else None
 
 
-def finish_words(rest: Rest) -> str:
-    """The same without the time, which takes a forecast."""
-    return f"Finish: {counted(len(rest.everything), 'run')}" if rest else "Go on with the search"
+def finish_words(rest: Rest, runs: Sequence[Run]) -> str:
+    """What finishing these runs takes, as in ``Finish: at least 69 runs``; without runs it is the search that goes on.
+
+    Args:
+        rest: what is left of them.
+        runs: those of an experiment whose search has not ended may be followed by others.
+    """
+    least = "at least " * any(run.plan in ("open", "waiting") for run in runs)
+    return f"Finish: {least}{counted(len(rest.everything), 'run')}" if rest else "Go on with the search"
 
 
-def finish_text(lab: Lab, rest: Rest) -> str:
-    """What finishing takes, as in ``Finish: 69 runs, 20 to 40 s``; without runs it is the search that goes on."""
+def finish_text(lab: Lab, rest: Rest, runs: Sequence[Run]) -> str:
+    """The same with the time, as in ``Finish: 69 runs, 20 to 40 s``. Args: see :func:`finish_words`."""
+    words = [finish_words(rest, runs)]
     if not rest:
-        return finish_words(rest)
-    words = [finish_words(rest)]
+        return words[0]
     try:
         left = lab.estimates.rest(rest.everything)
     except LabError:  # A dataset is gone, which the button says when it is pressed.
@@ -122,7 +128,7 @@ def finish_button(lab: Lab, runs: Sequence[Run], key: str) -> None:
     """Draw a button that trains those of these runs to their ends that ended before, in one call; else nothing."""
     rest = left_of(lab, runs)
     if rest is not None and st.button(
-        on_primary(finish_text(lab, rest)),
+        on_primary(finish_text(lab, rest, runs)),
         type="primary",
         icon=":material/play_arrow:",
         key=f"{key}-finish",

@@ -1,4 +1,4 @@
-"""A figure on a page, with a link that downloads it, and the sections of a report."""
+"""A figure on a page, with a menu that downloads it, and the sections of a report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import streamlit as st
 from core.study.figures.style import chart_config, export_html
 from core.study.report.parts import Plot, Section
 from pages.shared.ui.dataframe import dataframe
-from pages.shared.ui.download import download
+from pages.shared.ui.download import offered
 from pages.shared.ui.literal import literal
 
 START = '<span style="color: currentColor; stroke: Canvas; stroke-width: 3px; paint-order: stroke">'
@@ -19,7 +19,7 @@ END = "</span>"
 
 
 def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
-    """Draw a figure and a link that downloads it as HTML; the figure's own toolbar saves a PNG.
+    """Draw a figure and a menu that downloads it as PNG, SVG or HTML.
 
     Args:
         figure: what to draw.
@@ -29,15 +29,11 @@ def show(figure: go.Figure, owner: str, key: str, alt: str) -> None:
     """
     name = f"{owner}-{key}"
     chart(figure, f"figure-{key}", alt, name)
-    download(
-        "Download chart",
-        lambda: export_html(figure, name),
-        f"{name}.html",
-        "text/html",
-        f"figure-{key}-download",
-        kind="tertiary",
-        help="An interactive HTML file that works offline.",
-    )
+    file = offered(f"figure-{key}", lambda: export_html(figure, name), f"{name}.html", "text/html")
+    with st.popover("Download chart", icon=":material/download:", type="tertiary", key=f"figure-{key}-download"):
+        st.link_button("PNG", f"{file}?as=png", help="An image; a tab opens that saves it.")
+        st.link_button("SVG", f"{file}?as=svg", help="A drawing for print; a tab opens that saves it.")
+        st.link_button("HTML", file, help="An interactive file that works offline.")
 
 
 def chart(figure: go.Figure, key: str, alt: str, name: str = "") -> None:

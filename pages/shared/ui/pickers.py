@@ -16,7 +16,7 @@ from core.networks.library.card import NetworkCard
 from core.networks.network import NetworkSpec
 from core.networks.registry import families_for
 from core.run_spec import RunSpec
-from core.store.record import Experiment, Run
+from core.store.record import Run
 from core.wording.tasks import task_text
 from pages.shared.ui.literal import literal
 
@@ -177,12 +177,6 @@ def start_id(spec: RunSpec) -> str:
 def start_text(lab: Lab, spec: RunSpec) -> str:
     """Describe what a fine-tune run starts from: its base, or the network that was imported."""
     return base_text(lab, spec.network if spec.base is None else lab.store.run(spec.base))
-
-
-def experiment_text(lab: Lab, experiment: Experiment) -> str:
-    """Describe an experiment in one line."""
-    live = sum(run.is_live for run in lab.store.members(experiment))
-    return f"{experiment.name} · {when(experiment.created)}" + (f" · {live} unfinished" if live else "")
 
 
 def state_badge(run: Run) -> None:

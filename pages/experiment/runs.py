@@ -1,4 +1,4 @@
-"""The report of an experiment as a file, its tables, the experiment as a file, and how it was run."""
+"""What was run: each run, the question, all that was set, how it is run again; and the files of it to download."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import replace
 import streamlit as st
 
 from core.lab import Lab
+from core.numbers import NOTHING, seconds_text
+from core.results.row import Row, rows_of
+from core.results.setting import labels_of
 from core.store.record import Experiment
 from core.study.arms.tables import comparison_table
 from core.study.report.evidence import Evidence, epochs_of, gather
@@ -20,8 +23,11 @@ from core.wording.csv_file import csv_of
 from pages.experiment.comparison import Comparison
 from pages.shared.experiment.configuration import save_experiment
 from pages.shared.experiment.measured import measured, measured_unseen
+from pages.shared.ui.dataframe import dataframe
 from pages.shared.ui.download import download
+from pages.shared.ui.links import link
 from pages.shared.ui.literal import literal
+from pages.shared.ui.widget_key import widget_key
 
 NUMBER = "customers"
 """Session state key: the number of customers that the section on costs shows."""
@@ -71,8 +77,11 @@ def downloads(shown: Comparison) -> None:
         save_experiment(lab, experiment, "experiment-save")
 
 
-def details_part(shown: Comparison) -> None:
-    """The question, what was run, how it is run again, and what the words mean."""
+def runs_part(shown: Comparison) -> None:
+    """Each run, the question, what was set, how it is run again, and what the words mean."""
+    _table(shown)
+    if shown.verdict.unread:
+        return
     evidence = everything(shown.lab, shown.experiment, measured)
     begun = opening(evidence)
     st.markdown(f"**The question:** {literal(begun.question)}")
@@ -84,6 +93,40 @@ def details_part(shown: Comparison) -> None:
         _again(evidence)
     with st.expander("Words", key="details-words", icon=":material/menu_book:"):
         _pairs(words_of(evidence.objective))
+
+
+def _table(shown: Comparison) -> None:
+    """Draw one row for each run, without its test part while that is not to be read, and a link to the selected one."""
+    rows, measure = rows_of(shown.members), shown.objective.primary
+    labels = labels_of(row.setting for row in rows)
+    columns = {
+        "Run": [row.id for row in rows],
+        "Setting": [labels[row.setting.key] for row in rows],
+        "Seed": [row.seed for row in rows],
+        "State": [row.state for row in rows],
+        f"Validation {measure.noun}": [measure.text(row.validated) for row in rows],
+    }
+    if not shown.verdict.unread:
+        columns[measure.title] = [measure.text(row.value) for row in rows]
+    columns["Training time"] = [_time(row) for row in rows]
+    chosen = dataframe(
+        columns,
+        hide_index=True,
+        key=widget_key("experiment-runs", shown.experiment.id, len(rows)),
+        on_select="rerun",
+        selection_mode="single-row",
+        alt="Every run with its setting, its seed, its state and what it reached",
+    ).selection.rows
+    if chosen:
+        link("runs", f"Run {rows[chosen[0]].id}: curves, log, files", {"run": rows[chosen[0]].id})
+    else:
+        st.caption("Select a run for its curves, its log and its files.")
+
+
+def _time(row: Row) -> str:
+    """The training time of a run; of one that was trained beside others a share, which no run alone would take."""
+    text = seconds_text(row.seconds) if row.seconds else NOTHING
+    return f"{text}, shared" if row.result is not None and row.result.bank > 1 else text
 
 
 def _pairs(found: Iterable[tuple[str, str]]) -> None:
