@@ -49,7 +49,7 @@ if experiment is None:
     link("experiments", "All experiments")
     link("home", "Run the comparison")
     st.stop()
-st.title(literal(experiment.name))
+st.title(literal(experiment.name), anchor=False)
 if isinstance(experiment, Judged):
     judged_part(lab, experiment)
     st.stop()

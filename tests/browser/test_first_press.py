@@ -140,7 +140,7 @@ def test_one_press_ends_in_a_verdict_and_in_its_adapter(
         expect(page.locator("[data-test-script-state=notRunning]")).to_be_attached()
         sentence = answer.inner_text()
         page.get_by_test_id("stMain").get_by_role("link", name="Open", exact=True).first.click()
-        expect(page.get_by_role("heading", name="Experiment", exact=True)).to_be_visible()
+        expect(page.get_by_role("heading", level=1, name=experiment.name, exact=True)).to_be_visible()
         expect(answer).to_have_text(sentence)
         expect(page).to_have_url(re.compile(rf"/experiment\?experiment={experiment.id}"))
         for tab, name in [

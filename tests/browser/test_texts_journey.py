@@ -81,7 +81,7 @@ def test_own_texts_on_a_brought_network_end_in_an_adapter_that_peft_loads(
     page.get_by_role("button", name="Start the experiment").click()
     expect(page.get_by_text(re.compile(r"\d of 6 finished")).first).to_be_visible()
     page.reload()
-    expect(page.get_by_role("heading", name="Experiment", exact=True)).to_be_visible()
+    expect(page).to_have_url(re.compile("/experiment"))
     expect(page.get_by_text("6 of 6 finished").first).to_be_visible()
     expect(page.get_by_test_id("stMain").get_by_role("heading", level=4).first).to_be_visible()
 
