@@ -144,7 +144,7 @@ def study_basis(found: Answer) -> list[str]:
     for look in found.looks:
         many = f"One family of {len(look.family)} comparisons, every point and rank, at {seeds} seeds"
         half = "half of that for each “within the margin”"
-        can = f"this look allows {level_text(look.level)}, and {half}" if look.level else "this look can show nothing"
+        can = f"the limit of p is {level_text(look.level)}, and {half}" if look.level else "nothing can be shown yet"
         sentences.append(f"{many}: {can}.")
     if first.difference.examples:
         examples = examples_text(first.arm.setting.learns, first.difference.examples, "test")

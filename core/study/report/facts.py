@@ -216,11 +216,10 @@ WORDS: tuple[tuple[str, str], ...] = (
     ),
     (
         "Shown, leaning, seen, open",
-        "shown where p is at most what this look allows, a test with the seeds that there are: the part of 5 % that so "
-        "many seeds release, less what earlier looks have used; leaning where 3 to 6 seeds all agree in sign and a t "
-        "test rejects, which decides nothing; seen where the interval leaves out 0 and no test has shown the "
-        "difference, of which nothing is claimed; open otherwise. “At these rates” is said of learning rates that were "
-        "given and not found.",
+        "shown where p is at most the limit of this look: the part of 5 % that so many seeds release, less what "
+        "earlier looks have used; leaning where 3 to 6 seeds all agree in sign and a t test rejects, which decides "
+        "nothing; seen where the interval excludes 0 but no test has shown the difference, which claims nothing; open "
+        "otherwise. “At these rates” means that learning rates were given, not tuned.",
     ),
     (
         "Find the learning rates",

@@ -50,8 +50,6 @@ class Chapter:
 
     title: str
     make: Callable[[], Section]
-    remeasures: bool = False
-    """Whether it takes curves or what is measured again of stored networks."""
 
 
 def chapters_of(shown: Shown) -> list[Chapter]:
@@ -63,17 +61,17 @@ def chapters_of(shown: Shown) -> list[Chapter]:
     sizes = {arm.setting.size for arm in shown.differing if arm.setting.size is not None}
     is_ranked = is_tuned(row.setting for row in shown.rows) and all(arm.learning_rate for arm in arms)
     is_ours = not shown.is_reported
-    makers: list[tuple[bool, str, Callable[[Shown], Section], bool]] = [
-        (True, measure.title, measured_section, False),
-        (has_sides, DIFFERENCES, difference_section, False),
-        (len(sizes) > 1 and bool(titles), BY_RANK, rank_section, False),
-        (is_ranked and (is_ours or any(arm.validation for arm in arms)), RATES, tuned_section, False),
-        (is_ours and _has_budgets(shown), BY_BUDGET, budget_section, True),
-        (is_ours, CURVES, curve_section, True),
-        (is_ours, FORGOTTEN, forgetting_section, True),
-        (is_ours, COST, cost_section, True),
+    makers: list[tuple[bool, str, Callable[[Shown], Section]]] = [
+        (True, measure.title, measured_section),
+        (has_sides, DIFFERENCES, difference_section),
+        (len(sizes) > 1 and bool(titles), BY_RANK, rank_section),
+        (is_ranked and (is_ours or any(arm.validation for arm in arms)), RATES, tuned_section),
+        (is_ours and _has_budgets(shown), BY_BUDGET, budget_section),
+        (is_ours, CURVES, curve_section),
+        (is_ours, FORGOTTEN, forgetting_section),
+        (is_ours, COST, cost_section),
     ]
-    return [Chapter(title, partial(make, shown), slow) for applies, title, make, slow in makers if applies]
+    return [Chapter(title, partial(make, shown)) for applies, title, make in makers if applies]
 
 
 def study_chapters(found: Answer) -> list[Chapter]:

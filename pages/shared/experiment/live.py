@@ -67,24 +67,6 @@ def live_panel(lab: Lab, ids: Sequence[str], key: str, title: str = "") -> None:
             _panel(lab, runs, key, title)
 
 
-def live_panels(lab: Lab, key: str) -> None:
-    """Show a panel for each experiment that trains or was shown here and not dismissed, with its name.
-
-    Args:
-        lab: has the runs.
-        key: prefix of the panels, unique in the session.
-    """
-    watched = [name.removeprefix(f"{key}-") for name in st.session_state.get(WATCHED, {}) if name.startswith(f"{key}-")]
-    own: dict[str, list[str]] = {experiment: [] for experiment in watched}
-    for run in lab.live():
-        if run.spec.role is not Role.BASE:
-            own.setdefault(run.experiment or "", []).append(run.id)
-    known = {experiment.id: experiment for experiment in lab.store.experiments()}
-    for experiment, ids in own.items():
-        whole = known.get(experiment)
-        live_panel(lab, ids or (whole.runs if whole else ()), f"{key}-{experiment}", whole.name if whole else "")
-
-
 def interval(settings: int) -> float:
     """Seconds between two updates of a panel with this many settings."""
     return TICK * max(1.0, settings / FEW)
